@@ -1,0 +1,87 @@
+"""The spiking encoder of the original CACE-Net (BrainCog's `SHD_SNN` as it is run there), number for number.
+
+Each segment is copied S times; every copy goes through linear, dropout, batch norm and LIF; the output is the firing
+rate. Membranes are reset once per clip batch and carry from each segment to the next.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from neurons.layer import NodeConfig, SpikingLayer
+
+
+class PerSegmentBatchNorm(nn.BatchNorm1d):
+    """Batch norm that sees one segment at a time, as a loop over segments would, in one call.
+
+    In training, segment t is normalised with the statistics of its own rows and the running statistics move T times,
+    in the order of segments. Shape: `[T, R, N]`, R rows per segment.
+    """
+
+    momentum: float
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return super().forward(values.flatten(0, 1)).view_as(values)
+        segments, rows, channels = values.shape
+        mean = torch.zeros(segments * channels, dtype=values.dtype, device=values.device)
+        variance = torch.zeros_like(mean)
+        normalised = F.batch_norm(
+            values.transpose(0, 1).reshape(rows, segments * channels),
+            mean,
+            variance,
+            self.weight.repeat(segments),
+            self.bias.repeat(segments),
+            training=True,
+            momentum=1.0,
+            eps=self.eps,
+        )
+        self._move_running_statistics(mean.view(segments, channels), variance.view(segments, channels))
+        return normalised.view(rows, segments, channels).transpose(0, 1)
+
+    @torch.no_grad()
+    def _move_running_statistics(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        segments = mean.shape[0]
+        kept = 1.0 - self.momentum
+        age = torch.arange(segments - 1, -1, -1, device=mean.device, dtype=self.running_mean.dtype)
+        weight = self.momentum * kept**age
+        for running, observed in ((self.running_mean, mean), (self.running_var, variance)):
+            running.mul_(kept**segments).add_(weight @ observed.to(running.dtype))
+        self.num_batches_tracked.add_(segments)
+
+
+class BrainCogEncoder(nn.Module):
+    """`[B, T, inputs]` to firing rates `[B, T, outputs]` in [0, 1].
+
+    The linear layer runs once per segment, not once per copy, since its copies are equal; dropout is drawn afresh for
+    each copy and comes before the norm, as in the original.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, node: NodeConfig, simulation_steps: int = 15, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        if simulation_steps < 1:
+            raise ValueError(f"simulation steps must be at least 1, not {simulation_steps}")
+        self.simulation_steps = simulation_steps
+        self.linear = nn.Linear(inputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = PerSegmentBatchNorm(outputs)
+        self.layer = SpikingLayer(node)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        batch, segments, _ = values.shape
+        current = self.linear(values.transpose(0, 1))
+        if not self.training:
+            copies = self.norm(current).repeat_interleave(self.simulation_steps, dim=0)
+        else:
+            copies = current.unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
+            copies = self.norm(self.dropout(copies).flatten(1, 2))
+            copies = copies.reshape(segments * self.simulation_steps, batch, -1)
+        spikes = self.layer(copies)
+        return spikes.unflatten(0, (segments, self.simulation_steps)).mean(1).transpose(0, 1)

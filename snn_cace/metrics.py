@@ -1,0 +1,30 @@
+"""Segment accuracy as the paper computes it, per class, and the confusion matrix behind both."""
+
+from __future__ import annotations
+
+import torch
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from snn_cace.model import NetworkOutput
+
+
+def segment_predictions(output: NetworkOutput) -> torch.Tensor:
+    """The clip's class where the segment relevance is above 0, background (index C) elsewhere: `[B, T]`."""
+    background = output.event_logits.shape[1]
+    clip_class = output.event_logits.argmax(1, keepdim=True)
+    return torch.where(output.segment_relevance > 0, clip_class, background)
+
+
+class SegmentMetrics(MulticlassConfusionMatrix):
+    """Counts of segments, `[C + 1, C + 1]`: rows are true classes, columns predicted ones, background last."""
+
+    def segment_accuracy(self) -> float:
+        """Percent of all segments, background included."""
+        counts = self.compute().double()
+        return float(100 * counts.diagonal().sum() / counts.sum().clamp(min=1))
+
+    def class_accuracy(self) -> list[float | None]:
+        """Percent of each class's own segments; None for a class without any."""
+        counts = self.compute().double()
+        rows = zip(counts.diagonal().tolist(), counts.sum(1).tolist(), strict=True)
+        return [100 * right / total if total else None for right, total in rows]

@@ -1,0 +1,160 @@
+"""Audio-visual co-guidance attention (AVCA), one implementation for every guidance mode.
+
+Picture guidance (CMRAN, arXiv:2008.00836, with the self-attended weighting of CMBS, CVPR 2022) weights the channels
+and patches of a picture by its own segment's sound. Sound guidance (CACE-Net, MM '24, section 3.2) lets the pictures
+of all segments query the sound of all segments. Mode `audio` runs the first, `visual` the second, `co` both.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class GuidedFeatures(NamedTuple):
+    """visual `[B, T, Cv]`, one vector per segment, and audio `[B, T, Ca]`."""
+
+    visual: torch.Tensor
+    audio: torch.Tensor
+
+
+class UnscaledAttention(nn.Module):
+    """softmax(q(x) k(m)^T) v(m): dot-product attention whose energies are not divided by sqrt(d), as in the original.
+
+    Shape: query `[..., Q, query_dim]`, memory `[..., M, memory_dim]` to `[..., Q, value_dim]`.
+    """
+
+    def __init__(self, query_dim: int, memory_dim: int, key_dim: int, value_dim: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(query_dim, key_dim)
+        self.key = nn.Linear(memory_dim, key_dim)
+        self.value = nn.Linear(memory_dim, value_dim)
+
+    def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(self.query(query), self.key(memory), self.value(memory), scale=1.0)
+
+
+class SpatialAttention(nn.Module):
+    """A weight per patch from the product of patch and guide, and the patches' weighted sum.
+
+    weights = softmax over patches of tanh(score(relu(patch(x)) * relu(guide(g)))).
+
+    Shape: patches `[B, T, P, Cv]`, guide `[B, T, G]` to `[B, T, Cv]`.
+    """
+
+    def __init__(self, visual_dim: int, guide_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.patch = nn.Linear(visual_dim, hidden_dim)
+        self.guide = nn.Linear(guide_dim, hidden_dim)
+        self.score = nn.Linear(hidden_dim, 1)
+
+    def weights(self, patches: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        """`[B, T, P]`, summing to 1 over the patches of a segment."""
+        joint = F.relu(self.patch(patches)) * F.relu(self.guide(guide)).unsqueeze(-2)
+        return torch.tanh(self.score(joint)).squeeze(-1).softmax(-1)
+
+    def forward(self, patches: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        return (self.weights(patches, guide).unsqueeze(-2) @ patches).squeeze(-2)
+
+
+class ChannelAttention(nn.Module):
+    """A weight in (1, 2) per channel of a picture, from its patches and its sound.
+
+    Shape: patches `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, 1, Cv]`.
+    """
+
+    def __init__(self, visual_dim: int, audio_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.patch = nn.Linear(visual_dim, visual_dim)
+        self.guide = nn.Linear(audio_dim, visual_dim)
+        self.bottleneck = nn.Linear(visual_dim, hidden_dim)
+        self.weight = nn.Linear(hidden_dim, visual_dim)
+
+    def forward(self, patches: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
+        joint = F.relu(self.guide(audio)) * F.relu(self.patch(patches)).mean(-2)
+        return 1 + torch.sigmoid(self.weight(F.relu(self.bottleneck(joint)))).unsqueeze(-2)
+
+
+class PictureGuidance(nn.Module):
+    """Sound guides pictures: patches weighted by channel and place, then by what the picture itself attends to.
+
+    Shape: patches `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Cv]`.
+    """
+
+    def __init__(
+        self, visual_dim: int, audio_dim: int, hidden_dim: int, key_dim: int, beta: float, dropout: float
+    ) -> None:
+        super().__init__()
+        self.beta = beta
+        self.self_attention = UnscaledAttention(visual_dim, visual_dim, key_dim, visual_dim)
+        self.self_spatial = SpatialAttention(visual_dim, visual_dim, hidden_dim)
+        self.channel = ChannelAttention(visual_dim, audio_dim, hidden_dim)
+        self.spatial = SpatialAttention(visual_dim, audio_dim, hidden_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, patches: torch.Tensor, audio: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+        attended = norm(patches + self.dropout(self.self_attention(patches, patches)))
+        self_guided = self.self_spatial(attended, attended.mean(-2))
+        guided = self.spatial(patches * self.channel(attended, audio), audio)
+        return guided + self.beta * torch.sigmoid(self_guided) * guided
+
+
+class SoundGuidance(nn.Module):
+    """Pictures guide sound: x (1 + psi sigmoid(g)), where g is the sound that each segment's picture asks for.
+
+    Shape: patches `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Ca]`.
+    """
+
+    def __init__(self, visual_dim: int, audio_dim: int, key_dim: int, psi: float, dropout: float) -> None:
+        super().__init__()
+        self.psi = psi
+        self.picture_attention = UnscaledAttention(visual_dim, visual_dim, key_dim, visual_dim)
+        self.sound_attention = UnscaledAttention(audio_dim, audio_dim, audio_dim, audio_dim)
+        self.sound_norm = nn.LayerNorm(audio_dim)
+        self.cross_attention = UnscaledAttention(visual_dim, audio_dim, audio_dim, audio_dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, patches: torch.Tensor, audio: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+        picture = norm(patches + self.dropout(self.picture_attention(patches, patches))).mean(-2)
+        sound = self.sound_norm(audio + self.dropout(self.sound_attention(audio, audio)))
+        return audio + self.psi * torch.sigmoid(self.cross_attention(picture, sound)) * audio
+
+
+class GuidanceAttention(nn.Module):
+    """Patches and sound to one vector each per segment, each guided by the other where `guidance` says so.
+
+    Without picture guidance the picture is the mean of its patches; without sound guidance the sound is unchanged. One
+    layer norm serves the pictures' self-attention of both branches, as in the original.
+
+    Shape: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]` to `GuidedFeatures`.
+    """
+
+    def __init__(
+        self,
+        guidance: str,
+        visual_dim: int,
+        audio_dim: int,
+        hidden_dim: int,
+        key_dim: int,
+        psi: float,
+        beta: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.picture: PictureGuidance | None = None
+        self.sound: SoundGuidance | None = None
+        if guidance != "none":
+            self.visual_norm = nn.LayerNorm(visual_dim)
+        if guidance in ("audio", "co"):
+            self.picture = PictureGuidance(visual_dim, audio_dim, hidden_dim, key_dim, beta, dropout)
+        if guidance in ("visual", "co"):
+            self.sound = SoundGuidance(visual_dim, audio_dim, key_dim, psi, dropout)
+
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> GuidedFeatures:
+        patches = visual.flatten(2, 3)
+        picture = patches.mean(-2) if self.picture is None else self.picture(patches, audio, self.visual_norm)
+        sound = audio if self.sound is None else self.sound(patches, audio, self.visual_norm)
+        return GuidedFeatures(picture, sound)

@@ -1,0 +1,175 @@
+"""CACE-Net, top to bottom. The same class is the ANN and the SNN: slots decide which blocks spike."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from neurons import SpikingMLP
+from snn_cace.config import ModelConfig, node_config
+from snn_cace.model.attention import GuidanceAttention
+from snn_cace.model.localisation import LocalisationHead
+from snn_cace.model.relation import FeedForward, Interaction, RelationBlock
+from snn_cace.model.temporal import temporal_encoder
+
+
+@dataclass(frozen=True)
+class FeatureShape:
+    """What a data set hands to the network: channels of pictures and sound, and the number of event classes."""
+
+    visual_channels: int
+    audio_channels: int
+    classes: int
+
+
+@dataclass
+class NetworkOutput:
+    """What the network says of a batch of clips.
+
+    segment_relevance: `[B, T]` logits, is this segment an event. event_logits: `[B, C]` logits, which class the clip
+    shows, with gamma times the av logits added. gate: `[B, T]` in (0, 1), the product of both modalities' temporal
+    gates. av_logits: `[B, C]` logits from the two streams before they interact. query, key: `[B, T, d_model]`, the two
+    views of the contrastive loss.
+    """
+
+    segment_relevance: torch.Tensor
+    event_logits: torch.Tensor
+    gate: torch.Tensor
+    av_logits: torch.Tensor
+    query: torch.Tensor
+    key: torch.Tensor
+
+
+class CaceNet(nn.Module):
+    """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
+
+    `enhance` says whether the contrast-enhanced features are added; it is stored with the state dict, so a checkpoint
+    is evaluated as it was trained.
+
+    Raises:
+        ValueError: features whose shape is not the one the network was built for, naming both.
+    """
+
+    def __init__(self, config: ModelConfig, shape: FeatureShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.alpha, self.gamma, self.top_segments = config.alpha, config.gamma, config.top_segments
+        self.contrast_enabled = config.contrast.enabled
+        self.enhance = False
+        d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
+
+        self.visual_projection = nn.Linear(shape.visual_channels, visual_dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.guidance = GuidanceAttention(
+            config.guidance,
+            visual_dim,
+            audio_dim,
+            config.attention_dim,
+            config.key_dim or max(1, visual_dim // 4),
+            config.psi,
+            config.beta,
+            config.dropout,
+        )
+        with independent_stream("temporal_encoder"):
+            slot = config.slots.temporal_encoder
+            self.audio_temporal = temporal_encoder(audio_dim, d, slot, config.spiking)
+            self.visual_temporal = temporal_encoder(visual_dim, 2 * d, slot, config.spiking)
+        self.visual_relation = relation_block(config, 2 * d, config.encoder_layers, config.encoder_feed_forward)
+        self.audio_relation = relation_block(config, d, config.encoder_layers, config.encoder_feed_forward)
+        self.visual_cross = relation_block(config, 2 * d, config.decoder_layers, config.decoder_feed_forward)
+        self.audio_cross = relation_block(config, d, config.decoder_layers, config.decoder_feed_forward)
+        self.audio_gate = nn.Linear(d, 1)
+        self.visual_gate = nn.Linear(d, 1)
+        self.visual_av = nn.Linear(d, shape.classes)
+        self.audio_av = nn.Linear(d, shape.classes)
+        self.visual_interaction = Interaction(d, config.heads, config.interaction_dropout, config.relation_dropout)
+        self.audio_interaction = Interaction(d, config.heads, config.interaction_dropout, config.relation_dropout)
+        self.head = LocalisationHead(d, shape.classes, config.contrast.strength, config.contrast.noise)
+
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+        self._check(visual, audio)
+        patches = self.dropout(torch.relu(self.visual_projection(visual)))
+        guided = self.guidance(patches, audio)
+        audio_seq = self.audio_temporal(guided.audio)
+        visual_seq = self.visual_temporal(guided.visual)
+
+        visual_memory = self.visual_relation(visual_seq)
+        audio_memory = self.audio_relation(audio_seq)
+        audio_stream = self.audio_cross(audio_seq, visual_memory)
+        visual_stream = self.visual_cross(visual_seq, audio_memory)
+
+        audio_gate = torch.sigmoid(self.audio_gate(audio_memory))
+        visual_gate = torch.sigmoid(self.visual_gate(visual_memory))
+        visual_stream = visual_stream + self.alpha * audio_gate * visual_stream
+        audio_stream = audio_stream + self.alpha * visual_gate * audio_stream
+        av_logits = (self._top(self.visual_av(visual_stream)) + self._top(self.audio_av(audio_stream))) / 2
+
+        visual_stream = self.visual_interaction(visual_stream, audio_stream)
+        audio_stream = self.audio_interaction(audio_stream, visual_stream)
+        found = self.head((visual_stream + audio_stream) / 2, self.enhance and self.contrast_enabled)
+        return NetworkOutput(
+            segment_relevance=found.segment_relevance,
+            event_logits=found.class_logits + self.gamma * av_logits,
+            gate=(audio_gate * visual_gate).squeeze(-1),
+            av_logits=av_logits,
+            query=found.query,
+            key=found.key,
+        )
+
+    def _top(self, class_logits: torch.Tensor) -> torch.Tensor:
+        """Mean of each class's largest segments: `[B, T, C]` to `[B, C]`."""
+        segments = min(self.top_segments, class_logits.shape[1])
+        return class_logits.topk(segments, dim=1).values.mean(1)
+
+    def _check(self, visual: torch.Tensor, audio: torch.Tensor) -> None:
+        want_visual, want_audio = self.shape.visual_channels, self.shape.audio_channels
+        if visual.ndim != 5 or visual.shape[-1] != want_visual:
+            raise ValueError(f"visual features must be [B, T, H, W, {want_visual}], not {list(visual.shape)}")
+        if audio.ndim != 3 or audio.shape[-1] != want_audio or audio.shape[:2] != visual.shape[:2]:
+            want = [*visual.shape[:2], want_audio]
+            raise ValueError(f"audio features must be {want} beside {list(visual.shape)}, not {list(audio.shape)}")
+
+    def get_extra_state(self) -> dict[str, bool]:
+        return {"enhance": self.enhance}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        self.enhance = state["enhance"]
+
+
+def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -> RelationBlock:
+    """A relation block with the feed-forward slot that the config names."""
+    slot = config.slots.feed_forward
+
+    def feed_forward() -> nn.Module:
+        with independent_stream("feed_forward"):
+            if slot.block == "dense":
+                return FeedForward(config.d_model, hidden, config.relation_dropout)
+            spiking = slot.spiking(config.spiking)
+            return SpikingMLP(
+                config.d_model,
+                hidden,
+                config.relation_dropout,
+                node_config(spiking),
+                spiking.steps,
+                spiking.membrane,
+            )
+
+    return RelationBlock(inputs, config.d_model, config.heads, layers, config.relation_dropout, feed_forward)
+
+
+@contextmanager
+def independent_stream(name: str) -> Iterator[None]:
+    """Random numbers of their own for a slot, drawn from the seed and the state of the main stream.
+
+    What a slot draws does not move the main stream: with the same seed, blocks that an ANN and an SNN share start with
+    identical weights whatever their slots hold.
+    """
+    main = torch.get_rng_state().numpy().tobytes()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(name.encode() + main))
+        yield

@@ -1,0 +1,91 @@
+"""Relations between segments: within a modality, across modalities, and the interaction of both (CMRAN).
+
+No positional encoding: only the temporal encoder knows the order of segments.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+
+class FeedForward(nn.Module):
+    """linear, relu, dropout, linear: `[B, T, width]` to `[B, T, width]`."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.linear1 = nn.Linear(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.linear2 = nn.Linear(hidden, width)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.linear2(self.dropout(torch.relu(self.linear1(values))))
+
+
+class RelationLayer(nn.Module):
+    """Attention over a memory, then a feed-forward block, each with residual and layer norm after it.
+
+    Shape: query `[B, T, d]`, memory `[B, M, d]` to `[B, T, d]`.
+    """
+
+    def __init__(self, d_model: int, heads: int, dropout: float, feed_forward: nn.Module) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(d_model, heads, dropout=dropout, batch_first=True)
+        self.feed_forward = feed_forward
+        self.norm1 = nn.LayerNorm(d_model)
+        self.norm2 = nn.LayerNorm(d_model)
+        self.dropout1 = nn.Dropout(dropout)
+        self.dropout2 = nn.Dropout(dropout)
+
+    def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        attended = self.attention(query, memory, memory, need_weights=False)[0]
+        query = self.norm1(query + self.dropout1(attended))
+        return self.norm2(query + self.dropout2(self.feed_forward(query)))
+
+
+class RelationBlock(nn.Module):
+    """A projection to `d_model` and a stack of relation layers that start as copies of one another.
+
+    `forward(x)` relates the segments of x to each other (the original's encoder). `forward(x, memory)` lets them attend
+    over memory and themselves, concatenated in time, memory first (the original's decoder).
+
+    Shape: `[B, T, inputs]`, memory `[B, M, d_model]` to `[B, T, d_model]`.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        d_model: int,
+        heads: int,
+        layers: int,
+        dropout: float,
+        make_feed_forward: Callable[[], nn.Module],
+    ) -> None:
+        super().__init__()
+        layer = RelationLayer(d_model, heads, dropout, make_feed_forward())
+        self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(layers))
+        self.project = nn.Linear(inputs, d_model)
+
+    def forward(self, values: torch.Tensor, memory: torch.Tensor | None = None) -> torch.Tensor:
+        query = self.project(values)
+        for layer in self.layers:
+            query = layer(query, query if memory is None else torch.cat([memory, query], dim=1))
+        return query
+
+
+class Interaction(nn.Module):
+    """The product of two streams attends over both: `[B, T, d]` twice to `[B, T, d]`."""
+
+    def __init__(self, d_model: int, heads: int, attention_dropout: float, dropout: float) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(d_model, heads, dropout=attention_dropout, batch_first=True)
+        self.norm = nn.LayerNorm(d_model)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        joint = first * second
+        memory = torch.cat([second, first], dim=1)
+        return self.norm(joint + self.dropout(self.attention(joint, memory, memory, need_weights=False)[0]))
