@@ -1,0 +1,200 @@
+"""AVE's layout on disk: three HDF5 files of clips and three of row numbers, read, checked and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from snn_cace.errors import InputError
+from snn_cace.files import replacing
+
+FILES = {"visual": "visual_feature.h5", "audio": "audio_feature.h5", "labels": "labels.h5"}
+SPLITS = ("train", "val", "test")
+DATASET_NAMES = ("avadataset", "dataset")
+ORDER_NAMES = ("order",)
+ANNOTATIONS = "Annotations.txt"
+CHUNK_BYTES = 1 << 26
+"""Rows are scanned and written in pieces of about this size."""
+
+
+@dataclass
+class Layout:
+    """What an AVE directory holds: N clips of T segments, in splits that name rows.
+
+    Features are `[N, T, H, W, Cv]` and `[N, T, Ca]`, labels `[N, T, C + 1]`, background last.
+    """
+
+    clips: int
+    segments: int
+    height: int
+    width: int
+    visual_channels: int
+    audio_channels: int
+    classes: int
+    orders: dict[str, np.ndarray]
+    dtypes: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def opened(path: Path, names: tuple[str, ...] = DATASET_NAMES) -> Iterator[h5py.Dataset]:
+    """The dataset in an HDF5 file that goes by one of `names`.
+
+    Raises:
+        InputError: the file is missing, not readable as HDF5, or holds no such dataset.
+    """
+    if not path.is_file():
+        hint = (
+            f"; make it from {ANNOTATIONS} with: snn-cace data labels {path.parent}"
+            if path.name == FILES["labels"]
+            else ""
+        )
+        raise InputError(f"no file {path}{hint}")
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise InputError(f"{path} is not a readable HDF5 file (truncated?): {one_line(error)}; copy it again") from None
+    with file:
+        found = next((name for name in names if name in file), None)
+        if found is None or not isinstance(file[found], h5py.Dataset):
+            raise InputError(f"{path} holds {list(file)}, expected a dataset named {' or '.join(names)}")
+        yield file[found]
+
+
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def read_rows(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarray:
+    """Rows of a dataset; an InputError naming the file where they cannot be read or hold NaN or infinity."""
+    try:
+        values = dataset[rows]
+    except OSError as error:
+        raise InputError(f"{path}: rows {rows} cannot be read (truncated?): {one_line(error)}; copy it again") from None
+    if not np.isfinite(values).all():
+        first = rows.start or 0 if isinstance(rows, slice) else rows
+        row = first if isinstance(rows, int) else first + int(np.argwhere(~np.isfinite(values))[0, 0])
+        raise InputError(f"{path}: row {row} holds NaN or infinity; extract this clip's features again")
+    return values
+
+
+def row_chunks(dataset: h5py.Dataset) -> Iterator[slice]:
+    bytes_per_row = max(1, int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize)
+    step = max(1, CHUNK_BYTES // bytes_per_row)
+    for start in range(0, dataset.shape[0], step):
+        yield slice(start, min(start + step, dataset.shape[0]))
+
+
+def read_layout(directory: str | Path) -> Layout:
+    """The layout of an AVE directory, its shapes and row numbers checked against each other.
+
+    Raises:
+        InputError: the first thing that does not fit, naming file and shape.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise InputError(f"no directory {directory}; it should hold {', '.join(FILES.values())} and the split orders")
+    shapes, dtypes = {}, {}
+    for name, ranks in (("visual", 5), ("audio", 3), ("labels", 3)):
+        path = directory / FILES[name]
+        with opened(path) as dataset:
+            shapes[name], dtypes[name] = dataset.shape, str(dataset.dtype)
+        want = {"visual": "[N, T, H, W, Cv]", "audio": "[N, T, Ca]", "labels": "[N, T, C + 1]"}[name]
+        if len(shapes[name]) != ranks or 0 in shapes[name]:
+            raise InputError(f"{path} has shape {list(shapes[name])}, expected {want}")
+    for name in ("audio", "labels"):
+        if shapes[name][:2] != shapes["visual"][:2]:
+            raise InputError(
+                f"{directory / FILES[name]} has shape {list(shapes[name])} and {FILES['visual']} "
+                f"{list(shapes['visual'])}: clips and segments, the first two, must agree"
+            )
+    if shapes["labels"][2] < 2:
+        raise InputError(
+            f"{directory / FILES['labels']} has {shapes['labels'][2]} class; background is the last of two or more"
+        )
+    clips, segments, height, width, visual_channels = shapes["visual"]
+    return Layout(
+        clips,
+        segments,
+        height,
+        width,
+        visual_channels,
+        shapes["audio"][2],
+        shapes["labels"][2] - 1,
+        {split: read_order(directory, split, clips) for split in SPLITS},
+        dtypes,
+    )
+
+
+def order_path(directory: Path, split: str) -> Path:
+    return directory / f"{split}_order.h5"
+
+
+def read_order(directory: Path, split: str, clips: int) -> np.ndarray:
+    """The row numbers of a split."""
+    path = order_path(directory, split)
+    with opened(path, ORDER_NAMES) as dataset:
+        order = np.asarray(dataset[()]).ravel()
+    if order.size == 0 or not np.issubdtype(order.dtype, np.number) or (order != order.astype(np.int64)).any():
+        raise InputError(f"{path} should hold row numbers, one or more, not {order.size} of {order.dtype}")
+    order = order.astype(np.int64)
+    outside = order[(order < 0) | (order >= clips)]
+    if outside.size:
+        raise InputError(f"{path} names row {outside[0]}, but the files have rows 0 to {clips - 1}")
+    return order
+
+
+def class_names(directory: str | Path, classes: int) -> list[str]:
+    """Names by class index, background last; from the directory's annotations where they are, else numbers."""
+    from snn_cace.data.labels import categories, read_annotations
+
+    path = Path(directory) / ANNOTATIONS
+    if path.is_file():
+        names = categories(read_annotations(path))
+        if len(names) == classes:
+            return [*names, "background"]
+    return [*(f"class {index}" for index in range(classes)), "background"]
+
+
+def write_dataset(path: Path, shape: tuple[int, ...], chunks: Iterator[np.ndarray], dtype: str, name: str) -> None:
+    """Write one HDF5 file piece by piece; whole or not at all."""
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        dataset = file.create_dataset(name, shape, dtype=dtype)
+        start = 0
+        for chunk in chunks:
+            dataset[start : start + len(chunk)] = chunk
+            start += len(chunk)
+
+
+def write_orders(directory: Path, orders: dict[str, np.ndarray]) -> None:
+    for split, order in orders.items():
+        write_dataset(order_path(directory, split), order.shape, iter([order]), "int64", ORDER_NAMES[0])
+
+
+def refuse_existing(directory: Path) -> None:
+    """Raise InputError if any file of the layout is there already."""
+    names = [*FILES.values(), *(order_path(directory, split).name for split in SPLITS)]
+    present = [name for name in names if (directory / name).exists()]
+    if present:
+        raise InputError(f"{directory} holds {present[0]} already; choose an empty directory")
+
+
+def write_labels(directory: str | Path, annotations: str | Path | None = None) -> Path:
+    """Make labels.h5 from the directory's Annotations.txt, or from the file given.
+
+    Raises:
+        InputError: labels.h5 is there already, or the annotations do not parse.
+    """
+    from snn_cace.data.labels import labels_from_annotations, read_annotations
+
+    directory = Path(directory)
+    path = directory / FILES["labels"]
+    if path.exists():
+        raise InputError(f"{path} is there already; move it away to make it anew")
+    labels = labels_from_annotations(read_annotations(annotations or directory / ANNOTATIONS))
+    write_dataset(path, labels.shape, iter([labels]), "float32", DATASET_NAMES[0])
+    return path

@@ -1,0 +1,151 @@
+"""Batches of clips for the network, from AVE's layout or from AV-Digits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import lightning as L
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from snn_cace.config import DataConfig
+from snn_cace.data import ave
+from snn_cace.data.avdigits import cached_avdigits
+from snn_cace.model import FeatureShape
+
+Batch = dict[str, torch.Tensor]
+"""`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows on disk."""
+
+
+class ClipDataset(Dataset):
+    """The clips of one split, read row by row as they are asked for, or held in memory.
+
+    HDF5 files are opened by the process that reads them, on its first read: handles cross neither fork nor spawn.
+    Asking for a list of positions gives one batch.
+
+    Raises:
+        InputError: on reading a row that is truncated, or holds NaN or infinity.
+    """
+
+    def __init__(
+        self, directory: Path, rows: np.ndarray, dtype: torch.dtype, modalities: str = "both", preload: bool = False
+    ) -> None:
+        self.directory, self.rows, self.dtype, self.modalities = directory, rows, dtype, modalities
+        self._files: dict[str, h5py.File] = {}
+        self._owner = 0
+        self._held: Batch | None = None
+        if preload:
+            self._held = self._read(range(len(rows)))
+            self._close()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Batch:
+        return {name: values[0] for name, values in self.__getitems__([position]).items()}
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        if self._held is None:
+            return self._read(positions)
+        chosen = torch.as_tensor(positions)
+        return {name: values[chosen] for name, values in self._held.items()}
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_files": {}, "_owner": 0}
+
+    def _read(self, positions: Sequence[int]) -> Batch:
+        rows = self.rows[list(positions)]
+        batch = {name: self._read_file(name, rows) for name in ave.FILES}
+        absent = {"both": None, "audio": "visual", "visual": "audio"}[self.modalities]
+        if absent:
+            batch[absent].zero_()
+        return batch | {"index": torch.from_numpy(rows)}
+
+    def _read_file(self, name: str, rows: np.ndarray) -> torch.Tensor:
+        path, dataset = self.directory / ave.FILES[name], self._dataset(name)
+        values = torch.empty((len(rows), *dataset.shape[1:]), dtype=self.dtype)
+        for position, row in enumerate(rows):
+            values[position] = torch.from_numpy(ave.read_rows(dataset, int(row), path))
+        return values
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        if self._owner != os.getpid():
+            self._files, self._owner = {}, os.getpid()
+        if name not in self._files:
+            with ave.opened(self.directory / ave.FILES[name]):
+                pass
+            self._files[name] = h5py.File(self.directory / ave.FILES[name], "r")
+        file = self._files[name]
+        return next(file[candidate] for candidate in ave.DATASET_NAMES if candidate in file)
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+
+def whole_batch(batch: Any) -> Batch:
+    """`ClipDataset` makes batches itself; nothing is left to collate."""
+    return batch
+
+
+class ClipData(L.LightningDataModule):
+    """Data loaders over an AVE directory, or over AV-Digits where the config names none.
+
+    `evaluation_split` is what validation runs on during training: `val`, or `test` under the paper's protocol.
+
+    Raises:
+        InputError: the directory does not hold AVE's layout.
+    """
+
+    def __init__(self, config: DataConfig, dtype: torch.dtype, seed: int = 0, evaluation_split: str = "val") -> None:
+        super().__init__()
+        self.config, self.dtype, self.seed, self.evaluation_split = config, dtype, seed, evaluation_split
+        self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
+        self.layout = ave.read_layout(self.directory)
+        self._datasets: dict[str, ClipDataset] = {}
+
+    @property
+    def shape(self) -> FeatureShape:
+        return FeatureShape(self.layout.visual_channels, self.layout.audio_channels, self.layout.classes)
+
+    def dataset(self, split: str) -> ClipDataset:
+        """The clips of `train`, `val`, `test`, or of `all` in their order on disk."""
+        if split not in self._datasets:
+            rows = np.arange(self.layout.clips) if split == "all" else self.layout.orders[split]
+            self._datasets[split] = ClipDataset(
+                self.directory, rows, self.dtype, self.config.modalities, self.config.preload
+            )
+        return self._datasets[split]
+
+    def loader(self, split: str, shuffled: bool = False) -> DataLoader:
+        """Batches of a split. Shuffled, the order is a function of seed and epoch alone, whatever ran before."""
+        dataset = self.dataset(split)
+        sampler: DistributedSampler | None = None
+        if shuffled:
+            trainer = self.trainer
+            replicas, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+            sampler = DistributedSampler(dataset, replicas, rank, shuffle=True, seed=self.seed)
+        return DataLoader(
+            dataset,
+            batch_size=self.config.batch_size,
+            sampler=sampler,
+            num_workers=self.config.workers,
+            persistent_workers=self.config.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            collate_fn=whole_batch,
+        )
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader("train", shuffled=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self.loader(self.evaluation_split)
+
+    def test_dataloader(self) -> DataLoader:
+        return self.loader("test")

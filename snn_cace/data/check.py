@@ -1,0 +1,133 @@
+"""What an AVE directory holds and every problem in it, for `snn-cace data check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from snn_cace.data import ave
+from snn_cace.data.labels import labels_from_annotations, read_annotations
+from snn_cace.errors import InputError
+
+
+@dataclass
+class Summary:
+    """Lines that describe the directory, and one line per problem."""
+
+    lines: list[str]
+    problems: list[str]
+
+
+def check_directory(directory: str | Path) -> Summary:
+    """Read everything once, chunk by chunk. Never raises InputError: what it would say is a problem."""
+    directory = Path(directory)
+    summary = Summary([], [])
+    try:
+        layout = ave.read_layout(directory)
+    except InputError as error:
+        summary.problems += all_problems(directory, str(error))
+        return summary
+    summary.lines += describe(layout)
+    for name in ("visual", "audio"):
+        check_finite(directory / ave.FILES[name], summary)
+    labels = check_labels(directory, summary)
+    if labels is not None:
+        summary.lines += describe_classes(directory, layout, labels)
+        check_annotations(directory, labels, summary)
+    check_splits(layout, summary)
+    return summary
+
+
+def all_problems(directory: Path, first: str) -> list[str]:
+    """Every file that cannot be opened, or what `read_layout` said where all can."""
+    problems = []
+    files: list[tuple[Path, tuple[str, ...]]] = [(directory / name, ave.DATASET_NAMES) for name in ave.FILES.values()]
+    files += [(ave.order_path(directory, split), ave.ORDER_NAMES) for split in ave.SPLITS]
+    for path, names in files:
+        try:
+            with ave.opened(path, names):
+                pass
+        except InputError as error:
+            problems.append(str(error))
+    return problems or [first]
+
+
+def describe(layout: ave.Layout) -> list[str]:
+    shape = [layout.clips, layout.segments]
+    visual = [*shape, layout.height, layout.width, layout.visual_channels]
+    splits = ", ".join(f"{split} {len(order)}" for split, order in layout.orders.items())
+    return [
+        f"visual features  {visual} {layout.dtypes['visual']}",
+        f"audio features   {[*shape, layout.audio_channels]} {layout.dtypes['audio']}",
+        f"labels           {[*shape, layout.classes + 1]} {layout.dtypes['labels']}",
+        f"splits           {splits} of {layout.clips} clips",
+    ]
+
+
+def check_finite(path: Path, summary: Summary) -> None:
+    with ave.opened(path) as dataset:
+        for rows in ave.row_chunks(dataset):
+            try:
+                ave.read_rows(dataset, rows, path)
+            except InputError as error:
+                summary.problems.append(str(error))
+                return
+
+
+def check_labels(directory: Path, summary: Summary) -> np.ndarray | None:
+    path = directory / ave.FILES["labels"]
+    try:
+        with ave.opened(path) as dataset:
+            labels = ave.read_rows(dataset, slice(None), path)
+    except InputError as error:
+        summary.problems.append(str(error))
+        return None
+    one_hot = ((labels == 0) | (labels == 1)).all(-1) & (labels.sum(-1) == 1)
+    if not one_hot.all():
+        row, segment = np.argwhere(~one_hot)[0]
+        summary.problems.append(f"{path}: row {row}, segment {segment} is not one-hot: {labels[row, segment].tolist()}")
+    return labels
+
+
+def describe_classes(directory: Path, layout: ave.Layout, labels: np.ndarray) -> list[str]:
+    classes = labels.argmax(-1)
+    names = ave.class_names(directory, layout.classes)
+    background = float((classes == layout.classes).mean())
+    silent = int((classes == layout.classes).all(1).sum())
+    lines = [f"background       {100 * background:.1f} % of segments; {silent} clips without any event"]
+    lines.append("class            clips  segments")
+    for index, name in enumerate(names[:-1]):
+        present = classes == index
+        lines.append(f"  {index:2d} {name:28.28s} {int(present.any(1).sum()):5d} {int(present.sum()):6d}")
+    return lines
+
+
+def check_annotations(directory: Path, labels: np.ndarray, summary: Summary) -> None:
+    path = directory / ave.ANNOTATIONS
+    if not path.is_file():
+        return
+    try:
+        made = labels_from_annotations(read_annotations(path, labels.shape[1]), labels.shape[1])
+    except InputError as error:
+        summary.problems.append(str(error))
+        return
+    if made.shape != labels.shape:
+        summary.problems.append(
+            f"{path} gives labels {list(made.shape)}, {ave.FILES['labels']} has {list(labels.shape)}"
+        )
+    elif (made != labels).any():
+        row = int(np.argwhere((made != labels).any((1, 2)))[0, 0])
+        summary.problems.append(f"{path} and {ave.FILES['labels']} disagree, first in row {row}")
+
+
+def check_splits(layout: ave.Layout, summary: Summary) -> None:
+    for split, order in layout.orders.items():
+        repeated = len(order) - len(np.unique(order))
+        if repeated:
+            summary.problems.append(f"{split}_order.h5 names {repeated} rows twice")
+    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
+        shared = np.intersect1d(layout.orders[first], layout.orders[second])
+        if shared.size:
+            summary.problems.append(f"{first} and {second} share {shared.size} rows, row {shared[0]} first")

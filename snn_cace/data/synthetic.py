@@ -1,0 +1,100 @@
+"""Random features of AVE's size with AVE's class and duration statistics, for benchmarks and tests of scale.
+
+The features carry no signal: what a network reaches on them is the share of the commonest answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from snn_cace.data import ave
+from snn_cace.data.labels import Annotation, labels_from_annotations, read_annotations
+from snn_cace.files import write_text
+
+AVE_CLIPS = 4143
+AVE_CLASS_CLIPS = {
+    "Church bell": 188, "Male speech, man speaking": 176, "Bark": 171, "Fixed-wing aircraft, airplane": 184,
+    "Race car, auto racing": 188, "Female speech, woman speaking": 175, "Helicopter": 178, "Violin, fiddle": 187,
+    "Flute": 172, "Ukulele": 163, "Frying (food)": 182, "Truck": 138, "Shofar": 102, "Motorcycle": 99,
+    "Acoustic guitar": 186, "Train horn": 176, "Clock": 160, "Banjo": 183, "Goat": 100, "Baby cry, infant cry": 83,
+    "Bus": 69, "Chainsaw": 160, "Cat": 60, "Horse": 64, "Toilet flush": 180, "Rodents, rats, mice": 109,
+    "Accordion": 154, "Mandolin": 156,
+}  # fmt: skip
+"""Clips per category of AVE, in the order of class indices."""
+AVE_START_CLIPS = {0: 3250, 1: 124, 2: 110, 3: 128, 4: 117, 5: 122, 6: 114, 7: 102, 8: 76}
+"""Clips of AVE by the event's first segment."""
+AVE_FULL_SHARE = {0: 0.846, 1: 0.597, 2: 0.545, 3: 0.563, 4: 0.701, 5: 0.803, 6: 0.807, 7: 0.902, 8: 1.0}
+"""By first segment, the share of events that last to the end of the clip; the others last two segments or more."""
+SPLIT_CLIPS = {"train": 3339, "val": 402, "test": 402}
+
+
+def fitted_annotations(clips: int, rng: np.random.Generator) -> list[Annotation]:
+    """Clips with AVE's class frequencies and its distribution of starts and ends."""
+    names = list(AVE_CLASS_CLIPS)
+    frequency = np.array(list(AVE_CLASS_CLIPS.values())) / AVE_CLIPS
+    drawn = np.concatenate(
+        [np.arange(min(clips, len(names))), rng.choice(len(names), max(0, clips - len(names)), p=frequency)]
+    )
+    starts = rng.choice(list(AVE_START_CLIPS), clips, p=np.array(list(AVE_START_CLIPS.values())) / AVE_CLIPS)
+    annotations = []
+    for row, (index, start) in enumerate(zip(drawn, starts, strict=True)):
+        whole = start == 8 or rng.random() < AVE_FULL_SHARE[int(start)]
+        end = 10 if whole else int(rng.integers(start + 2, 10))
+        annotations.append(Annotation(names[index], f"synthetic-{row:05d}", "good", int(start), end))
+    return annotations
+
+
+def resampled(annotations: list[Annotation], clips: int, rng: np.random.Generator) -> list[Annotation]:
+    """`clips` clips of an annotations file: all of it in order, as far as it goes, then more drawn from it."""
+    extra = rng.choice(len(annotations), max(0, clips - len(annotations)))
+    return [*annotations[:clips], *(annotations[row] for row in extra)]
+
+
+def write_synthetic(
+    directory: str | Path,
+    clips: int = AVE_CLIPS,
+    annotations: str | Path | None = None,
+    visual_shape: tuple[int, int, int] = (7, 7, 512),
+    audio_channels: int = 128,
+    dtype: str = "float32",
+    seed: int = 0,
+) -> None:
+    """Write an AVE directory of non-negative random features, in chunks, so that memory does not grow with `clips`.
+
+    Class and duration statistics come from an annotations file, or from parameters fitted to AVE's.
+    """
+    directory = Path(directory)
+    ave.refuse_existing(directory)
+    rng = np.random.default_rng(seed)
+    if annotations is None:
+        chosen = fitted_annotations(clips, rng)
+    else:
+        chosen = resampled(read_annotations(annotations), clips, rng)
+    lines = "".join("&".join(map(str, annotation)) + "\n" for annotation in chosen)
+    directory.mkdir(parents=True, exist_ok=True)
+    labels = labels_from_annotations(chosen)
+    ave.write_dataset(directory / ave.FILES["labels"], labels.shape, iter([labels]), "float32", ave.DATASET_NAMES[0])
+    write_text(directory / ave.ANNOTATIONS, lines)
+    for name, shape in (("visual", visual_shape), ("audio", (audio_channels,))):
+        full = (clips, labels.shape[1], *shape)
+        ave.write_dataset(
+            directory / ave.FILES[name], full, random_chunks(full, dtype, rng), dtype, ave.DATASET_NAMES[0]
+        )
+    ave.write_orders(directory, split_orders(clips, rng))
+
+
+def random_chunks(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    step = max(1, ave.CHUNK_BYTES // (4 * int(np.prod(shape[1:]))))
+    for start in range(0, shape[0], step):
+        rows = min(step, shape[0] - start)
+        yield np.maximum(rng.standard_normal((rows, *shape[1:]), np.float32), 0).astype(dtype)
+
+
+def split_orders(clips: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """AVE's shares: 3339 clips to train on, 402 each to validate and test, scaled to `clips`."""
+    rows = rng.permutation(clips)
+    held = max(1, round(clips * SPLIT_CLIPS["val"] / AVE_CLIPS))
+    return {"train": rows[2 * held :], "val": rows[:held], "test": rows[held : 2 * held]}

@@ -1,0 +1,97 @@
+"""What a trained network says of a split: accuracy, losses, and predictions clip by clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from snn_cace.config import Experiment
+from snn_cace.data.batches import Batch
+from snn_cace.files import replacing
+from snn_cace.losses import loss_terms, targets_from_labels, validation_loss
+from snn_cace.metrics import SegmentMetrics, segment_predictions
+from snn_cace.model import CaceNet, NetworkOutput
+from snn_cace.runtime import feature_dtype, progress
+
+PREDICTED = ("segment_relevance", "event_logits", "gate", "av_logits", "segment_class", "index")
+
+
+@dataclass
+class Evaluation:
+    """A network over a split.
+
+    segment_accuracy: percent of segments. losses: means over clips. class_accuracy: percent of each class's segments.
+    confusion: counts of segments, rows true, columns predicted. predictions: clip by clip, `segment_relevance` `[N, T]`,
+    `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, `segment_class` `[N, T]`, `segment_target` `[N, T]`
+    and `index` `[N]`, the rows on disk.
+    """
+
+    segment_accuracy: float
+    losses: dict[str, float]
+    class_accuracy: list[float | None]
+    confusion: list[list[int]]
+    predictions: dict[str, np.ndarray]
+
+    def summary(self) -> dict[str, Any]:
+        """Accuracy and losses alone, as metrics.json keeps them."""
+        return {"segment_accuracy": self.segment_accuracy, **self.losses}
+
+
+def run_network(
+    network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool
+) -> Iterator[tuple[Batch, NetworkOutput]]:
+    """Each batch with the network's output, in evaluation mode, without gradients, in the experiment's precision."""
+    precision = experiment.training.precision
+    network = network.to(device=device, dtype=feature_dtype(precision)).eval()
+    torch.manual_seed(experiment.training.seed)
+    for batch in progress(loader, "evaluating", quiet):
+        moved = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            yield moved, network(moved["visual"], moved["audio"])
+
+
+def evaluate_network(
+    network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = False
+) -> Evaluation:
+    """Accuracy, losses and predictions of a network in one pass over a split."""
+    contrast, reference = experiment.model.contrast, experiment.training.losses == "reference"
+    metrics = SegmentMetrics(num_classes=network.shape.classes + 1).to(device)
+    totals: dict[str, float] = {}
+    parts: dict[str, list[np.ndarray]] = {}
+    clips = 0
+    for batch, output in run_network(network, loader, experiment, device, quiet):
+        targets = targets_from_labels(batch["labels"])
+        terms = loss_terms(output, targets, contrast.temperature, reference)
+        terms["loss"] = validation_loss(terms, contrast, contrast.enabled, reference)
+        predicted = segment_predictions(output)
+        metrics.update(predicted, targets.segment_class)
+        for name, value in terms.items():
+            totals[name] = totals.get(name, 0.0) + value.item() * len(predicted)
+        clips += len(predicted)
+        named = vars(output) | {
+            "segment_class": predicted,
+            "segment_target": targets.segment_class,
+            "index": batch["index"],
+        }
+        for name in (*PREDICTED, "segment_target"):
+            values = named[name].float() if named[name].dtype is torch.bfloat16 else named[name]
+            parts.setdefault(name, []).append(values.cpu().numpy())
+    return Evaluation(
+        segment_accuracy=metrics.segment_accuracy(),
+        losses={name: total / clips for name, total in totals.items()},
+        class_accuracy=metrics.class_accuracy(),
+        confusion=metrics.compute().tolist(),
+        predictions={name: np.concatenate(values) for name, values in parts.items()},
+    )
+
+
+def save_arrays(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz file; whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)

@@ -1,0 +1,345 @@
+"""Training one experiment with Lightning, and evaluating what came of it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from spikingjelly.activation_based.monitor import OutputMonitor
+from torch import nn
+
+from neurons import SpikingLayer
+from snn_cace.checkpoints import hyper_parameters, load_checkpoint
+from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, read_config
+from snn_cace.data.batches import Batch, ClipData
+from snn_cace.errors import InputError
+from snn_cace.evaluation import evaluate_network, save_arrays
+from snn_cace.files import write_json, write_text
+from snn_cace.losses import loss_terms, targets_from_labels, training_loss, validation_loss
+from snn_cace.metrics import SegmentMetrics, segment_predictions
+from snn_cace.model import CaceNet, FeatureShape, NetworkOutput
+from snn_cace.runtime import feature_dtype, pick_device
+
+LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}
+
+
+class EventLocaliser(L.LightningModule):
+    """The network under training: losses and accuracy logged by name, Adam with milestones.
+
+    Every epoch starts from random numbers of its own, made from the seed and the epoch's number, so that a resumed run
+    draws what an uninterrupted one would have drawn.
+    """
+
+    def __init__(self, experiment: Experiment, shape: FeatureShape) -> None:
+        super().__init__()
+        self.save_hyperparameters(hyper_parameters(experiment, shape))
+        self.experiment = experiment
+        self.network = CaceNet(experiment.model, shape)
+        self.train_metrics = SegmentMetrics(num_classes=shape.classes + 1)
+        self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
+        self.firing_rates = FiringRates(self.network)
+
+    @property
+    def contrastive_on(self) -> bool:
+        contrast = self.experiment.model.contrast
+        return contrast.enabled and self.current_epoch >= contrast.start * self.experiment.training.epochs
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(self.experiment.training.seed * 1_000_003 + self.current_epoch)
+        self.network.enhance = self.network.enhance or self.contrastive_on
+        self.train_metrics.reset()
+
+    def terms(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
+        reference = self.experiment.training.losses == "reference"
+        targets = targets_from_labels(batch["labels"])
+        return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        output = self.network(batch["visual"], batch["audio"])
+        terms = self.terms(output, batch)
+        loss = training_loss(terms, self.experiment.model.contrast, self.contrastive_on)
+        self.train_metrics.update(segment_predictions(output), batch["labels"].argmax(-1))
+        values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["labels"]), sync_dist=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train/segment_accuracy", self.train_metrics.segment_accuracy(), sync_dist=True)
+
+    def on_validation_epoch_start(self) -> None:
+        self.metrics.reset()
+        self.firing_rates.start()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        output = self.network(batch["visual"], batch["audio"])
+        terms = self.terms(output, batch)
+        reference = self.experiment.training.losses == "reference"
+        loss = validation_loss(terms, self.experiment.model.contrast, self.contrastive_on, reference)
+        self.metrics.update(segment_predictions(output), batch["labels"].argmax(-1))
+        values = {f"val/{name}": value for name, value in (terms | {"loss": loss}).items()}
+        self.log_dict(values, batch_size=len(batch["labels"]), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/segment_accuracy", self.metrics.segment_accuracy(), prog_bar=True, sync_dist=True)
+        rates = self.firing_rates.stop()
+        self.log_dict({f"firing_rate/{layer}": rate for layer, rate in rates.items()}, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        training = self.experiment.training
+        optimiser = torch.optim.Adam(self.parameters(), lr=training.learning_rate)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+class FiringRates:
+    """Firing rate per spiking layer over the batches between `start` and `stop`, with SpikingJelly's monitor."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.monitor = OutputMonitor(network, instance=SpikingLayer, function_on_output=mean_of_spikes)
+        self.monitor.disable()
+
+    def start(self) -> None:
+        self.monitor.clear_recorded_data()
+        self.monitor.enable()
+
+    def stop(self) -> dict[str, float]:
+        """Spikes per neuron per simulation step, by the layer's name in the network."""
+        self.monitor.disable()
+        recorded = {layer: torch.stack(self.monitor[layer]) for layer in self.monitor.monitored_layers}
+        return {layer: float(rates.mean()) for layer, rates in recorded.items()}
+
+
+def mean_of_spikes(spikes: torch.Tensor) -> torch.Tensor:
+    return spikes.detach().float().mean()
+
+
+class LossHistory(Callback):
+    """Keeps every epoch's logged values in `history.json`, for the report; written whole after each epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        self.epochs.append({"epoch": trainer.current_epoch, **dict(sorted(finite.items()))})
+        if trainer.is_global_zero:
+            write_json(self.path, self.epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epochs = state["epochs"]
+
+
+class StopOnBadLoss(Callback):
+    """Ends training with one clear line when the loss is no longer a number."""
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        if not torch.isfinite(outputs["loss"]):
+            raise InputError(
+                f"the loss is {outputs['loss'].item()} in epoch {trainer.current_epoch}, batch {batch_index}; "
+                "lower training.learning_rate or training.gradient_clip"
+            )
+
+
+@dataclass
+class RunFiles:
+    """Where a run's files lie."""
+
+    directory: Path
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.directory / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        return self.directory / "history.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.directory / "test_predictions.npz"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.directory / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+
+def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> None:
+    """Refuse a used directory, or one that resumes another experiment; else write its config.
+
+    Raises:
+        InputError: naming the directory and what to do.
+    """
+    directory = files.directory
+    if not resume:
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise InputError(f"{directory} is not empty; give a fresh --output, or --resume to go on with its run")
+        write_text(files.config, as_yaml(experiment))
+        return
+    if not files.config.is_file() or not files.last.is_file():
+        raise InputError(f"{directory} holds no run to resume: no config.yaml and checkpoints/last.ckpt")
+    if files.metrics.is_file():
+        raise InputError(f"{directory} holds a finished run; give a fresh --output")
+    before = read_config(files.config, Experiment)
+    changed = different_keys(as_dict(before), as_dict(experiment))
+    if changed:
+        raise InputError(
+            f"{directory} was started with another {changed[0]}; resume with the same config, or start afresh"
+        )
+
+
+def different_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in first.keys() | second.keys():
+        a, b = first.get(key), second.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += different_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(prefix + key)
+    return sorted(found)
+
+
+def train(experiment: Experiment, output: str | Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Train `experiment` into the run directory `output` and return what its metrics.json says.
+
+    Raises:
+        InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
+    """
+    training = experiment.training
+    pick_device(training.device)
+    data = ClipData(
+        experiment.data,
+        feature_dtype(training.precision),
+        training.seed,
+        "test" if training.protocol == "paper" else "val",
+    )
+    files = RunFiles(Path(output))
+    prepare_directory(experiment, files, resume)
+    L.seed_everything(training.seed, verbose=False)
+    module = EventLocaliser(experiment, data.shape)
+    module.to(feature_dtype(training.precision))
+    if not quiet:
+        print(describe_run(module, data))
+    with lightning_quiet():
+        trainer = make_trainer(training, files, quiet)
+    started = time.perf_counter()
+    with lightning_quiet():
+        trainer.fit(module, data, ckpt_path=files.last if resume else None, weights_only=True)
+    seconds = time.perf_counter() - started
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    if not trainer.is_global_zero:
+        return {}
+    return finish(experiment, data, files, seconds, quiet)
+
+
+def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: float, quiet: bool) -> dict[str, Any]:
+    """Evaluate the best checkpoint on both held-out splits and write metrics.json, which marks the run as finished."""
+    content = torch.load(files.best, map_location="cpu", weights_only=True)
+    network = load_checkpoint(files.best).network
+    device = pick_device(experiment.training.device)
+    val, test = (evaluate_network(network, data.loader(split), experiment, device, quiet) for split in ("val", "test"))
+    save_arrays(files.predictions, test.predictions)
+    metrics = {
+        "best_epoch": int(content["epoch"]),
+        "protocol": experiment.training.protocol,
+        "selected_on": data.evaluation_split,
+        "train_seconds": seconds,
+        "val": val.summary(),
+        "test": test.summary(),
+    }
+    write_json(files.metrics, metrics)
+    return metrics
+
+
+@contextmanager
+def lightning_quiet() -> Iterator[None]:
+    """Without Lightning's notes on hardware, services and its own deprecations; its errors still come through."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Trainer:
+    best = ModelCheckpoint(
+        dirpath=files.checkpoints,
+        filename="best",
+        monitor="val/segment_accuracy",
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [
+        LearningRateMonitor("epoch"),
+        LossHistory(files.history),
+        StopOnBadLoss(),
+        best,
+    ]
+    if not quiet:
+        callbacks.append(TQDMProgressBar(leave=False))
+    return L.Trainer(
+        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[training.device],
+        devices=training.devices,
+        precision=LIGHTNING_PRECISION[training.precision],
+        max_epochs=training.epochs,
+        gradient_clip_val=training.gradient_clip or None,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(files.directory, name="tensorboard", version=""),
+        num_sanity_val_steps=0,
+        enable_progress_bar=not quiet,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def describe_run(module: EventLocaliser, data: ClipData) -> str:
+    """The lines a run starts with: data, parameters, and the kernel each spiking layer runs on."""
+    experiment = module.experiment
+    parameters = sum(p.numel() for p in module.network.parameters())
+    splits = ", ".join(f"{split} {len(order)}" for split, order in data.layout.orders.items())
+    lines = [
+        f"{experiment.name}: {parameters:,} parameters, clips: {splits}",
+        f"protocol {experiment.training.protocol}: the best epoch is picked on the {data.evaluation_split} split",
+    ]
+    device = pick_device(experiment.training.device)
+    layers = [layer for layer in module.network.modules() if isinstance(layer, SpikingLayer)]
+    kernels = sorted({layer.implementation(device) for layer in layers})
+    if layers:
+        lines.append(f"{len(layers)} spiking layers on {device.type}: {', '.join(kernels)}")
+    return "\n".join(lines)
