@@ -4,7 +4,7 @@ Depends on torch and SpikingJelly only. Every block starts each call from rest a
 state leaks from one batch into the next and nobody has to call a reset.
 """
 
-from neurons.blocks import SpikingLinear, SpikingMLP
+from neurons.blocks import SpikeReadout, SpikingLinear, SpikingMLP
 from neurons.braincog import BrainCogEncoder
 from neurons.layer import NodeConfig, SpikingLayer, make_node
 from neurons.surrogate import SURROGATES, QuadraticGate, make_surrogate
@@ -14,6 +14,7 @@ __all__ = [
     "BrainCogEncoder",
     "NodeConfig",
     "QuadraticGate",
+    "SpikeReadout",
     "SpikingLayer",
     "SpikingLinear",
     "SpikingMLP",

@@ -9,13 +9,49 @@ from typing import Any
 
 import torch
 
-from snn_cace.config import Experiment, as_dict, from_dict
+from snn_cace.config import Experiment, SlotConfig, as_dict, as_yaml, from_dict
 from snn_cace.errors import InputError
-from snn_cace.files import replacing
+from snn_cace.files import replacing, write_text
 from snn_cace.model import CaceNet, FeatureShape
+from snn_cace.model.reference import rename
 
 PREFIX = "network."
 """Where a Lightning checkpoint of `training.EventLocaliser` keeps the network's entries."""
+
+
+@dataclasses.dataclass
+class RunFiles:
+    """Where a run's files lie."""
+
+    directory: Path
+
+    @property
+    def config(self) -> Path:
+        return self.directory / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        return self.directory / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        return self.directory / "history.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.directory / "test_predictions.npz"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.directory / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        return self.checkpoints / "last.ckpt"
 
 
 @dataclasses.dataclass
@@ -36,7 +72,7 @@ def find_checkpoint(path: str | Path) -> Path:
     """`path` itself, or the best checkpoint of the run directory `path`."""
     path = Path(path)
     if path.is_dir():
-        best = path / "checkpoints" / "best.ckpt"
+        best = RunFiles(path).best
         if not best.is_file():
             raise InputError(f"{path} holds no checkpoints/best.ckpt; give a checkpoint file or a run that has trained")
         return best
@@ -106,3 +142,59 @@ def save_checkpoint(path: str | Path, network: CaceNet, experiment: Experiment) 
     }
     with replacing(path) as temporary:
         torch.save(content, temporary)
+
+
+def import_weights(weights: Path, files: RunFiles, guidance: str = "co", spiking: str | None = None) -> list[str]:
+    """Make a run directory from a released state dict of the original, at the paper's settings.
+
+    Returns the state dict's entries that the network does not use.
+
+    Raises:
+        InputError: unreadable weights, an entry that is missing or of another shape, or a used directory.
+    """
+    if files.directory.exists() and any(files.directory.iterdir()):
+        raise InputError(f"{files.directory} is not empty; give a fresh --output")
+    state = read_tensors(weights)
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{weights} is not a state dict, names to tensors")
+    renamed = rename(state, guidance)
+    experiment = Experiment(name=f"reference {weights.name}")
+    experiment.model.guidance = guidance  # type: ignore[assignment]
+    experiment.training.seed = 3917
+    experiment.training.precision = "64"
+    experiment.training.protocol = "paper"
+    experiment.training.losses = "reference"
+    if spiking:
+        experiment.model.slots.temporal_encoder = reference_slot(state)
+    network = CaceNet(experiment.model, reference_shape(renamed.state, weights))
+    load_state(network, {**renamed.state, "_extra_state": {"enhance": True}}, weights)
+    save_checkpoint(files.best, network, experiment)
+    write_text(files.config, as_yaml(experiment))
+    return [key for key in renamed.unused if state_scalar(key) not in ("threshold", "alpha")]
+
+
+def reference_shape(state: dict[str, torch.Tensor], weights: Path) -> FeatureShape:
+    """The features that renamed weights were trained on; the sound's width is fixed at 128 in the original."""
+    try:
+        visual, event = state["visual_projection.weight"], state["head.event.weight"]
+    except KeyError as missing:
+        raise InputError(
+            f"{weights} lacks what the original stores for {missing}; is it a CACE-Net state dict?"
+        ) from None
+    return FeatureShape(visual_channels=visual.shape[-1], audio_channels=128, classes=event.shape[0])
+
+
+def reference_slot(state: dict[str, torch.Tensor]) -> SlotConfig:
+    """The original's spiking encoder; threshold and surrogate slope are scalars of its state dict."""
+    scalars = {state_scalar(key): float(value) for key, value in state.items() if value.ndim == 0}
+    return SlotConfig(
+        block="braincog",
+        surrogate="quadratic_gate",
+        threshold=scalars.get("threshold", 0.5),
+        alpha=scalars.get("alpha", 2.0),
+    )
+
+
+def state_scalar(key: str) -> str:
+    """The last part of an entry's name: `threshold` and `alpha` are settings of the node, which the config keeps."""
+    return key.rsplit(".", 1)[-1]

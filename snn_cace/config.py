@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -330,13 +331,9 @@ def read_config(path: str | Path, config_class: type, overrides: Sequence[str] =
 
 
 def parse_config(config_class: type, arguments: Sequence[str], where: str) -> Any:
-    from jsonargparse import ArgumentError
-
     parser = typed_parser(config_class)
-    try:
+    with config_errors(where):
         return instantiate(parser, parser.parse_args(list(arguments)), config_class)
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: {one_line(error)}") from None
 
 
 def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
@@ -345,15 +342,17 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     Raises:
         InputError: an unknown key or a value of the wrong type, naming `where`.
     """
+    parser = typed_parser(config_class)
+    with config_errors(where):
+        return instantiate(parser, parser.parse_object(values), config_class)
+
+
+@contextmanager
+def config_errors(where: str) -> Iterator[None]:
+    """What jsonargparse says of bad options, as an InputError of one line."""
     from jsonargparse import ArgumentError
 
-    parser = typed_parser(config_class)
     try:
-        return instantiate(parser, parser.parse_object(values), config_class)
+        yield
     except (ArgumentError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: {one_line(error)}") from None
-
-
-def one_line(error: Exception) -> str:
-    """The message of jsonargparse's errors without its layout."""
-    return " ".join(str(error).split())
+        raise InputError(f"{where}: {' '.join(str(error).split())}") from None

@@ -24,12 +24,12 @@ PREDICTED = ("segment_relevance", "event_logits", "gate", "av_logits", "segment_
 
 @dataclass
 class Evaluation:
-    """A network over a split.
+    """A network over a split of N clips.
 
     segment_accuracy: percent of segments. losses: means over clips. class_accuracy: percent of each class's segments.
-    confusion: counts of segments, rows true, columns predicted. predictions: clip by clip, `segment_relevance` `[N, T]`,
-    `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, `segment_class` `[N, T]`, `segment_target` `[N, T]`
-    and `index` `[N]`, the rows on disk.
+    confusion: counts of segments, rows true, columns predicted. predictions: clip by clip, the arrays of `predict`
+    (`segment_relevance` `[N, T]`, `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, `segment_class`
+    `[N, T]`, `index` `[N]`, the rows on disk) and `segment_target` `[N, T]`.
     """
 
     segment_accuracy: float

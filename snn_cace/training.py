@@ -8,7 +8,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from spikingjelly.activation_based.monitor import OutputMonitor
 from torch import nn
 
 from neurons import SpikingLayer
-from snn_cace.checkpoints import hyper_parameters, load_checkpoint
+from snn_cace.checkpoints import RunFiles, hyper_parameters, load_checkpoint
 from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, read_config
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.errors import InputError
@@ -156,41 +155,6 @@ class StopOnBadLoss(Callback):
                 f"the loss is {outputs['loss'].item()} in epoch {trainer.current_epoch}, batch {batch_index}; "
                 "lower training.learning_rate or training.gradient_clip"
             )
-
-
-@dataclass
-class RunFiles:
-    """Where a run's files lie."""
-
-    directory: Path
-
-    @property
-    def config(self) -> Path:
-        return self.directory / "config.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        return self.directory / "metrics.json"
-
-    @property
-    def history(self) -> Path:
-        return self.directory / "history.json"
-
-    @property
-    def predictions(self) -> Path:
-        return self.directory / "test_predictions.npz"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.directory / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.ckpt"
 
 
 def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> None:

@@ -134,6 +134,11 @@ class CaceNet(nn.Module):
             want = [*visual.shape[:2], want_audio]
             raise ValueError(f"audio features must be {want} beside {list(visual.shape)}, not {list(audio.shape)}")
 
+    def slots(self) -> dict[str, list[str]]:
+        """The names of the modules that fill each slot, dense or spiking."""
+        feed_forward = [name for name, _ in self.named_modules() if name.endswith(".feed_forward")]
+        return {"temporal_encoder": ["audio_temporal", "visual_temporal"], "feed_forward": feed_forward}
+
     def get_extra_state(self) -> dict[str, bool]:
         return {"enhance": self.enhance}
 

@@ -14,7 +14,7 @@ from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.model import CaceNet, FeatureShape
 from snn_cace.model.reference import rename
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "golden"
 GUIDANCE = {"None": "none", "Audio-Guide": "audio", "Visual-Guide": "visual", "Co-Guide": "co"}
 BACKGROUND = 28
 

@@ -1,0 +1,291 @@
+"""What each verb of the command line does with its options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snn_cace.config import (
+    AVDigitsConfig,
+    Experiment,
+    as_dict,
+    config_errors,
+    instantiate,
+    read_config,
+    typed_parser,
+)
+from snn_cace.errors import InputError
+
+if TYPE_CHECKING:
+    from snn_cace.checkpoints import Trained
+    from snn_cace.data.batches import ClipData
+
+SHORTCUTS = {"data_dir": "data.directory", "precision": "training.precision", "device": "training.device"}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """argparse, with errors that the command line reports its own way."""
+
+    def error(self, message: str) -> Any:
+        raise InputError(f"{self.prog.removeprefix('snn-cace ')}: {message}")
+
+
+def experiment_options(verb: str, words: Sequence[str], options: list[str], base: Experiment | None) -> Any:
+    """The verb's options and an `Experiment`: `base`, then --config, then dotted overrides, then the shortcuts.
+
+    Returns a namespace with the options by name, and `experiment`.
+    """
+    parser = typed_parser(Experiment, prog=f"snn-cace {verb}")
+    if base is not None:
+        parser.set_defaults(flat(as_dict(base)))
+    own = parser.add_argument_group(f"options of {verb}")
+    add: dict[str, tuple[str, dict[str, Any]]] = {
+        "checkpoint": ("--checkpoint", {"help": "checkpoint file, or run directory (then its best checkpoint)"}),
+        "output": ("--output", {"help": "directory to write into; never one that is in use"}),
+        "split": ("--split", {"default": "test", "choices": ("train", "val", "test", "all"), "help": "which clips"}),
+        "resume": ("--resume", {"action": "store_true", "help": "go on with the unfinished run in --output"}),
+        "quiet": ("--quiet", {"action": "store_true", "help": "no progress bars"}),
+    }
+    for option in options:
+        flag, settings = add[option]
+        own.add_argument(flag, **settings)
+    own.add_argument("--data_dir", "--data-dir", help="short for --data.directory; --data DIR means the same")
+    own.add_argument("--precision", help="short for --training.precision: 32, bf16-mixed or 64")
+    own.add_argument("--device", help="short for --training.device: auto, cpu or cuda")
+    with config_errors(verb):
+        parsed = parser.parse_args(with_data_shortcut(words))
+        for short, full in SHORTCUTS.items():
+            if parsed[short] is not None:
+                parsed[full] = parsed[short]
+        parsed.experiment = instantiate(parser, parsed, Experiment)
+    return parsed
+
+
+def with_data_shortcut(words: Sequence[str]) -> list[str]:
+    """`--data DIR` names the directory; the dotted `--data.batch_size` and the like stay as they are."""
+    return [
+        "--data_dir" if word == "--data" else "--data_dir=" + word[7:] if word.startswith("--data=") else word
+        for word in words
+    ]
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
+
+
+def value_of(flag: str, words: Sequence[str]) -> str | None:
+    """The value that follows `flag` among `words`, before any parser knows the rest."""
+    parser = OneLineParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(flag, dest="value")
+    return parser.parse_known_args(list(words))[0].value
+
+
+def required(options: Any, *names: str) -> None:
+    for name in names:
+        if getattr(options, name) is None:
+            raise InputError(f"--{name} is required")
+
+
+def fresh_file(directory: str, name: str) -> Path:
+    path = Path(directory) / name
+    if path.exists():
+        raise InputError(f"{path} is there already; give another --output")
+    return path
+
+
+def train(words: Sequence[str]) -> None:
+    output = value_of("--output", words)
+    base = None
+    if "--resume" in words and output and (Path(output) / "config.yaml").is_file():
+        base = read_config(Path(output) / "config.yaml", Experiment)
+    options = experiment_options("train", words, ["output", "resume", "quiet"], base)
+    required(options, "output")
+    if options.config is None and base is None:
+        raise InputError("train needs --config FILE, for example configs/avdigits/ann.yaml")
+    from snn_cace.training import train as run
+
+    metrics = run(options.experiment, options.output, options.resume, options.quiet)
+    if metrics:
+        print(
+            f"best epoch {metrics['best_epoch']} by the {metrics['selected_on']} split; segment accuracy "
+            f"val {metrics['val']['segment_accuracy']:.2f} %, test {metrics['test']['segment_accuracy']:.2f} %"
+        )
+        if metrics["protocol"] == "paper":
+            print("protocol paper: the epoch was picked on the test split, as published; not a held-out figure")
+        print(f"run: {options.output}")
+
+
+def checkpoint_options(verb: str, words: Sequence[str], options: list[str]) -> tuple[Any, Trained, ClipData]:
+    """The options of a verb that runs a checkpoint, the network, and data that fits it."""
+    from snn_cace.checkpoints import load_checkpoint
+    from snn_cace.data.batches import ClipData
+    from snn_cace.runtime import feature_dtype
+
+    checkpoint = value_of("--checkpoint", words)
+    asks_help = any(word in ("-h", "--help") for word in words)
+    if checkpoint is None and not asks_help:
+        raise InputError(f"{verb} needs --checkpoint FILE or RUN_DIRECTORY")
+    trained = None if checkpoint is None or asks_help else load_checkpoint(checkpoint)
+    parsed = experiment_options(verb, words, ["checkpoint", *options], trained.experiment if trained else None)
+    assert trained is not None
+    if as_dict(parsed.experiment.model) != as_dict(trained.experiment.model):
+        raise InputError(f"{verb} runs the network of {trained.path} as it is; leave out --model overrides")
+    data = ClipData(parsed.experiment.data, feature_dtype(parsed.experiment.training.precision))
+    if data.shape != trained.network.shape:
+        raise InputError(f"{data.directory} has {data.shape}, the network of {trained.path} {trained.network.shape}")
+    return parsed, trained, data
+
+
+def evaluate(words: Sequence[str]) -> None:
+    options, trained, data = checkpoint_options("evaluate", words, ["output", "split", "quiet"])
+    from snn_cace.data.ave import class_names
+    from snn_cace.evaluation import evaluate_network
+    from snn_cace.files import write_json
+    from snn_cace.runtime import pick_device
+
+    path = fresh_file(options.output, "evaluation.json") if options.output else None
+    experiment = options.experiment
+    found = evaluate_network(
+        trained.network, data.loader(options.split), experiment, pick_device(experiment.training.device), options.quiet
+    )
+    names = class_names(data.directory, data.shape.classes)
+    result = {
+        "checkpoint": str(trained.path),
+        "data": str(data.directory),
+        "split": options.split,
+        **found.summary(),
+        "class_accuracy": dict(zip(names, found.class_accuracy, strict=True)),
+        "classes": names,
+        "confusion": found.confusion,
+    }
+    if path:
+        write_json(path, result)
+        print(f"{options.split}: segment accuracy {found.segment_accuracy:.3f} %; {path}")
+    else:
+        print(json.dumps(result, indent=2))
+
+
+def predict(words: Sequence[str]) -> None:
+    options, trained, data = checkpoint_options("predict", words, ["output", "split", "quiet"])
+    from snn_cace.evaluation import PREDICTED, evaluate_network, save_arrays
+    from snn_cace.runtime import pick_device
+
+    required(options, "output")
+    path = fresh_file(options.output, "predictions.npz")
+    experiment = options.experiment
+    device = pick_device(experiment.training.device)
+    found = evaluate_network(trained.network, data.loader(options.split), experiment, device, options.quiet)
+    save_arrays(path, {name: found.predictions[name] for name in PREDICTED})
+    print(f"{len(found.predictions['index'])} clips: {path}")
+
+
+def compare(words: Sequence[str]) -> None:
+    from snn_cace.comparison import Comparison, run_comparison
+
+    parser = OneLineParser(prog="snn-cace compare", description="Train variants over seeds and set them side by side.")
+    parser.add_argument("--config", required=True, help="YAML file that names the variants and seeds")
+    parser.add_argument("--output", help="directory for the runs and the report; default runs/NAME")
+    parser.add_argument("--jobs", type=int, default=None, help="runs at a time; default one per core, one on a GPU")
+    parser.add_argument("--data", help="an AVE directory for every variant")
+    parser.add_argument("--precision", help="32, bf16-mixed or 64, for every variant")
+    parser.add_argument("--device", help="auto, cpu or cuda, for every variant")
+    options, overrides = parser.parse_known_args(list(words))
+    shortcuts = {
+        "data.directory": options.data,
+        "training.precision": options.precision,
+        "training.device": options.device,
+    }
+    for key, value in shortcuts.items():
+        overrides += [f"--{key}", value] if value is not None else []
+    comparison = read_config(options.config, Comparison)
+    run_comparison(
+        comparison, Path(options.config), options.output or f"runs/{comparison.name}", options.jobs, overrides
+    )
+
+
+def import_reference(words: Sequence[str]) -> None:
+    from snn_cace.checkpoints import RunFiles, import_weights
+
+    parser = OneLineParser(prog="snn-cace import-reference", description="A run from the original authors' weights.")
+    parser.add_argument("--weights", required=True, help="a released .pth.tar state dict")
+    parser.add_argument("--output", required=True, help="run directory to make")
+    parser.add_argument("--spiking", choices=("braincog",), help="the weights are of the spiking network")
+    parser.add_argument("--guidance", choices=("none", "audio", "visual", "co"), default="co")
+    options = parser.parse_args(list(words))
+    files = RunFiles(Path(options.output))
+    unused = import_weights(Path(options.weights), files, options.guidance, options.spiking)
+    print(f"{len(unused)} entries of {options.weights} that the network does not use:")
+    for key in unused:
+        print(f"  {key}")
+    print(f"run: {options.output}")
+
+
+def data_check(words: Sequence[str]) -> None:
+    from snn_cace.data.check import check_directory
+
+    parser = OneLineParser(prog="snn-cace data check", description="What an AVE directory holds, and every problem.")
+    parser.add_argument("directory")
+    directory = parser.parse_args(list(words)).directory
+    summary = check_directory(directory)
+    print("\n".join(summary.lines))
+    for problem in summary.problems:
+        print(f"problem: {problem}")
+    if summary.problems:
+        raise InputError(f"{directory} has {len(summary.problems)} problem(s), listed above")
+    print("no problem found")
+
+
+def data_labels(words: Sequence[str]) -> None:
+    from snn_cace.data.ave import write_labels
+
+    parser = OneLineParser(prog="snn-cace data labels", description="Make labels.h5 from AVE's annotations.")
+    parser.add_argument("directory")
+    parser.add_argument("--annotations", help="annotations file; default DIRECTORY/Annotations.txt")
+    options = parser.parse_args(list(words))
+    print(write_labels(options.directory, options.annotations))
+
+
+def data_avdigits(words: Sequence[str]) -> None:
+    from snn_cace.data.avdigits import write_avdigits
+
+    defaults = AVDigitsConfig()
+    parser = OneLineParser(prog="snn-cace data avdigits", description="Write AV-Digits in AVE's layout.")
+    parser.add_argument("directory")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    for split in ("train", "val", "test"):
+        parser.add_argument(f"--{split}-clips", type=int, default=getattr(defaults, f"{split}_clips"))
+    options = parser.parse_args(list(words))
+    config = AVDigitsConfig(options.seed, options.train_clips, options.val_clips, options.test_clips)
+    write_avdigits(options.directory, config)
+    print(f"{config}: {options.directory}")
+
+
+def data_synthetic(words: Sequence[str]) -> None:
+    from snn_cace.data.synthetic import AVE_CLIPS, write_synthetic
+
+    parser = OneLineParser(prog="snn-cace data synthetic", description="Random features with AVE's statistics.")
+    parser.add_argument("directory")
+    parser.add_argument("--clips", type=int, default=AVE_CLIPS)
+    parser.add_argument("--annotations", help="AVE's Annotations.txt; default: parameters fitted to it")
+    parser.add_argument("--visual-shape", type=int, nargs=3, default=(7, 7, 512), metavar=("H", "W", "Cv"))
+    parser.add_argument("--audio-channels", type=int, default=128)
+    parser.add_argument("--dtype", choices=("float16", "float32", "float64"), default="float32")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(list(words))
+    write_synthetic(
+        options.directory,
+        options.clips,
+        options.annotations,
+        tuple(options.visual_shape),
+        options.audio_channels,
+        options.dtype,
+        options.seed,
+    )
+    print(f"{options.clips} clips: {options.directory}")
