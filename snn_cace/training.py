@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import resource
 import time
 import warnings
 from collections.abc import Iterator
@@ -160,6 +161,8 @@ class StopOnBadLoss(Callback):
 def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> None:
     """Refuse a used directory, or one that resumes another experiment; else write its config.
 
+    A run that broke off before its first checkpoint resumes from the start.
+
     Raises:
         InputError: naming the directory and what to do.
     """
@@ -169,8 +172,8 @@ def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> 
             raise InputError(f"{directory} is not empty; give a fresh --output, or --resume to go on with its run")
         write_text(files.config, as_yaml(experiment))
         return
-    if not files.config.is_file() or not files.last.is_file():
-        raise InputError(f"{directory} holds no run to resume: no config.yaml and checkpoints/last.ckpt")
+    if not files.config.is_file():
+        raise InputError(f"{directory} holds no run to resume: no config.yaml")
     if files.metrics.is_file():
         raise InputError(f"{directory} holds a finished run; give a fresh --output")
     before = read_config(files.config, Experiment)
@@ -217,7 +220,7 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
         trainer = make_trainer(training, files, quiet)
     started = time.perf_counter()
     with lightning_quiet():
-        trainer.fit(module, data, ckpt_path=files.last if resume else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=files.last if resume and files.last.is_file() else None, weights_only=True)
     seconds = time.perf_counter() - started
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -238,6 +241,7 @@ def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: flo
         "protocol": experiment.training.protocol,
         "selected_on": data.evaluation_split,
         "train_seconds": seconds,
+        "peak_memory_mb": peak_memory_mb(),
         "val": val.summary(),
         "test": test.summary(),
     }
@@ -257,6 +261,13 @@ def lightning_quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def peak_memory_mb() -> float:
+    """Largest CUDA memory allocated, or largest resident memory of this process (PyTorch itself included), in MiB."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Trainer:

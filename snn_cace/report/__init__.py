@@ -1,0 +1,1 @@
+"""Tables, figures and pages. Reads JSON only, never a model."""
