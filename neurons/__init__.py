@@ -4,13 +4,14 @@ Depends on torch and SpikingJelly only. Every block starts each call from rest a
 state leaks from one batch into the next and nobody has to call a reset.
 """
 
-from neurons.blocks import SpikeReadout, SpikingLinear, SpikingMLP
+from neurons.blocks import BidirectionalSpikingLinear, SpikeReadout, SpikingLinear, SpikingMLP
 from neurons.braincog import BrainCogEncoder
 from neurons.layer import NodeConfig, SpikingLayer, make_node
 from neurons.surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
     "SURROGATES",
+    "BidirectionalSpikingLinear",
     "BrainCogEncoder",
     "NodeConfig",
     "QuadraticGate",

@@ -67,6 +67,20 @@ class SpikingLinear(nn.Module):
         return self.spikes(values).mean(0)
 
 
+class BidirectionalSpikingLinear(SpikingLinear):
+    """A spiking linear block half of whose neurons live through the segments in reverse, as half of a BiLSTM does.
+
+    The linear layer sees one segment at a time, so both halves share its one call, and one multi-step call runs both.
+
+    Shape: `[B, T, inputs]` to firing rates `[B, T, outputs]` in [0, 1], `outputs` even.
+    """
+
+    def spikes(self, values: torch.Tensor) -> torch.Tensor:
+        forwards, backwards = self.norm(self.linear(values)).chunk(2, dim=-1)
+        forwards, backwards = self.lif(torch.cat([forwards, backwards.flip(1)], dim=-1)).chunk(2, dim=-1)
+        return torch.cat([forwards, backwards.flip(2)], dim=-1)
+
+
 class SpikeReadout(nn.Linear):
     """What a linear layer makes of spikes, averaged over simulation steps.
 

@@ -254,7 +254,7 @@ def summarise(name: str, runs: list[Run]) -> dict[str, Any]:
         "compared_slots": slots,
         "variants": variants,
         "tests": [
-            {"a": other, "b": baseline, **test_difference(scores[other], scores[baseline])}
+            {"a": other, "b": baseline, **paired_difference(scores[other], scores[baseline])}
             for other in scores
             if other != baseline
         ],
@@ -314,7 +314,7 @@ def clip_scores(run: Run) -> np.ndarray:
         return 100 * (stored["segment_class"] == stored["segment_target"]).mean(1)[order]
 
 
-def test_difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
+def paired_difference(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
     """Is a better than b? Scores `[seeds, clips]` in percent, the same seeds and clips in both.
 
     The interval is a percentile bootstrap that draws seeds and clips anew together, so it carries both uncertainties.

@@ -19,6 +19,8 @@ from snn_cace.config import ContrastConfig
 from snn_cace.model import NetworkOutput
 
 IGNORED = -100
+LEAST_LOG = -100.0
+"""Log-probabilities are cut off here, as PyTorch's binary cross-entropy does; unlike it, NaN passes through."""
 
 
 class Targets(NamedTuple):
@@ -58,8 +60,8 @@ def gate_loss(output: NetworkOutput, targets: Targets, reference: bool) -> torch
     gate = at_least_float32(output.gate)
     if reference:
         return F.binary_cross_entropy_with_logits(gate, targets.is_event.to(gate))
-    with torch.autocast(gate.device.type, enabled=False):
-        return F.binary_cross_entropy(gate, targets.is_event.to(gate))
+    right = torch.where(targets.is_event.bool(), gate, 1 - gate)
+    return -right.log().clamp(min=LEAST_LOG).mean()
 
 
 def class_loss(logits: torch.Tensor, targets: Targets, reference: bool) -> torch.Tensor:

@@ -46,7 +46,6 @@ class EventLocaliser(L.LightningModule):
         self.save_hyperparameters(hyper_parameters(experiment, shape))
         self.experiment = experiment
         self.network = CaceNet(experiment.model, shape)
-        self.train_metrics = SegmentMetrics(num_classes=shape.classes + 1)
         self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
         self.firing_rates = FiringRates(self.network)
 
@@ -55,10 +54,13 @@ class EventLocaliser(L.LightningModule):
         contrast = self.experiment.model.contrast
         return contrast.enabled and self.current_epoch >= contrast.start * self.experiment.training.epochs
 
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        # Not at the epoch's start: data loaders draw from the same generator after that, but only in some epochs.
+        if batch_index == 0:
+            torch.manual_seed(self.experiment.training.seed * 1_000_003 + self.current_epoch)
+
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed(self.experiment.training.seed * 1_000_003 + self.current_epoch)
         self.network.enhance = self.network.enhance or self.contrastive_on
-        self.train_metrics.reset()
 
     def terms(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
         reference = self.experiment.training.losses == "reference"
@@ -69,13 +71,11 @@ class EventLocaliser(L.LightningModule):
         output = self.network(batch["visual"], batch["audio"])
         terms = self.terms(output, batch)
         loss = training_loss(terms, self.experiment.model.contrast, self.contrastive_on)
-        self.train_metrics.update(segment_predictions(output), batch["labels"].argmax(-1))
+        right = segment_predictions(output) == batch["labels"].argmax(-1)
+        terms["segment_accuracy"] = 100 * right.float().mean()
         values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["labels"]), sync_dist=True)
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        self.log("train/segment_accuracy", self.train_metrics.segment_accuracy(), sync_dist=True)
 
     def on_validation_epoch_start(self) -> None:
         self.metrics.reset()
@@ -271,20 +271,23 @@ def peak_memory_mb() -> float:
 
 
 def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Trainer:
-    best = ModelCheckpoint(
-        dirpath=files.checkpoints,
-        filename="best",
-        monitor="val/segment_accuracy",
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
+    best, last = (
+        ModelCheckpoint(
+            dirpath=files.checkpoints,
+            filename=path.stem,
+            monitor=monitor,
+            mode="max",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for path, monitor in ((files.best, "val/segment_accuracy"), (files.last, None))
     )
     callbacks: list[Callback] = [
         LearningRateMonitor("epoch"),
         LossHistory(files.history),
         StopOnBadLoss(),
         best,
+        last,
     ]
     if not quiet:
         callbacks.append(TQDMProgressBar(leave=False))

@@ -84,7 +84,7 @@ def notes(result: dict[str, Any]) -> list[str]:
         "analogue parts are left out: a lower bound, and one that flatters spikes.",
         f"Compared slots (spiking in at least one variant): {slots}.",
         f"Machine: {machine['cores']} cores, {machine['device']}, PyTorch {machine['torch']}, precision "
-        f"{result['precision']}. Latency: one clip, forward pass. Training seconds are of runs that shared the machine.",
+        f"{result['precision']}. Latency: one clip, forward pass. Training seconds: runs shared the machine.",
     ]
 
 

@@ -1,0 +1,31 @@
+# `make demo` and `make test` work from a bare clone: each makes .venv and installs what is missing.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c '$(FITS)' 2>/dev/null && { echo $$p; break; }; done)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test lint install clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(or $(PYTHON),false) -c '$(FITS)' \
+		|| { echo "snn-cace needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/snn-cace compare --config configs/compare/avdigits.yaml --output runs/demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,147 @@
+"""AVE's layout: what is accepted, and what each kind of damage is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from small import CLASSES, CLIPS, SEGMENTS, write_ave
+from torch.utils.data import DataLoader
+
+from snn_cace.data import ave
+from snn_cace.data.batches import ClipDataset, whole_batch
+from snn_cace.data.check import check_directory
+from snn_cace.errors import InputError
+
+
+@pytest.mark.parametrize("name", ["avadataset", "dataset"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_any_name_dtype_and_size_is_read(tmp_path: Path, name: str, dtype: type):
+    visual = np.random.default_rng(0).random((CLIPS, SEGMENTS, 5, 4, 7)).astype(dtype)
+    write_ave(tmp_path, visual=visual, name=name)
+    layout = ave.read_layout(tmp_path)
+    assert (layout.height, layout.width, layout.visual_channels, layout.audio_channels) == (5, 4, 7, 6)
+    assert layout.classes == CLASSES
+    clip = ClipDataset(tmp_path, layout.orders["val"], torch.float64)[1]
+    assert torch.equal(clip["visual"], torch.from_numpy(visual[7].astype(np.float64)))
+    assert clip["index"].item() == 7
+
+
+def test_reading_ahead_in_other_processes_gives_the_same_batches(tmp_path: Path):
+    write_ave(tmp_path)
+    dataset = ClipDataset(tmp_path, np.arange(CLIPS), torch.float32)
+    assert dataset[0]["index"].item() == 0  # opened here before any worker starts
+    want = [
+        dataset.__getitems__([0, 1, 2, 3, 4]),
+        dataset.__getitems__([5, 6, 7, 8, 9]),
+        dataset.__getitems__([10, 11]),
+    ]
+    for start in ("fork", "spawn"):
+        loader = DataLoader(dataset, batch_size=5, num_workers=2, collate_fn=whole_batch, multiprocessing_context=start)
+        for got, expected in zip(loader, want, strict=True):
+            assert all(torch.equal(got[name], expected[name]) for name in expected)
+
+
+def test_held_in_memory_and_read_row_by_row_are_the_same(tmp_path: Path):
+    write_ave(tmp_path)
+    rows = np.array([4, 2, 9])
+    held, read = (ClipDataset(tmp_path, rows, torch.float32, preload=preload) for preload in (True, False))
+    for name in ("visual", "audio", "labels", "index"):
+        assert torch.equal(held.__getitems__([2, 0])[name], read.__getitems__([2, 0])[name])
+
+
+@pytest.mark.parametrize(("modalities", "silent"), [("audio", "visual"), ("visual", "audio")])
+def test_one_modality_alone_leaves_the_other_zero(tmp_path: Path, modalities: str, silent: str):
+    write_ave(tmp_path)
+    clip = ClipDataset(tmp_path, np.arange(3), torch.float32, modalities)[0]
+    assert not clip[silent].any()
+    assert clip[modalities].any()
+
+
+def damage_missing(directory: Path) -> None:
+    (directory / "audio_feature.h5").unlink()
+
+
+def damage_labels_missing(directory: Path) -> None:
+    (directory / "labels.h5").unlink()
+
+
+def damage_truncated(directory: Path) -> None:
+    path = directory / "visual_feature.h5"
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def damage_no_dataset(directory: Path) -> None:
+    with h5py.File(directory / "labels.h5", "w") as file:
+        file["other"] = np.zeros(3)
+
+
+def damage_clips_differ(directory: Path) -> None:
+    write_ave(directory, audio=np.zeros((CLIPS - 1, SEGMENTS, 6), np.float32))
+
+
+def damage_segments_differ(directory: Path) -> None:
+    write_ave(directory, labels=np.zeros((CLIPS, SEGMENTS - 1, CLASSES + 1), np.float32))
+
+
+def damage_rank(directory: Path) -> None:
+    write_ave(directory, visual=np.zeros((CLIPS, SEGMENTS, 8), np.float32))
+
+
+def damage_order(directory: Path) -> None:
+    write_ave(directory, orders={"train": [0, 1, CLIPS], "val": [2], "test": [3]})
+
+
+DAMAGE = {
+    damage_missing: r"no file .*audio_feature\.h5",
+    damage_labels_missing: r"no file .*labels\.h5; make it .*: snn-cace data labels ",
+    damage_truncated: r"visual_feature\.h5 is not a readable HDF5 file \(truncated\?\)",
+    damage_no_dataset: r"labels\.h5 holds \['other'\], expected a dataset named avadataset or dataset",
+    damage_clips_differ: r"audio_feature\.h5 has shape \[11, 10, 6\] and visual_feature\.h5 \[12, 10, 2, 3, 8\]",
+    damage_segments_differ: r"labels\.h5 has shape \[12, 9, 4\] and visual_feature\.h5 \[12, 10, 2, 3, 8\]",
+    damage_rank: r"visual_feature\.h5 has shape \[12, 10, 8\], expected \[N, T, H, W, Cv\]",
+    damage_order: r"train_order\.h5 names row 12, but the files have rows 0 to 11",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
+def test_damage_is_told_by_file_and_shape(tmp_path: Path, damage):
+    write_ave(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=DAMAGE[damage]):
+        ave.read_layout(tmp_path)
+    assert any(file in problem for problem in check_directory(tmp_path).problems for file in ("h5",))
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_nan_features_are_told_by_file_and_row(tmp_path: Path, preload: bool):
+    audio = np.zeros((CLIPS, SEGMENTS, 6), np.float32)
+    audio[4, 2, 1] = np.nan
+    write_ave(tmp_path, audio=audio)
+    with pytest.raises(InputError, match=r"audio_feature\.h5: row 4 holds NaN or infinity"):
+        ClipDataset(tmp_path, np.arange(CLIPS), torch.float32, preload=preload)[4]
+    assert any("row 4 holds NaN" in problem for problem in check_directory(tmp_path).problems)
+
+
+def test_check_finds_labels_that_are_not_one_hot_and_splits_that_overlap(tmp_path: Path):
+    labels = np.eye(CLASSES + 1)[np.full((CLIPS, SEGMENTS), CLASSES)]
+    labels[3, 5, 0] = 1
+    write_ave(tmp_path, labels=labels, orders={"train": [0, 1, 1], "val": [1, 2], "test": [3]})
+    problems = "\n".join(check_directory(tmp_path).problems)
+    assert "row 3, segment 5 is not one-hot" in problems
+    assert "train_order.h5 names 1 rows twice" in problems
+    assert "train and val share 1 rows, row 1 first" in problems
+
+
+def test_labels_are_made_from_annotations_and_never_overwritten(tmp_path: Path):
+    write_ave(tmp_path)
+    (tmp_path / "labels.h5").unlink()
+    lines = [f"class {row % 3}&clip{row}&good&{row % 4}&{row % 4 + 5}\n" for row in range(CLIPS)]
+    (tmp_path / "Annotations.txt").write_text("".join(lines))
+    ave.write_labels(tmp_path)
+    assert check_directory(tmp_path).problems == []
+    with pytest.raises(InputError, match=r"labels\.h5 is there already"):
+        ave.write_labels(tmp_path)

@@ -1,0 +1,68 @@
+"""A data set and an experiment small enough to train in a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig
+
+CLIPS, SEGMENTS, CLASSES = 12, 10, 3
+SPLIT_ROWS = {"train": [0, 1, 2, 3, 4, 5], "val": [6, 7, 8], "test": [9, 10, 11]}
+
+
+def write_ave(
+    directory: Path,
+    visual: np.ndarray | None = None,
+    audio: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+    orders: dict[str, list[int]] | None = None,
+    name: str = "avadataset",
+) -> Path:
+    """An AVE directory of small random features, or of the arrays given."""
+    rng = np.random.default_rng(0)
+    directory.mkdir(parents=True, exist_ok=True)
+    if labels is None:
+        classes = np.full((CLIPS, SEGMENTS), CLASSES)
+        for row in range(CLIPS):
+            classes[row, row % 4 : row % 4 + 5] = row % CLASSES
+        labels = np.eye(CLASSES + 1)[classes]
+    arrays = {
+        "visual_feature": rng.random((CLIPS, SEGMENTS, 2, 3, 8), np.float32) if visual is None else visual,
+        "audio_feature": rng.random((CLIPS, SEGMENTS, 6), np.float32) if audio is None else audio,
+        "labels": labels,
+    }
+    for file, values in arrays.items():
+        with h5py.File(directory / f"{file}.h5", "w") as out:
+            out[name] = values
+    for split, rows in (orders or SPLIT_ROWS).items():
+        with h5py.File(directory / f"{split}_order.h5", "w") as out:
+            out["order"] = np.array(rows)
+    return directory
+
+
+def small_model(**changes: object) -> ModelConfig:
+    sizes = {
+        "visual_dim": 8,
+        "attention_dim": 8,
+        "d_model": 8,
+        "heads": 2,
+        "encoder_feed_forward": 16,
+        "decoder_feed_forward": 16,
+    }
+    return ModelConfig(**(sizes | changes))
+
+
+def small_experiment(directory: Path | None, epochs: int = 3, block: str = "dense") -> Experiment:
+    """On an AVE directory, or on an AV-Digits of a few clips."""
+    experiment = Experiment(name=f"small-{block}", model=small_model())
+    experiment.data.directory = None if directory is None else str(directory)
+    experiment.data.avdigits = AVDigitsConfig(train_clips=27, val_clips=9, test_clips=9)
+    experiment.data.batch_size = 4
+    experiment.model.slots.temporal_encoder.block = block
+    experiment.training.epochs = epochs
+    experiment.training.milestones = [1]
+    experiment.training.device = "cpu"
+    return experiment

@@ -1,0 +1,134 @@
+"""The network's own facts: sizes, what ANN and SNN share, invariances, and errors that name shapes."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from small import small_model
+
+from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.model import CaceNet, FeatureShape
+from snn_cace.model.attention import UnscaledAttention
+
+SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
+BLOCKS = ("dense", "spiking", "braincog")
+
+
+def build(seed: int = 0, temporal: str = "dense", feed_forward: str = "dense", **changes: object) -> CaceNet:
+    config = small_model(**changes)
+    config.slots.temporal_encoder.block = temporal
+    config.slots.feed_forward.block = feed_forward
+    torch.manual_seed(seed)
+    return CaceNet(config, SHAPE)
+
+
+def inputs(clips: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(clips, 10, 2, 3, 5, generator=generator), torch.randn(clips, 10, 6, generator=generator)
+
+
+def test_parameters_are_the_references_less_those_that_never_get_a_gradient():
+    count = lambda network: sum(p.numel() for p in network.parameters())  # noqa: E731
+    full = FeatureShape(512, 128, 28)
+    assert count(CaceNet(ModelConfig(), full)) == 13_118_681 - 3_835_264
+    spiking = ModelConfig()
+    spiking.slots.temporal_encoder = SlotConfig(block="braincog")
+    assert count(CaceNet(spiking, full)) == 12_692_701 - 4_953_220
+
+
+@pytest.mark.parametrize(("temporal", "feed_forward"), itertools.product(BLOCKS, ("dense", "spiking")))
+def test_every_combination_of_slots_shares_the_anns_initial_weights_elsewhere(temporal: str, feed_forward: str):
+    """With the same seed: guidance attention, projector, relation attention and classifiers start identical."""
+    ann, snn = build(), build(temporal=temporal, feed_forward=feed_forward)
+    own = tuple(name for names in ann.slots().values() for name in names)
+    mine = {key: value for key, value in ann.named_parameters() if not key.startswith(own)}
+    theirs = dict(snn.named_parameters())
+    assert len(mine) > 60
+    assert all(torch.equal(value, theirs[key]) for key, value in mine.items())
+
+
+def test_slots_start_with_weights_of_their_own():
+    network = build()
+    assert not torch.equal(
+        network.visual_relation.layers[0].feed_forward.linear1.weight,
+        network.audio_relation.layers[0].feed_forward.linear1.weight,
+    )
+
+
+@pytest.mark.parametrize("temporal", BLOCKS)
+@pytest.mark.parametrize("guidance", ["none", "audio", "visual", "co"])
+def test_a_clips_output_does_not_depend_on_its_batch(guidance: str, temporal: str):
+    network = build(guidance=guidance, temporal=temporal, feed_forward="spiking").eval()
+    visual, audio = inputs()
+    with torch.no_grad():
+        together = network(visual, audio)
+        alone = network(visual[1:2], audio[1:2])
+    for name in ("segment_relevance", "event_logits", "gate", "av_logits", "query"):
+        torch.testing.assert_close(getattr(alone, name), getattr(together, name)[1:2], rtol=1e-4, atol=1e-5)
+
+
+def test_patches_may_come_in_any_order():
+    network = build().eval()
+    visual, audio = inputs()
+    shuffled = visual.flatten(2, 3)[:, :, torch.randperm(6)].view_as(visual)
+    with torch.no_grad():
+        torch.testing.assert_close(network(shuffled, audio).event_logits, network(visual, audio).event_logits)
+
+
+def test_only_the_temporal_encoder_knows_the_order_of_segments():
+    """With a membrane that is reset at each segment nothing does: reversing the clip reverses the relevance."""
+    visual, audio = inputs()
+    for membrane, blind in (("reset", True), ("carry", False)):
+        config = small_model()
+        config.slots.temporal_encoder = SlotConfig(block="spiking", membrane=membrane, threshold=0.1)
+        torch.manual_seed(0)
+        network = CaceNet(config, SHAPE).eval()
+        with torch.no_grad():
+            there = network(visual, audio).segment_relevance
+            back = network(visual.flip(1), audio.flip(1)).segment_relevance.flip(1)
+        assert torch.allclose(there, back, atol=1e-5) == blind
+
+
+def test_enhancement_changes_the_relevance_and_nothing_else():
+    network = build().eval()
+    visual, audio = inputs()
+    outputs = []
+    for network.enhance in (False, True):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            outputs.append(network(visual, audio))
+    off, on = outputs
+    assert not torch.equal(off.segment_relevance, on.segment_relevance)
+    for name in ("event_logits", "gate", "av_logits", "query", "key"):
+        assert torch.equal(getattr(off, name), getattr(on, name))
+
+
+def test_the_state_dict_remembers_whether_enhancement_was_on():
+    network, other = build(), build(seed=1)
+    network.enhance = True
+    other.load_state_dict(network.state_dict())
+    assert other.enhance
+
+
+def test_unscaled_attention_is_softmax_of_plain_products():
+    torch.manual_seed(0)
+    attention = UnscaledAttention(4, 5, 3, 6).double()
+    query, memory = torch.randn(2, 7, 4).double(), torch.randn(2, 9, 5).double()
+    energy = attention.query(query) @ attention.key(memory).transpose(1, 2)
+    want = energy.softmax(-1) @ attention.value(memory)
+    torch.testing.assert_close(attention(query, memory), want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("visual", "audio", "message"),
+    [
+        ((2, 10, 2, 3, 4), (2, 10, 6), r"visual features must be \[B, T, H, W, 5\], not \[2, 10, 2, 3, 4\]"),
+        ((2, 10, 3, 5), (2, 10, 6), r"visual features must be \[B, T, H, W, 5\], not \[2, 10, 3, 5\]"),
+        ((2, 10, 2, 3, 5), (2, 9, 6), r"audio features must be \[2, 10, 6\] beside .*, not \[2, 9, 6\]"),
+    ],
+)
+def test_wrong_shapes_are_named(visual: tuple, audio: tuple, message: str):
+    with pytest.raises(ValueError, match=message):
+        build()(torch.zeros(visual), torch.zeros(audio))

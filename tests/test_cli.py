@@ -1,0 +1,209 @@
+"""The command line as a user meets it: bad input is one line and exit code 2, golden weights give golden outputs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from golden_rule import golden, golden_inputs, golden_labels, reference_state
+from small import small_experiment, write_ave
+
+from snn_cace.cli import main
+from snn_cace.config import as_yaml
+from snn_cace.training import train
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on small data that lies beside it."""
+    root = tmp_path_factory.mktemp("run")
+    write_ave(root / "ave")
+    train(small_experiment(root / "ave", epochs=1), root / "run", quiet=True)
+    return root / "run"
+
+
+def fails(capsys: pytest.CaptureFixture, *words: str) -> str:
+    """Run the command line, which must exit 2 with exactly one line on standard error."""
+    assert main(list(words)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+def write_config(directory: Path, **changes: object) -> Path:
+    experiment = small_experiment(write_ave(directory / "ave"), epochs=1)
+    for key, value in changes.items():
+        setattr(experiment.training, key, value)
+    path = directory / "config.yaml"
+    path.write_text(as_yaml(experiment))
+    return path
+
+
+def test_help_lists_the_verbs_without_importing_torch():
+    code = "import sys; from snn_cace.cli import main; main(['--help']); print('torch' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "import-reference" in printed
+    assert printed.strip().endswith("False")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "unknown verb 'trian'; choose from: train, evaluate"),
+        (["data"], "unknown verb 'data'; choose from: data check, data labels"),
+        (["train"], "--output is required"),
+        (["train", "--output", "x"], "train needs --config FILE"),
+        (["train", "--output", "x", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["evaluate"], "evaluate needs --checkpoint FILE or RUN_DIRECTORY"),
+        (["evaluate", "--checkpoint", "nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
+        (["data", "check", "nowhere"], "nowhere has 6 problem(s), listed above"),
+        (["compare", "--config", "nowhere.yaml"], "no config file nowhere.yaml"),
+    ],
+)
+def test_bad_words_are_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, words: list[str], message: str
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in fails(capsys, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (["--model.psai", "0.3"], "model.psai"),
+        (["--model.psi", "strong"], "model.psi"),
+        (["--model.guidance", "both"], "model.guidance"),
+        (["--model.d_model", "7"], "model.d_model (7) must be even"),
+        (["--training.epochs", "0"], "training.epochs must be above 0, not 0"),
+        (["--model.slots.temporal_encoder", "{block: spiking, tau: 1}"], "tau must be above 1 simulation step"),
+        (["--model.slots.feed_forward.block", "braincog"], "'braincog' is a temporal encoder"),
+        (["--data", "nowhere"], "no directory nowhere"),
+    ],
+)
+def test_bad_options_name_the_key(tmp_path: Path, capsys: pytest.CaptureFixture, override: list[str], message: str):
+    config = write_config(tmp_path)
+    line = fails(capsys, "train", "--config", str(config), "--output", str(tmp_path / "out"), *override)
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_key_in_the_yaml_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture):
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("  psi:", "  psai:"))
+    assert "psai" in fails(capsys, "train", "--config", str(config), "--output", str(tmp_path / "out"))
+
+
+def test_a_directory_in_use_is_refused(run: Path, capsys: pytest.CaptureFixture):
+    words = ["train", "--config", str(run / "config.yaml"), "--output", str(run)]
+    assert "is not empty; give a fresh --output" in fails(capsys, *words)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    content["hyper_parameters"]["experiment"]["model"]["d_model"] = 16
+    torch.save(content, tmp_path / "other.ckpt")
+    line = fails(capsys, "evaluate", "--checkpoint", str(tmp_path / "other.ckpt"))
+    assert "has shape" in line and "the network has" in line and "made for another shape" in line
+    (tmp_path / "broken.ckpt").write_bytes(b"not a checkpoint")
+    assert "not a readable PyTorch file" in fails(capsys, "evaluate", "--checkpoint", str(tmp_path / "broken.ckpt"))
+
+
+def test_data_of_another_shape_than_the_checkpoint_is_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
+    write_ave(tmp_path / "wide", visual=np.zeros((12, 10, 2, 3, 9), np.float32))
+    line = fails(
+        capsys, "predict", "--checkpoint", str(run), "--data", str(tmp_path / "wide"), "--output", str(tmp_path)
+    )
+    assert "visual_channels=9" in line and "visual_channels=8" in line
+
+
+def test_evaluate_says_what_metrics_json_says_and_more(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
+    assert main(["evaluate", "--checkpoint", str(run), "--split", "val", "--output", str(tmp_path), "--quiet"]) == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    stored = json.loads((run / "metrics.json").read_text())["val"]
+    assert found["segment_accuracy"] == pytest.approx(stored["segment_accuracy"])
+    assert found["relevance"] == pytest.approx(stored["relevance"])
+    assert np.sum(found["confusion"]) == 30
+    assert list(found["class_accuracy"]) == ["class 0", "class 1", "class 2", "background"]
+    assert "is there already" in fails(
+        capsys, "evaluate", "--checkpoint", str(run), "--split", "val", "--output", str(tmp_path), "--quiet"
+    )
+
+
+@pytest.mark.parametrize(("case", "module_prefix"), [("ann/Co-Guide", ""), ("snn/Co-Guide", "module.")])
+def test_imported_golden_weights_predict_the_golden_outputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture, case: str, module_prefix: str
+):
+    state = {module_prefix + key: value for key, value in reference_state(case).items()}
+    torch.save(state, tmp_path / "weights.pth.tar")
+    kind = case.split("/")[0]
+    spiking = ["--spiking", "braincog"] if kind == "snn" else []
+    weights = ["--weights", str(tmp_path / "weights.pth.tar")]
+    assert main(["import-reference", *weights, "--output", str(tmp_path / "run"), *spiking]) == 0
+    printed = capsys.readouterr().out
+    assert "a_fc.weight" in printed and "spatial_channel_att.ave_bottleneck.weight" in printed
+
+    visual, audio = golden_inputs()
+    orders = {"train": [0], "val": [1], "test": [0, 1]}
+    write_ave(tmp_path / "ave", visual.numpy(), audio.numpy(), golden_labels().numpy(), orders)
+    words = ["--data", str(tmp_path / "ave"), "--precision", "64", "--split", "test", "--device", "cpu", "--quiet"]
+    assert main(["predict", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), *words]) == 0
+    stored = golden(kind)
+    with np.load(tmp_path / "out" / "predictions.npz") as got:
+        want = {
+            "segment_relevance": stored[f"{case}/switch=True/is_event_scores"][..., 0].T,
+            "event_logits": stored[f"{case}/switch=True/event_scores"],
+            "gate": stored[f"{case}/switch=True/audio_visual_gate"][..., 0].T,
+            "av_logits": stored[f"{case}/switch=True/av_score"],
+        }
+        assert set(got) == {*want, "segment_class", "index"}
+        for name, values in want.items():
+            np.testing.assert_allclose(got[name], values, rtol=0, atol=1e-9 * np.abs(values).max())
+        classes = np.where(want["segment_relevance"] > 0, want["event_logits"].argmax(1)[:, None], 28)
+        assert np.array_equal(got["segment_class"], classes)
+        assert got["index"].tolist() == [0, 1]
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
+    state = reference_state("ann/Co-Guide")
+    state["AVInter.norm1.weight"] = torch.ones(255)
+    torch.save(state, tmp_path / "bad.pth.tar")
+    words = ["import-reference", "--weights", str(tmp_path / "bad.pth.tar"), "--output", str(tmp_path / "run")]
+    line = fails(capsys, *words)
+    assert "visual_interaction.norm.weight has shape [255], the network has [256]" in line
+    assert not (tmp_path / "run").exists()
+    assert "lacks the entry" in fails(capsys, *words[:2], str(save_spiking(tmp_path)), *words[3:])
+
+
+def save_spiking(directory: Path) -> Path:
+    """Spiking weights, to be imported as if they were dense."""
+    torch.save(reference_state("snn/Co-Guide"), directory / "snn.pth.tar")
+    return directory / "snn.pth.tar"
+
+
+@pytest.mark.parametrize(
+    "config", sorted(CONFIGS.glob("a*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_shipped_config_is_an_experiment(config: Path):
+    from snn_cace.config import Experiment, read_config
+
+    experiment = read_config(config, Experiment)
+    assert experiment.name == config.stem
+    if config.parent.name == "ave":
+        training, model = experiment.training, experiment.model
+        assert (training.learning_rate, training.gradient_clip, training.epochs, training.seed) == (
+            7e-4,
+            0.5,
+            200,
+            3917,
+        )
+        assert (experiment.data.batch_size, training.milestones, training.decay) == (64, [10, 20, 30], 0.5)
+        assert (model.psi, model.contrast.strength, model.contrast.coefficient) == (0.3, 0.6, 1.0)

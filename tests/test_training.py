@@ -1,0 +1,151 @@
+"""Training: resuming is exact, protocols pick where they say, a run directory is never used twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small import small_experiment, write_ave
+
+from snn_cace.checkpoints import RunFiles, load_checkpoint
+from snn_cace.config import Experiment, read_config
+from snn_cace.errors import InputError
+from snn_cace.training import EventLocaliser, train
+
+
+@pytest.fixture
+def ave(tmp_path: Path) -> Path:
+    return write_ave(tmp_path / "ave")
+
+
+def weights(run: Path, which: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoints" / which, weights_only=True)["state_dict"]
+
+
+def without_time(metrics: dict) -> dict:
+    return {key: value for key, value in metrics.items() if key not in ("train_seconds", "peak_memory_mb")}
+
+
+@pytest.mark.parametrize("block", ["dense", "spiking"])
+def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tmp_path: Path, ave: Path, block: str):
+    experiment = small_experiment(ave, epochs=4, block=block)
+    whole = train(experiment, tmp_path / "whole", quiet=True)
+
+    def break_off(module: EventLocaliser) -> None:
+        original(module)
+        if module.current_epoch == 2:
+            raise RuntimeError("the power went")
+
+    original = EventLocaliser.on_train_epoch_start
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventLocaliser, "on_train_epoch_start", break_off)
+        with pytest.raises(RuntimeError, match="the power went"):
+            train(experiment, tmp_path / "broken", quiet=True)
+    assert not RunFiles(tmp_path / "broken").metrics.exists()
+    torch.manual_seed(99)
+    resumed = train(experiment, tmp_path / "broken", resume=True, quiet=True)
+
+    assert without_time(resumed) == without_time(whole)
+    for key, value in weights(tmp_path / "whole").items():
+        same = (
+            torch.equal(value, other) if torch.is_tensor(other := weights(tmp_path / "broken")[key]) else value == other
+        )
+        assert same, key
+    histories = [json.loads((tmp_path / run / "history.json").read_text()) for run in ("whole", "broken")]
+    assert histories[0] == histories[1]
+    assert [epoch["epoch"] for epoch in histories[0]] == [0, 1, 2, 3]
+
+
+def test_a_run_holds_what_the_contract_names(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, block="spiking")
+    metrics = train(experiment, tmp_path / "run", quiet=True)
+    files = RunFiles(tmp_path / "run")
+    assert read_config(files.config, Experiment) == experiment
+    assert json.loads(files.metrics.read_text()) == metrics
+    terms = {"segment_accuracy", "relevance", "gate", "event", "av", "contrastive", "loss"}
+    assert set(metrics["val"]) == set(metrics["test"]) == terms
+    assert files.best.is_file() and files.last.is_file()
+    logged = json.loads(files.history.read_text())[-1]
+    assert {f"{stage}/{term}" for stage in ("train", "val") for term in terms} <= set(logged)
+    assert {"lr-Adam", "firing_rate/audio_temporal.lif.layer", "firing_rate/visual_temporal.lif.layer"} <= set(logged)
+    assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents*"))
+
+
+def test_learning_rate_is_multiplied_after_each_milestone(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=4)
+    experiment.training.milestones, experiment.training.decay = [1, 3], 0.5
+    train(experiment, tmp_path / "run", quiet=True)
+    rates = [epoch["lr-Adam"] for epoch in json.loads((tmp_path / "run" / "history.json").read_text())]
+    assert rates == pytest.approx([7e-4, 3.5e-4, 3.5e-4, 1.75e-4])
+
+
+def test_the_best_epoch_is_picked_on_the_split_the_protocol_names(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave)
+    by_validation = train(experiment, tmp_path / "validation", quiet=True)
+    experiment.training.protocol = "paper"
+    by_test = train(experiment, tmp_path / "paper", quiet=True)
+    assert (by_validation["selected_on"], by_test["selected_on"]) == ("val", "test")
+    for run, metrics in (("validation", by_validation), ("paper", by_test)):
+        history = json.loads((tmp_path / run / "history.json").read_text())
+        accuracies = [epoch["val/segment_accuracy"] for epoch in history]
+        assert metrics["best_epoch"] == accuracies.index(max(accuracies))
+        assert metrics[metrics["selected_on"]]["segment_accuracy"] == pytest.approx(max(accuracies), rel=1e-5)
+
+
+def test_enhancement_comes_on_after_its_share_of_epochs_and_stays(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=4)
+    experiment.model.contrast.start = 0.5
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        original = EventLocaliser.on_train_epoch_start
+
+        def spy(module: EventLocaliser) -> None:
+            original(module)
+            seen.append((module.network.enhance, module.contrastive_on))
+
+        patch.setattr(EventLocaliser, "on_train_epoch_start", spy)
+        train(experiment, tmp_path / "run", quiet=True)
+    assert seen == [(False, False), (False, False), (True, True), (True, True)]
+    assert load_checkpoint(RunFiles(tmp_path / "run").last).network.enhance
+
+
+@pytest.mark.parametrize("precision", ["64", "bf16-mixed"])
+def test_other_precisions_train_to_finite_losses(tmp_path: Path, ave: Path, precision: str):
+    experiment = small_experiment(ave, epochs=1, block="spiking")
+    experiment.training.precision = precision
+    metrics = train(experiment, tmp_path / "run", quiet=True)
+    assert all(abs(value) < float("inf") for value in metrics["test"].values())
+    dtype = torch.float64 if precision == "64" else torch.float32
+    assert weights(tmp_path / "run")["network.head.event.weight"].dtype is dtype
+
+
+def test_a_used_directory_is_refused_and_left_as_it_was(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=1)
+    train(experiment, tmp_path / "run", quiet=True)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="is not empty; give a fresh --output"):
+        train(experiment, tmp_path / "run", quiet=True)
+    with pytest.raises(InputError, match="holds a finished run"):
+        train(experiment, tmp_path / "run", resume=True, quiet=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_resuming_with_another_config_names_the_key(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=1)
+    train(experiment, tmp_path / "run", quiet=True)
+    (tmp_path / "run" / "metrics.json").unlink()
+    experiment.training.learning_rate = 0.5
+    with pytest.raises(InputError, match=r"was started with another training\.learning_rate"):
+        train(experiment, tmp_path / "run", resume=True, quiet=True)
+    with pytest.raises(InputError, match=r"holds no run to resume"):
+        train(experiment, tmp_path / "nothing", resume=True, quiet=True)
+
+
+def test_a_loss_that_is_no_number_ends_with_one_line(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave)
+    experiment.training.learning_rate = 1e30
+    experiment.training.gradient_clip = 0
+    with pytest.raises(InputError, match=r"the loss is nan in epoch \d, batch \d; lower training\.learning_rate"):
+        train(experiment, tmp_path / "run", quiet=True)
