@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from snn_cace.config import Experiment, SlotConfig, as_dict, as_yaml, from_dict
+from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.files import replacing, write_text
-from snn_cace.model import CaceNet, FeatureShape
+from snn_cace.model import CaceNet
 from snn_cace.model.reference import rename
 
 PREFIX = "network."

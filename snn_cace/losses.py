@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from snn_cace.config import ContrastConfig
-from snn_cace.model import NetworkOutput
+from snn_cace.contracts import NetworkOutput
 
 IGNORED = -100
 LEAST_LOG = -100.0

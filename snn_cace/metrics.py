@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from snn_cace.model import NetworkOutput
+from snn_cace.contracts import NetworkOutput
 
 
 def segment_predictions(output: NetworkOutput) -> torch.Tensor:

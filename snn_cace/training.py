@@ -22,13 +22,14 @@ from torch import nn
 from neurons import SpikingLayer
 from snn_cace.checkpoints import RunFiles, hyper_parameters, load_checkpoint
 from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, read_config
+from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.errors import InputError
 from snn_cace.evaluation import evaluate_network, save_arrays
 from snn_cace.files import write_json, write_text
 from snn_cace.losses import loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
-from snn_cace.model import CaceNet, FeatureShape, NetworkOutput
+from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, pick_device
 
 LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}

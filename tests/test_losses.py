@@ -6,8 +6,8 @@ import pytest
 import torch
 from golden_rule import contrastive_inputs, golden
 
+from snn_cace.contracts import NetworkOutput
 from snn_cace.losses import Targets, class_loss, contrastive_anchor_terms, gate_loss, targets_from_labels
-from snn_cace.model import NetworkOutput
 
 
 def test_contrastive_loss_and_its_gradients_equal_the_reference():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from snn_cace.contracts import NetworkOutput
 from snn_cace.metrics import SegmentMetrics, segment_predictions
-from snn_cace.model import NetworkOutput
 
 
 def test_a_segment_takes_the_clips_class_where_its_relevance_is_above_zero():

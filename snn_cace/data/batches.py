@@ -14,9 +14,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from snn_cace.config import DataConfig
+from snn_cace.contracts import FeatureShape
 from snn_cace.data import ave
 from snn_cace.data.avdigits import cached_avdigits
-from snn_cace.model import FeatureShape
 
 Batch = dict[str, torch.Tensor]
 """`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows on disk."""

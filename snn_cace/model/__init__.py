@@ -1,5 +1,5 @@
 """The network: guidance attention, temporal encoder, relation blocks, localisation head, and what joins them."""
 
-from snn_cace.model.network import CaceNet, FeatureShape, NetworkOutput
+from snn_cace.model.network import CaceNet
 
-__all__ = ["CaceNet", "FeatureShape", "NetworkOutput"]
+__all__ = ["CaceNet"]

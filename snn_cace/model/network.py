@@ -5,44 +5,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from neurons import SpikingMLP
 from snn_cace.config import ModelConfig, node_config
+from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.attention import GuidanceAttention
 from snn_cace.model.localisation import LocalisationHead
 from snn_cace.model.relation import FeedForward, Interaction, RelationBlock
 from snn_cace.model.temporal import temporal_encoder
-
-
-@dataclass(frozen=True)
-class FeatureShape:
-    """What a data set hands to the network: channels of pictures and sound, and the number of event classes."""
-
-    visual_channels: int
-    audio_channels: int
-    classes: int
-
-
-@dataclass
-class NetworkOutput:
-    """What the network says of a batch of clips.
-
-    segment_relevance: `[B, T]` logits, is this segment an event. event_logits: `[B, C]` logits, which class the clip
-    shows, with gamma times the av logits added. gate: `[B, T]` in (0, 1), the product of both modalities' temporal
-    gates. av_logits: `[B, C]` logits from the two streams before they interact. query, key: `[B, T, d_model]`, the two
-    views of the contrastive loss.
-    """
-
-    segment_relevance: torch.Tensor
-    event_logits: torch.Tensor
-    gate: torch.Tensor
-    av_logits: torch.Tensor
-    query: torch.Tensor
-    key: torch.Tensor
 
 
 class CaceNet(nn.Module):

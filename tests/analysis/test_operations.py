@@ -9,7 +9,8 @@ from small import small_model
 from neurons import SpikingLayer
 from snn_cace.analysis.operations import Operations, count_operations
 from snn_cace.config import SlotConfig
-from snn_cace.model import CaceNet, FeatureShape
+from snn_cace.contracts import FeatureShape
+from snn_cace.model import CaceNet
 
 CLIPS, SEGMENTS, WIDTH, AUDIO, VISUAL = 3, 10, 8, 6, 8
 """small_model: d_model 8, visual_dim 8; encoder and decoder feed-forward 16."""

@@ -11,7 +11,8 @@ import torch
 
 from snn_cace.checkpoints import load_state
 from snn_cace.config import ModelConfig, SlotConfig
-from snn_cace.model import CaceNet, FeatureShape
+from snn_cace.contracts import FeatureShape
+from snn_cace.model import CaceNet
 from snn_cace.model.reference import rename
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -11,9 +11,9 @@ import torch
 from golden_rule import GUIDANCE, golden, golden_inputs, golden_labels, normal, reference_network, reference_state
 
 from snn_cace.config import ContrastConfig
+from snn_cace.contracts import NetworkOutput
 from snn_cace.losses import loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
-from snn_cace.model import NetworkOutput
 from snn_cace.model.reference import module_names
 
 OUTPUTS = {

@@ -9,7 +9,8 @@ import torch
 from small import small_model
 
 from snn_cace.config import ModelConfig, SlotConfig
-from snn_cace.model import CaceNet, FeatureShape
+from snn_cace.contracts import FeatureShape
+from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
