@@ -16,6 +16,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from spikingjelly.activation_based.monitor import OutputMonitor
 from torch import nn
 
@@ -211,7 +212,8 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
         "test" if training.protocol == "paper" else "val",
     )
     files = RunFiles(Path(output))
-    prepare_directory(experiment, files, resume)
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        prepare_directory(experiment, files, resume)
     L.seed_everything(training.seed, verbose=False)
     module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))

@@ -189,7 +189,12 @@ def predict(words: Sequence[str]) -> None:
 def compare(words: Sequence[str]) -> None:
     from snn_cace.comparison import Comparison, run_comparison
 
-    parser = OneLineParser(prog="snn-cace compare", description="Train variants over seeds and set them side by side.")
+    parser = OneLineParser(
+        prog="snn-cace compare",
+        description="Train variants over seeds and set them side by side. Dotted overrides "
+        "(--training.epochs 3) apply to every variant.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", required=True, help="YAML file that names the variants and seeds")
     parser.add_argument("--output", help="directory for the runs and the report; default runs/NAME")
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time; default one per core, one on a GPU")
@@ -234,9 +239,8 @@ def data_check(words: Sequence[str]) -> None:
     parser.add_argument("directory")
     directory = parser.parse_args(list(words)).directory
     summary = check_directory(directory)
-    print("\n".join(summary.lines))
-    for problem in summary.problems:
-        print(f"problem: {problem}")
+    for line in [*summary.lines, *(f"problem: {problem}" for problem in summary.problems)]:
+        print(line)
     if summary.problems:
         raise InputError(f"{directory} has {len(summary.problems)} problem(s), listed above")
     print("no problem found")

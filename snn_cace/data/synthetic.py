@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from snn_cace.data import ave
 from snn_cace.data.labels import Annotation, labels_from_annotations, read_annotations
@@ -88,7 +89,7 @@ def write_synthetic(
 
 def random_chunks(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
     step = max(1, ave.CHUNK_BYTES // (4 * int(np.prod(shape[1:]))))
-    for start in range(0, shape[0], step):
+    for start in tqdm(range(0, shape[0], step), desc="writing", leave=False):
         rows = min(step, shape[0] - start)
         yield np.maximum(rng.standard_normal((rows, *shape[1:]), np.float32), 0).astype(dtype)
 

@@ -96,21 +96,29 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def write_report(source: Path, target: Path) -> None:
-    """Write the HTML page for the comparison.json at `source`; it needs no other file and no network."""
+    """Write the HTML page for the comparison.json at `source`, which needs no other file and no network, and its
+    figures beside it as SVG files.
+    """
     from jinja2 import Environment
 
     result = json.loads(source.read_text(encoding="utf-8"))
     names = [variant["name"] for variant in result["variants"]]
     template = (resources.files("snn_cace.report") / "comparison.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
+    drawn = {
+        "accuracy": figures.accuracy_per_seed(result["variants"]),
+        "curves": figures.curves(result["runs"], names),
+        "firing_rates": figures.firing_rates(result["variants"]),
+    }
+    for name, drawing in drawn.items():
+        if drawing:
+            write_text(target.parent / f"{name}.svg", drawing)
     html = page.render(
         result=result,
         headings=HEADINGS,
         rows=table_rows(result),
         tests=test_lines(result),
         notes=notes(result),
-        accuracy=figures.accuracy_per_seed(result["variants"]),
-        curves=figures.curves(result["runs"], names),
-        firing_rates=figures.firing_rates(result["variants"]),
+        **drawn,
     )
     write_text(target, html)

@@ -34,7 +34,7 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, A
 def svg(figure: Figure) -> str:
     """The figure as an `<svg>` element."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    figure.savefig(text, format="svg", metadata={"Date": None}, facecolor="white")
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
@@ -50,6 +50,7 @@ def accuracy_per_seed(variants: list[dict[str, Any]]) -> str:
             axes.annotate(f"{mean:.1f}", (mean, row - 0.3), ha="center", va="bottom", fontsize=9)
         axes.set_yticks(range(len(variants)), [variant["name"] for variant in variants])
         axes.set_ylim(len(variants) - 0.4, -0.75)
+        axes.margins(x=0.08)
         axes.set_xlabel("test segment accuracy, % (a dot per seed, bar at the mean)")
         return svg(figure)
 
