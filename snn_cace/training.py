@@ -297,6 +297,8 @@ def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Tr
     return L.Trainer(
         accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[training.device],
         devices=training.devices,
+        # The contrastive projector has no gradient until its loss comes on.
+        strategy="ddp_find_unused_parameters_true" if training.devices > 1 else "auto",
         precision=LIGHTNING_PRECISION[training.precision],
         max_epochs=training.epochs,
         gradient_clip_val=training.gradient_clip or None,
