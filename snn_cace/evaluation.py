@@ -62,7 +62,7 @@ def evaluate_network(
 ) -> Evaluation:
     """Accuracy, losses and predictions of a network in one pass over a split."""
     contrast, reference = experiment.model.contrast, experiment.training.losses == "reference"
-    metrics = SegmentMetrics(num_classes=network.shape.classes + 1).to(device)
+    metrics = SegmentMetrics(num_classes=network.shape.classes + 1, sync_on_compute=False).to(device)
     totals: dict[str, float] = {}
     parts: dict[str, list[np.ndarray]] = {}
     clips = 0

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small import small_experiment, write_ave
 
 from snn_cace.checkpoints import RunFiles, load_checkpoint
-from snn_cace.config import Experiment, read_config
+from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.errors import InputError
 from snn_cace.training import EventLocaliser, train
 
@@ -149,3 +152,18 @@ def test_a_loss_that_is_no_number_ends_with_one_line(tmp_path: Path, ave: Path):
     experiment.training.gradient_clip = 0
     with pytest.raises(InputError, match=r"the loss is nan in epoch \d, batch \d; lower training\.learning_rate"):
         train(experiment, tmp_path / "run", quiet=True)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path, ave: Path):
+    """DDP on the CPU, through the command line: one run directory, and an evaluation on all clips."""
+    experiment = small_experiment(ave, epochs=2, block="spiking")
+    (tmp_path / "config.yaml").write_text(as_yaml(experiment))
+    words = ["train", "--quiet", "--config", str(tmp_path / "config.yaml"), "--output", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "snn_cace", *words, "--training.devices", "2"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert printed.returncode == 0, printed.stderr
+    files = RunFiles(tmp_path / "run")
+    assert json.loads(files.metrics.read_text())["best_epoch"] in (0, 1)
+    with np.load(files.predictions) as predictions:
+        assert predictions["index"].tolist() == [9, 10, 11]
