@@ -1,24 +1,45 @@
-"""Spiking building blocks over SpikingJelly: nodes from checked numbers, surrogates, and linear blocks that spike.
+"""Spiking building blocks over SpikingJelly: nodes from checked numbers, surrogates, codings, readouts, norms, blocks.
 
 Depends on torch and SpikingJelly only. Every block starts each call from rest and keeps no membrane after it, so no
 state leaks from one batch into the next and nobody has to call a reset.
 """
 
-from neurons.blocks import BidirectionalSpikingLinear, SpikeReadout, SpikingLinear, SpikingMLP
+from neurons.attention import SpikingCrossAttention
+from neurons.blocks import (
+    PROJECTIONS,
+    BlockConfig,
+    SpikeLinear,
+    SpikingLinear,
+    SpikingMLP,
+    SpikingProjection,
+)
 from neurons.braincog import BrainCogEncoder
-from neurons.layer import NodeConfig, SpikingLayer, make_node
+from neurons.coding import CODINGS
+from neurons.layer import SpikingLayer
+from neurons.nodes import NODES, NodeConfig, make_node
+from neurons.norm import NORMS, fold
+from neurons.readout import READOUTS, Readout
 from neurons.surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
+    "CODINGS",
+    "NODES",
+    "NORMS",
+    "PROJECTIONS",
+    "READOUTS",
     "SURROGATES",
-    "BidirectionalSpikingLinear",
+    "BlockConfig",
     "BrainCogEncoder",
     "NodeConfig",
     "QuadraticGate",
-    "SpikeReadout",
+    "Readout",
+    "SpikeLinear",
+    "SpikingCrossAttention",
     "SpikingLayer",
     "SpikingLinear",
     "SpikingMLP",
+    "SpikingProjection",
+    "fold",
     "make_node",
     "make_surrogate",
 ]

@@ -5,21 +5,15 @@ A spike is a step of the membrane u = v - v_threshold; backwards, a surrogate ta
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import torch
 from spikingjelly.activation_based import surrogate
 
-SURROGATES: dict[str, type[surrogate.SurrogateFunctionBase]] = {
-    "atan": surrogate.ATan,
-    "sigmoid": surrogate.Sigmoid,
-    "piecewise_quadratic": surrogate.PiecewiseQuadratic,
-    "piecewise_exp": surrogate.PiecewiseExp,
-    "soft_sign": surrogate.SoftSign,
-    "super_spike": surrogate.SuperSpike,
-    "erf": surrogate.Erf,
-}
-"""SpikingJelly's surrogates that take one slope parameter `alpha`, by their names there."""
+NOT_STEPS = ("SurrogateFunctionBase", "DeterministicPass", "PoissonPass", "MultiLevelSpikeCount")
+"""What SpikingJelly keeps beside its surrogates of a step: no step, or not of one threshold."""
 
 
 class _StrictStep(torch.autograd.Function):
@@ -53,16 +47,36 @@ class QuadraticGate(surrogate.SurrogateFunctionBase):
     backward = staticmethod(surrogate.PiecewiseQuadratic.backward)
 
 
-def make_surrogate(name: str, alpha: float) -> surrogate.SurrogateFunctionBase:
-    """The surrogate `name` with slope parameter `alpha`; `quadratic_gate` or a key of `SURROGATES`.
+def snake_case(name: str) -> str:
+    """ATan to atan, PiecewiseLeakyReLU to piecewise_leaky_relu, QPseudoSpike to q_pseudo_spike, S2NN to s2nn."""
+    name = name.replace("ReLU", "Relu").replace("ATan", "Atan")
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+SURROGATES: dict[str, type[surrogate.SurrogateFunctionBase]] = {"quadratic_gate": QuadraticGate} | {
+    snake_case(name): value
+    for name, value in vars(surrogate).items()
+    if inspect.isclass(value) and issubclass(value, surrogate.SurrogateFunctionBase) and name not in NOT_STEPS
+}
+"""Every surrogate of a step that SpikingJelly has, under its class's name in snake case, and `quadratic_gate`."""
+
+
+def parameter_names(name: str) -> list[str]:
+    """What the surrogate `name` can be given, for example `alpha`, its slope at the threshold or its width."""
+    return [parameter for parameter in inspect.signature(SURROGATES[name]).parameters if parameter != "spiking"]
+
+
+def make_surrogate(name: str, **parameters: float) -> surrogate.SurrogateFunctionBase:
+    """The surrogate `name`, a key of `SURROGATES`; parameters that are not given keep SpikingJelly's defaults.
 
     Raises:
-        ValueError: unknown name, or `alpha` not positive.
+        ValueError: unknown name, a parameter it does not have, or `alpha` not positive.
     """
-    if not alpha > 0:
-        raise ValueError(f"surrogate alpha must be positive, not {alpha}")
-    if name == "quadratic_gate":
-        return QuadraticGate(alpha=float(alpha))
     if name not in SURROGATES:
-        raise ValueError(f"unknown surrogate '{name}'; choose from {', '.join(['quadratic_gate', *SURROGATES])}")
-    return SURROGATES[name](alpha=float(alpha))
+        raise ValueError(f"unknown surrogate '{name}'; choose from {', '.join(SURROGATES)}")
+    unknown = set(parameters) - set(parameter_names(name))
+    if unknown:
+        raise ValueError(f"surrogate {name} has no '{min(unknown)}', only {', '.join(parameter_names(name))}")
+    if not parameters.get("alpha", 1) > 0:
+        raise ValueError(f"surrogate alpha must be positive, not {parameters['alpha']}")
+    return SURROGATES[name](**parameters)

@@ -16,11 +16,17 @@ from snn_cace.errors import InputError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from neurons import NodeConfig
+    from neurons import BlockConfig
 
 Precision = Literal["32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
 Guidance = Literal["none", "audio", "visual", "co"]
+Membrane = Literal["carry", "reset"]
+Reset = Literal["hard", "soft"]
+Coding = Literal["constant", "poisson", "latency", "learned"]
+ReadoutName = Literal["rate", "membrane", "last", "maximum", "learned"]
+Norm = Literal["batch", "threshold", "layer", "none"]
+WHOLE_SEQUENCE = ("gated_lif", "psn", "masked_psn", "sliding_psn")
 
 
 @dataclass
@@ -66,47 +72,93 @@ class SpikingConfig:
     """Defaults shared by every spiking slot.
 
     Args:
-        steps: simulation steps S per segment, for the block `spiking`; `braincog` has its own below.
+        node: `if`, `lif`, `plif` (learned tau), `alif` (adaptive threshold), `gated_lif`, `ilif` (several spikes a
+            step), or the parallel `psn`, `masked_psn`, `sliding_psn`.
+        steps: simulation steps S per segment; 1 with a carried membrane takes segments as steps.
         membrane: `carry` the membrane from segment to segment, or `reset` it at each.
         tau: membrane time constant in simulation steps, above 1.
-        threshold: firing threshold, above 0.
+        threshold: firing threshold, above 0, in units of the current.
+        learn_threshold: train the threshold, one per layer.
         reset: `hard` to zero, or `soft` by subtracting the threshold.
         detach_reset: keep the reset out of the gradient.
-        surrogate: `piecewise_quadratic`, `atan`, `sigmoid`, ... fire at or above the threshold, as SpikingJelly does;
-            `quadratic_gate` fires strictly above it, as the original does.
-        alpha: the surrogate's slope parameter.
+        surrogate: SpikingJelly's surrogates fire at or above the threshold: `piecewise_quadratic`, `atan`, `sigmoid`
+            and so on; `quadratic_gate` fires strictly above it, as the original does.
+        alpha: the surrogate's slope or width parameter; null is SpikingJelly's default.
+        surrogate_parameters: further parameters of the surrogate, by name.
+        levels: most spikes per simulation step of `ilif`.
+        adaptation: how far the threshold of `alif` rises per unit of recent firing.
+        adaptation_tau: its time constant in simulation steps, at least 1.
+        order: simulation steps that `masked_psn` and `sliding_psn` look back.
+        coding: how values become what the block is fed: `constant` current, `poisson` rate, `latency` (time to first
+            spike), or a `learned` spiking encoder.
+        readout: how spikes become values: firing `rate`, `membrane` of a non-spiking integrator, `last` step,
+            `maximum` over steps, or a `learned` weighting of steps.
+        norm: of the current: `batch`, `threshold` (batch norm scaled to the threshold), `layer` or `none`.
     """
 
+    node: str = "lif"
     steps: int = 4
-    membrane: Literal["carry", "reset"] = "carry"
+    membrane: Membrane = "carry"
     tau: float = 2.0
     threshold: float = 0.5
-    reset: Literal["hard", "soft"] = "hard"
+    learn_threshold: bool = False
+    reset: Reset = "hard"
     detach_reset: bool = True
     surrogate: str = "piecewise_quadratic"
-    alpha: float = 2.0
+    alpha: float | None = None
+    surrogate_parameters: dict[str, float] = field(default_factory=dict)
+    levels: int = 4
+    adaptation: float = 0.5
+    adaptation_tau: float = 10.0
+    order: int = 4
+    coding: Coding = "constant"
+    readout: ReadoutName = "rate"
+    norm: Norm = "batch"
+
+    def block(self) -> BlockConfig:
+        """These numbers as `neurons` takes and checks them.
+
+        Raises:
+            ValueError: a number out of range, an unknown name, or parts that do not go together.
+        """
+        from neurons import BlockConfig, NodeConfig
+
+        node = NodeConfig(**{f.name: getattr(self, f.name) for f in dataclasses.fields(NodeConfig)})
+        return BlockConfig(node, self.steps, self.membrane, self.coding, self.readout, self.norm)
 
 
 @dataclass
 class SlotConfig:
-    """One slot of the network. Null means the shared default in `model.spiking`.
+    """One slot of the network: which block fills it, and values of its own; null means the default in model.spiking.
 
     Args:
         block: `dense`, `spiking`, or (temporal encoder only) `braincog`, the original's encoder.
-        direction: for the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
-            half of the neurons the segments in reverse, as the BiLSTM does.
+        direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
+            half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
+            simulation step later.
+        node: see model.spiking, here and below.
     """
 
     block: Literal["dense", "spiking", "braincog"] = "dense"
-    direction: Literal["forward", "bidirectional"] = "forward"
+    direction: Literal["forward", "bidirectional", "recurrent"] = "forward"
+    node: str | None = None
     steps: int | None = None
-    membrane: Literal["carry", "reset"] | None = None
+    membrane: Membrane | None = None
     tau: float | None = None
     threshold: float | None = None
-    reset: Literal["hard", "soft"] | None = None
+    learn_threshold: bool | None = None
+    reset: Reset | None = None
     detach_reset: bool | None = None
     surrogate: str | None = None
     alpha: float | None = None
+    surrogate_parameters: dict[str, float] | None = None
+    levels: int | None = None
+    adaptation: float | None = None
+    adaptation_tau: float | None = None
+    order: int | None = None
+    coding: Coding | None = None
+    readout: ReadoutName | None = None
+    norm: Norm | None = None
 
     def spiking(self, shared: SpikingConfig) -> SpikingConfig:
         """The shared defaults with this slot's own values put over them."""
@@ -116,10 +168,21 @@ class SlotConfig:
 
 @dataclass
 class SlotsConfig:
-    """Which blocks spike."""
+    """Which blocks spike. Guidance attention and the contrastive projector never do.
 
+    Args:
+        visual_projection: the layer that every patch goes through first.
+        temporal_encoder: the BiLSTM's place.
+        feed_forward: the hidden layer inside every relation block.
+        interaction: the attention of the audio-visual interaction blocks; spiking, it has no softmax.
+        event_head: the classifier of the clip's event.
+    """
+
+    visual_projection: SlotConfig = field(default_factory=SlotConfig)
     temporal_encoder: SlotConfig = field(default_factory=SlotConfig)
     feed_forward: SlotConfig = field(default_factory=SlotConfig)
+    interaction: SlotConfig = field(default_factory=SlotConfig)
+    event_head: SlotConfig = field(default_factory=SlotConfig)
 
 
 @dataclass
@@ -243,18 +306,6 @@ class Experiment:
         check(self)
 
 
-def node_config(spiking: SpikingConfig) -> NodeConfig:
-    """The numbers of one node, as `neurons` takes and checks them.
-
-    Raises:
-        ValueError: a number out of range or an unknown surrogate.
-    """
-    from neurons import NodeConfig
-
-    names = [f.name for f in dataclasses.fields(NodeConfig)]
-    return NodeConfig(**{name: getattr(spiking, name) for name in names})
-
-
 def check(experiment: Experiment) -> None:
     """Raise InputError for values that types alone do not rule out."""
     data, model, training = experiment.data, experiment.model, experiment.training
@@ -280,18 +331,26 @@ def check(experiment: Experiment) -> None:
             raise InputError(f"{key} must be above 0, not {value}")
     if model.d_model % model.heads or model.d_model % 2:
         raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads ({model.heads})")
-    if model.slots.feed_forward.block == "braincog":
-        raise InputError("model.slots.feed_forward.block: 'braincog' is a temporal encoder; use 'spiking' or 'dense'")
     for name, slot in vars(model.slots).items():
-        spiking = slot.spiking(model.spiking)
-        if slot.block == "dense":
-            continue
-        if spiking.steps < 1:
-            raise InputError(f"model.slots.{name}.steps must be at least 1, not {spiking.steps}")
-        try:
-            node_config(spiking)
-        except ValueError as error:
-            raise InputError(f"model.slots.{name}: {error}") from None
+        check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
+
+
+def check_slot(key: str, slot: SlotConfig, shared: SpikingConfig, temporal: bool) -> None:
+    """Raise InputError for a slot whose block, direction or numbers do not go together."""
+    if not temporal and slot.block == "braincog":
+        raise InputError(f"{key}.block: 'braincog' is a temporal encoder; use 'spiking' or 'dense'")
+    if not temporal and slot.direction != "forward":
+        raise InputError(f"{key}.direction: only the temporal encoder has one; leave it out")
+    if slot.block == "dense":
+        return
+    try:
+        block = slot.spiking(shared).block()
+    except ValueError as error:
+        raise InputError(f"{key}: {error}") from None
+    if slot.direction == "recurrent" and block.node.node in WHOLE_SEQUENCE:
+        raise InputError(f"{key}: a recurrent block steps its node; {block.node.node} runs over whole sequences only")
+    if slot.block == "braincog" and block.node.node in WHOLE_SEQUENCE:
+        raise InputError(f"{key}: braincog carries membranes over segments, which {block.node.node} does not have")
 
 
 def as_dict(config: Any) -> dict[str, Any]:

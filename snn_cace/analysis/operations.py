@@ -7,7 +7,7 @@ rule:
 - `nn.LSTM` runs as one fused kernel. Per segment and direction: 4 h (i + h) MACs for i inputs and h outputs.
 - Attention runs decomposed while it is counted, never fused.
 - A spiking layer runs as one kernel. Per neuron and simulation step: 1 MAC (the leak) and 2 ACs (charge).
-- `SpikeReadout` runs once on firing rates; event-driven hardware adds a column of weights per spike: ACs and SynOps are
+- `SpikeLinear` runs once on firing rates; event-driven hardware adds a column of weights per spike: ACs and SynOps are
   spikes times outputs.
 
 Energy is arithmetic alone, at SpikingJelly's fp32 figures (4.6 pJ a MAC, 0.9 pJ an AC; Horowitz, ISSCC 2014, 45 nm).
@@ -34,7 +34,7 @@ from spikingjelly.activation_based.op_counter import (
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from neurons import SpikeReadout, SpikingLayer
+from neurons import SpikeLinear, SpikingLayer
 from snn_cace.model import CaceNet
 
 MILLIJOULE_PER_PICOJOULE = 1e-9
@@ -81,7 +81,7 @@ def lstm_macs(module: nn.LSTM, args: tuple, kwargs: dict, out: Any) -> int:
     return batch * segments * directions * 4 * module.hidden_size * (inputs + module.hidden_size)
 
 
-def readout_synops(module: SpikeReadout, args: tuple, kwargs: dict, out: Any) -> int:
+def readout_synops(module: SpikeLinear, args: tuple, kwargs: dict, out: Any) -> int:
     return int(args[0].count_nonzero()) * module.out_features
 
 
@@ -104,12 +104,12 @@ def count_operations(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor
     Shape: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]`.
     """
     network = network.eval().to(visual.dtype)
-    fused: list[type[nn.Module]] = [nn.LSTM, SpikeReadout, SpikingLayer]
+    fused: list[type[nn.Module]] = [nn.LSTM, SpikeLinear, SpikingLayer]
     macs, acs, synops = (counter(extra_ignore_modules=fused) for counter in (MACCounter, ACCounter, SynOpCounter))
     zeros, elements = ActivationCounter(zeros=True), ActivationCounter(zeros=False)
     module_macs = ByRule({nn.LSTM: lstm_macs, SpikingLayer: lambda module, args, kwargs, out: out.numel()})
-    module_acs = ByRule({SpikeReadout: readout_synops, SpikingLayer: lambda module, args, kwargs, out: 2 * out.numel()})
-    module_synops = ByRule({SpikeReadout: readout_synops})
+    module_acs = ByRule({SpikeLinear: readout_synops, SpikingLayer: lambda module, args, kwargs, out: 2 * out.numel()})
+    module_synops = ByRule({SpikeLinear: readout_synops})
     spike_zeros = ByRule({SpikingLayer: zeros_in_spikes})
     spike_elements = ByRule({SpikingLayer: lambda module, args, kwargs, out: out.numel()})
     by_rule = [module_macs, module_acs, module_synops, spike_zeros, spike_elements]

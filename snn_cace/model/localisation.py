@@ -21,19 +21,21 @@ class Localisation(NamedTuple):
 class LocalisationHead(nn.Module):
     """Classifiers over fused features f `[B, T, d]`, with background-event contrast enhancement.
 
+    `event` maps the largest value of each channel over segments, `[B, 1, d]`, to class logits `[B, 1, C]`.
+
     The contrastive projector is relu(W f). Enhancement adds `strength` times it to f before the relevance classifier,
     and changes nothing else. Query and key views go through the same projector; the key's input carries fresh noise,
     in evaluation too, as in the original.
     """
 
-    def __init__(self, d_model: int, classes: int, strength: float, noise: float) -> None:
+    def __init__(self, d_model: int, event: nn.Module, strength: float, noise: float) -> None:
         super().__init__()
         self.strength = strength
         self.noise_scale = noise
         self.draw_noise = torch.randn_like
         self.relevance = nn.Linear(d_model, 1)
         self.projector = nn.Linear(d_model, d_model)
-        self.event = nn.Linear(d_model, classes)
+        self.event = event
 
     def project(self, fused: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.projector(fused))
@@ -44,7 +46,7 @@ class LocalisationHead(nn.Module):
         noisy = fused + self.noise_scale * self.draw_noise(fused)
         return Localisation(
             segment_relevance=self.relevance(relevance_input).squeeze(-1),
-            class_logits=self.event(fused.amax(1)),
+            class_logits=self.event(fused.amax(1, keepdim=True)).squeeze(1),
             query=F.normalize(projected, dim=-1),
             key=F.normalize(self.project(noisy), dim=-1),
         )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from neurons import SpikingMLP
-from snn_cace.config import ModelConfig, node_config
+from neurons import BlockConfig, SpikingCrossAttention, SpikingLinear, SpikingMLP
+from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.attention import GuidanceAttention
 from snn_cace.model.localisation import LocalisationHead
-from snn_cace.model.relation import FeedForward, Interaction, RelationBlock
+from snn_cace.model.relation import DenseAttention, FeedForward, Interaction, RelationBlock
 from snn_cace.model.temporal import temporal_encoder
 
 
@@ -36,7 +36,12 @@ class CaceNet(nn.Module):
         self.enhance = False
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
 
-        self.visual_projection = nn.Linear(shape.visual_channels, visual_dim)
+        self.visual_projection = fill(
+            config,
+            "visual_projection",
+            lambda: nn.Linear(shape.visual_channels, visual_dim),
+            lambda block: SpikingLinear(shape.visual_channels, visual_dim, block),
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.guidance = GuidanceAttention(
             config.guidance,
@@ -60,9 +65,15 @@ class CaceNet(nn.Module):
         self.visual_gate = nn.Linear(d, 1)
         self.visual_av = nn.Linear(d, shape.classes)
         self.audio_av = nn.Linear(d, shape.classes)
-        self.visual_interaction = Interaction(d, config.heads, config.interaction_dropout, config.relation_dropout)
-        self.audio_interaction = Interaction(d, config.heads, config.interaction_dropout, config.relation_dropout)
-        self.head = LocalisationHead(d, shape.classes, config.contrast.strength, config.contrast.noise)
+        self.visual_interaction = interaction(config)
+        self.audio_interaction = interaction(config)
+        event = fill(
+            config,
+            "event_head",
+            lambda: nn.Linear(d, shape.classes),
+            lambda block: SpikingMLP(d, d, shape.classes, 0.0, block),
+        )
+        self.head = LocalisationHead(d, event, config.contrast.strength, config.contrast.noise)
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
         self._check(visual, audio)
@@ -109,8 +120,13 @@ class CaceNet(nn.Module):
 
     def slots(self) -> dict[str, list[str]]:
         """The names of the modules that fill each slot, dense or spiking."""
-        feed_forward = [name for name, _ in self.named_modules() if name.endswith(".feed_forward")]
-        return {"temporal_encoder": ["audio_temporal", "visual_temporal"], "feed_forward": feed_forward}
+        return {
+            "visual_projection": ["visual_projection"],
+            "temporal_encoder": ["audio_temporal", "visual_temporal"],
+            "feed_forward": [name for name, _ in self.named_modules() if name.endswith(".feed_forward")],
+            "interaction": ["visual_interaction.attention", "audio_interaction.attention"],
+            "event_head": ["head.event"],
+        }
 
     def get_extra_state(self) -> dict[str, bool]:
         return {"enhance": self.enhance}
@@ -119,25 +135,39 @@ class CaceNet(nn.Module):
         self.enhance = state["enhance"]
 
 
+def fill(
+    config: ModelConfig, slot: str, dense: Callable[[], nn.Module], spiking: Callable[[BlockConfig], nn.Module]
+) -> nn.Module:
+    """The block that the config puts into `slot`, with initial weights from random numbers of its own."""
+    chosen: SlotConfig = getattr(config.slots, slot)
+    with independent_stream(slot):
+        return dense() if chosen.block == "dense" else spiking(chosen.spiking(config.spiking).block())
+
+
 def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -> RelationBlock:
     """A relation block with the feed-forward slot that the config names."""
-    slot = config.slots.feed_forward
+    d, dropout = config.d_model, config.relation_dropout
 
     def feed_forward() -> nn.Module:
-        with independent_stream("feed_forward"):
-            if slot.block == "dense":
-                return FeedForward(config.d_model, hidden, config.relation_dropout)
-            spiking = slot.spiking(config.spiking)
-            return SpikingMLP(
-                config.d_model,
-                hidden,
-                config.relation_dropout,
-                node_config(spiking),
-                spiking.steps,
-                spiking.membrane,
-            )
+        return fill(
+            config,
+            "feed_forward",
+            lambda: FeedForward(d, hidden, dropout),
+            lambda block: SpikingMLP(d, hidden, d, dropout, block),
+        )
 
-    return RelationBlock(inputs, config.d_model, config.heads, layers, config.relation_dropout, feed_forward)
+    return RelationBlock(inputs, d, config.heads, layers, dropout, feed_forward)
+
+
+def interaction(config: ModelConfig) -> Interaction:
+    """An interaction block with the attention that the config names."""
+    attention = fill(
+        config,
+        "interaction",
+        lambda: DenseAttention(config.d_model, config.heads, config.interaction_dropout),
+        lambda block: SpikingCrossAttention(config.d_model, config.heads, block),
+    )
+    return Interaction(config.d_model, attention, config.relation_dropout)
 
 
 @contextmanager

@@ -25,6 +25,16 @@ class FeedForward(nn.Module):
         return self.linear2(self.dropout(torch.relu(self.linear1(values))))
 
 
+class DenseAttention(nn.MultiheadAttention):
+    """Multi-head softmax attention over a memory: `[B, T, d]` and `[B, M, d]` to `[B, T, d]`."""
+
+    def __init__(self, d_model: int, heads: int, dropout: float) -> None:
+        super().__init__(d_model, heads, dropout=dropout, batch_first=True)
+
+    def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return super().forward(query, memory, memory, need_weights=False)[0]
+
+
 class RelationLayer(nn.Module):
     """Attention over a memory, then a feed-forward block, each with residual and layer norm after it.
 
@@ -33,7 +43,7 @@ class RelationLayer(nn.Module):
 
     def __init__(self, d_model: int, heads: int, dropout: float, feed_forward: nn.Module) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(d_model, heads, dropout=dropout, batch_first=True)
+        self.attention = DenseAttention(d_model, heads, dropout)
         self.feed_forward = feed_forward
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
@@ -41,8 +51,7 @@ class RelationLayer(nn.Module):
         self.dropout2 = nn.Dropout(dropout)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        attended = self.attention(query, memory, memory, need_weights=False)[0]
-        query = self.norm1(query + self.dropout1(attended))
+        query = self.norm1(query + self.dropout1(self.attention(query, memory)))
         return self.norm2(query + self.dropout2(self.feed_forward(query)))
 
 
@@ -79,13 +88,13 @@ class RelationBlock(nn.Module):
 class Interaction(nn.Module):
     """The product of two streams attends over both: `[B, T, d]` twice to `[B, T, d]`."""
 
-    def __init__(self, d_model: int, heads: int, attention_dropout: float, dropout: float) -> None:
+    def __init__(self, d_model: int, attention: nn.Module, dropout: float) -> None:
         super().__init__()
-        self.attention = nn.MultiheadAttention(d_model, heads, dropout=attention_dropout, batch_first=True)
+        self.attention = attention
         self.norm = nn.LayerNorm(d_model)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         joint = first * second
         memory = torch.cat([second, first], dim=1)
-        return self.norm(joint + self.dropout(self.attention(joint, memory, memory, need_weights=False)[0]))
+        return self.norm(joint + self.dropout(self.attention(joint, memory)))

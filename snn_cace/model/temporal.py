@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from neurons import BidirectionalSpikingLinear, BrainCogEncoder, SpikingLinear
-from snn_cace.config import SlotConfig, SpikingConfig, node_config
+from neurons import BrainCogEncoder, SpikingLinear
+from snn_cace.config import SlotConfig, SpikingConfig
 
 BRAINCOG_STEPS = 15
 """The original's simulation steps per segment, used where the slot sets none of its own."""
@@ -30,9 +30,7 @@ def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: Spikin
     """The block that `slot` names, `outputs` even."""
     if slot.block == "dense":
         return BiLSTM(inputs, outputs)
-    spiking = slot.spiking(shared)
-    node = node_config(spiking)
+    block = slot.spiking(shared).block()
     if slot.block == "braincog":
-        return BrainCogEncoder(inputs, outputs, node, slot.steps or BRAINCOG_STEPS)
-    block = SpikingLinear if slot.direction == "forward" else BidirectionalSpikingLinear
-    return block(inputs, outputs, node, spiking.steps, spiking.membrane)
+        return BrainCogEncoder(inputs, outputs, block.node, slot.steps or BRAINCOG_STEPS)
+    return SpikingLinear(inputs, outputs, block, slot.direction)

@@ -100,6 +100,6 @@ def firing_rates(variants: list[dict[str, Any]]) -> str:
 
 def short_layer(layer: str) -> str:
     """A layer's name without the parts that every spiking layer's name ends in."""
-    for ending in (".lif.layer", ".layer"):
+    for ending in (".layer", ".projection", ".hidden"):
         layer = layer.removesuffix(ending)
     return layer

@@ -1,4 +1,4 @@
-"""Spiking blocks: dynamics by hand, no state between calls, and what carried membranes mean."""
+"""Spiking blocks: no state between calls, what carried membranes and directions mean, codings, readouts, folding."""
 
 from __future__ import annotations
 
@@ -7,116 +7,228 @@ import copy
 import pytest
 import torch
 
-from neurons import NodeConfig, SpikeReadout, SpikingLayer, SpikingLinear, SpikingMLP, make_surrogate
-from neurons.blocks import ConstantCurrentLIF
-from neurons.surrogate import SURROGATES
+from neurons import (
+    CODINGS,
+    NORMS,
+    PROJECTIONS,
+    READOUTS,
+    BlockConfig,
+    NodeConfig,
+    Readout,
+    SpikeLinear,
+    SpikingCrossAttention,
+    SpikingLayer,
+    SpikingLinear,
+    SpikingMLP,
+    SpikingProjection,
+    fold,
+)
+from neurons.coding import Latency, LearnedEncoder, Poisson
 
-NODE = NodeConfig(tau=2, threshold=0.5)
+NODE = NodeConfig(tau=2, threshold=0.5, alpha=2)
 
 
-def test_membrane_and_spikes_by_hand():
-    """tau 2, threshold 1, current 1.6: v = 0.8, then 1.2 and a spike, reset to 0 (hard) or 0.2 (soft)."""
-    current = torch.full((5, 1), 1.6)
-    hard = SpikingLayer(NodeConfig(tau=2, threshold=1))(current).flatten().tolist()
-    soft = SpikingLayer(NodeConfig(tau=2, threshold=1, reset="soft"))(current).flatten().tolist()
-    assert hard == [0, 1, 0, 1, 0]  # 0.8, 1.2 -> 0, 0.8, 1.2 -> 0, 0.8
-    assert soft == [0, 1, 0, 1, 0]  # 0.8, 1.2 -> 0.2, 0.9, 1.25 -> 0.25, 0.925
-    soft = SpikingLayer(NodeConfig(tau=2, threshold=1, reset="soft"))(torch.full((3, 1), 4.0)).flatten().tolist()
-    assert soft == [1, 1, 1]  # 2 -> 1, 2.5 -> 1.5, 2.75: what a hard reset would forget keeps it firing
+def config(**changes: object) -> BlockConfig:
+    return BlockConfig(**({"node": NODE, "simulation_steps": 4} | changes))
 
 
-def test_a_call_leaves_no_state_behind():
+def segments(clips: int = 2, count: int = 10, width: int = 4) -> torch.Tensor:
+    return torch.randn(clips, count, width, generator=torch.Generator().manual_seed(clips))
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
     torch.manual_seed(0)
-    block = SpikingLinear(4, 6, NODE, 3, "carry").eval()
-    first, second = torch.randn(2, 10, 4), torch.randn(5, 10, 4)
+
+
+@pytest.mark.parametrize("direction", PROJECTIONS)
+@pytest.mark.parametrize("membrane", ["carry", "reset"])
+def test_a_call_leaves_no_state_behind(direction: str, membrane: str):
+    block = SpikingLinear(4, 6, config(membrane=membrane), direction).eval()
+    first, second = segments(2), segments(5)
     alone = block(second)
     block(first).sum().backward()
     assert torch.equal(block(second), alone)
     copied = copy.deepcopy(block)
     assert torch.equal(copied(second), alone)
-    assert not any("v" in key.split(".") for key in block.state_dict())
+    assert not any(key.endswith(".v") for key in block.state_dict())
 
 
 def test_clips_of_a_batch_do_not_see_each_other():
-    torch.manual_seed(0)
-    block = SpikingLinear(4, 6, NODE, 3, "carry").eval()
-    values = torch.randn(3, 10, 4)
+    block = SpikingLinear(4, 6, config()).eval()
+    values = segments(3)
     together = block(values)
     for clip in range(3):
         torch.testing.assert_close(block(values[clip : clip + 1]), together[clip : clip + 1])
 
 
 def test_carried_membranes_equal_one_long_run_and_reset_ones_equal_runs_of_their_own():
-    torch.manual_seed(0)
-    current = torch.randn(2, 3, 5)
-    carried = ConstantCurrentLIF(NODE, 4, "carry")(current)
-    reset = ConstantCurrentLIF(NODE, 4, "reset")(current)
+    current = segments(2, 3, 5)
+    held = current.expand(4, *current.shape)
+    carried = SpikingProjection(1, 5, config()).run(held)
+    reset = SpikingProjection(1, 5, config(membrane="reset")).run(held)
     layer = SpikingLayer(NODE)
-    steps = torch.stack([current[:, segment] for segment in range(3) for _ in range(4)])
-    long_run = layer(steps)
+    long_run = layer(torch.stack([current[:, segment] for segment in range(3) for _ in range(4)]))
     for segment in range(3):
         assert torch.equal(carried[:, :, segment], long_run[4 * segment : 4 * segment + 4])
-        own_run = layer(current[:, segment].expand(4, 2, 5))
-        assert torch.equal(reset[:, :, segment], own_run)
+        assert torch.equal(reset[:, :, segment], layer(current[:, segment].expand(4, 2, 5)))
 
 
 def test_carried_membranes_are_causal_in_segments_and_reset_ones_local():
-    torch.manual_seed(0)
-    values = torch.randn(1, 6, 4)
+    values = segments(1, 6)
     changed = values.clone()
     changed[:, 3] += 3
     for membrane, same in (("carry", [0, 1, 2]), ("reset", [0, 1, 2, 4, 5])):
-        block = SpikingLinear(4, 32, NODE, 4, membrane).eval()
+        block = SpikingLinear(4, 32, config(membrane=membrane)).eval()
         before, after = block(values)[0], block(changed)[0]
         equal = [segment for segment in range(6) if torch.equal(before[segment], after[segment])]
         assert 3 not in equal
         assert set(same) <= set(equal)
 
 
+def test_the_backward_half_of_a_bidirectional_block_is_a_forward_block_on_reversed_segments():
+    both = SpikingLinear(4, 12, config(), "bidirectional").eval()
+    forward = SpikingLinear(4, 12, config()).eval()
+    forward.load_state_dict(both.state_dict())
+    values = segments()
+    assert torch.equal(both(values)[..., :6], forward(values)[..., :6])
+    assert torch.equal(both(values)[..., 6:], forward(values.flip(1)).flip(1)[..., 6:])
+
+
+def test_a_recurrent_block_without_feedback_is_a_forward_block_and_with_it_is_not():
+    recurrent = SpikingLinear(4, 12, config(), "recurrent").eval()
+    forward = SpikingLinear(4, 12, config()).eval()
+    forward.load_state_dict(recurrent.state_dict(), strict=False)
+    values = segments()
+    assert not torch.equal(recurrent(values), forward(values))
+    torch.nn.init.zeros_(recurrent.projection.feedback.weight)
+    assert torch.equal(recurrent(values), forward(values))
+
+
+def test_recurrent_feedback_by_hand():
+    """IF, threshold 1: a current of 1 fires at every step; feedback of -1 silences the step after each spike."""
+    block = SpikingLinear(1, 1, config(node=NodeConfig("if", threshold=1), norm="none"), "recurrent")
+    for parameter, value in ((block.projection.linear.weight, 1.0), (block.projection.feedback.weight, -1.0)):
+        torch.nn.init.constant_(parameter, value)
+    torch.nn.init.zeros_(block.projection.linear.bias)
+    spikes = block.projection(torch.ones(1, 1, 1)).flatten().tolist()
+    assert spikes == [1, 0, 1, 0]
+
+
+def test_segments_as_steps_is_one_step_per_segment_with_a_carried_membrane():
+    current = segments(2, 10, 5)
+    spikes = SpikingProjection(1, 5, config(simulation_steps=1)).run(current[None])
+    assert torch.equal(spikes[0].transpose(0, 1), SpikingLayer(NODE)(current.transpose(0, 1)))
+
+
 def test_firing_rates_are_multiples_of_one_over_the_steps():
-    torch.manual_seed(0)
-    rate = SpikingLinear(4, 64, NODE, 4, "carry").eval()(5 * torch.randn(2, 10, 4))
+    rate = SpikingLinear(4, 64, config()).eval()(5 * segments())
     assert set((4 * rate).unique().tolist()) <= {0, 1, 2, 3, 4}
     assert 0 < rate.mean() < 1
 
 
-def test_a_readout_of_spikes_is_the_mean_of_the_readouts_of_each_step():
-    torch.manual_seed(0)
-    readout = SpikeReadout(8, 3).double()
+def test_poisson_spikes_come_at_the_sigmoid_of_the_value_and_its_slope_goes_back():
+    values = torch.tensor([-2.0, 0.0, 1.5], requires_grad=True)
+    spikes = Poisson(20_000)(values)
+    assert set(spikes.unique().tolist()) == {0, 1}
+    torch.testing.assert_close(spikes.mean(0), values.sigmoid(), atol=0.02, rtol=0)
+    spikes.mean(0).sum().backward()
+    torch.testing.assert_close(values.grad, values.sigmoid() * (1 - values.sigmoid()))
+
+
+def test_latency_is_one_spike_the_earlier_the_larger_the_value():
+    values = torch.linspace(-6, 6, 50, requires_grad=True)
+    spikes = Latency(8)(values)
+    assert spikes.sum(0).tolist() == [1] * 50
+    time = spikes.argmax(0)
+    assert (time.diff() <= 0).all()
+    assert (time[0], time[-1]) == (7, 0)
+    mean_time = (spikes * torch.arange(8.0)[:, None]).sum()
+    (gradient,) = torch.autograd.grad(mean_time, values)
+    assert (gradient[1:-1] < 0).all()  # a larger value would come earlier
+
+
+def test_a_learned_encoder_is_lif_driven_by_a_linear_layer():
+    encoder = LearnedEncoder(4, 5, NODE)
+    values = segments()
+    want = SpikingLayer(NODE)(encoder.linear(values).expand(5, *values.shape))
+    assert torch.equal(encoder(values), want)
+
+
+def test_readouts_by_hand():
+    spikes = torch.tensor([1.0, 0, 1, 0])[:, None]
+    read = {name: Readout(name, 4, tau=2)(spikes).item() for name in READOUTS}
+    # membrane: 0.5, 0.25, 0.625, 0.3125
+    assert read == {"rate": 0.5, "membrane": 0.3125, "last": 0, "maximum": 1, "learned": 0.5}
+
+
+@pytest.mark.parametrize("name", [name for name in READOUTS if name != "maximum"])
+def test_linear_readouts_commute_with_a_linear_layer(name: str):
+    layer = SpikeLinear(8, 3, Readout(name, 4, tau=2)).double()
+    if name == "learned":
+        torch.nn.init.normal_(layer.readout.scores)
     spikes = (torch.rand(4, 2, 5, 8) > 0.5).double()
-    each = torch.stack([torch.nn.functional.linear(step, readout.weight, readout.bias) for step in spikes])
-    torch.testing.assert_close(readout(spikes), each.mean(0), rtol=1e-12, atol=1e-12)
+    each = torch.nn.functional.linear(spikes, layer.weight)
+    torch.testing.assert_close(layer(spikes), layer.readout(each) + layer.bias, rtol=1e-6, atol=1e-7)
 
 
-def test_gradients_reach_every_parameter():
-    torch.manual_seed(0)
-    block = SpikingMLP(4, 32, 0.0, NODE, 4, "carry")
-    (block(torch.randn(3, 10, 4)) ** 2).sum().backward()
-    assert all(parameter.grad.abs().sum() > 0 for parameter in block.parameters())
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_coding_readout_and_norm_trains_together(coding: str, readout: str, norm: str):
+    block = SpikingMLP(4, 32, 3, 0.0, config(coding=coding, readout=readout, norm=norm))
+    output = block(segments(3))
+    assert output.shape == (3, 10, 3)
+    (output**2).sum().backward()
+    assert all(parameter.grad is not None for parameter in block.parameters())
+    assert block.hidden.linear.weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", ["quadratic_gate", *SURROGATES])
-def test_every_surrogate_is_a_step_forwards_and_a_bump_backwards(name: str):
-    u = torch.tensor([-3.0, -0.1, 0.1, 3.0], requires_grad=True)
-    spikes = make_surrogate(name, 2)(u)
-    spikes.sum().backward()
-    assert spikes.tolist() == [0, 0, 1, 1]
-    assert u.grad[1] > u.grad[0] >= 0
-    assert u.grad[1].item() == pytest.approx(u.grad[2].item())
+@pytest.mark.parametrize("norm", ["batch", "threshold"])
+@pytest.mark.parametrize("coding", ["constant", "latency"])
+def test_folding_the_batch_norm_changes_no_spike_and_leaves_none(norm: str, coding: str):
+    block = SpikingMLP(4, 32, 3, 0.0, config(norm=norm, coding=coding)).double()
+    for _ in range(3):
+        block(3 * segments(4).double() + 1)
+    block.eval()
+    values = segments(5).double()
+    before = block(values)
+    folded = fold(copy.deepcopy(block))
+    assert not any(isinstance(module, torch.nn.BatchNorm1d) for module in folded.modules())
+    torch.testing.assert_close(folded(values), before, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="fold needs evaluation mode"):
+        fold(block.train())
+
+
+def test_threshold_norm_starts_at_the_threshold():
+    block = SpikingProjection(4, 6, config(norm="threshold"))
+    assert block.norm.weight.tolist() == [0.5] * 6
+
+
+def test_spiking_attention_equals_products_step_by_step():
+    attention = SpikingCrossAttention(8, 2, config()).eval().double()
+    query, memory = segments(2, 3, 8).double(), segments(2, 5, 8).double()
+    q, k, v = attention.query(query), attention.key(memory), attention.value(memory)
+    total = torch.zeros(2, 3, 8).double()
+    for step in range(4):
+        for head in range(2):
+            part = slice(4 * head, 4 * head + 4)
+            scores = q[step][..., part] @ k[step][..., part].transpose(1, 2)
+            total[..., part] += scores @ v[step][..., part] / 5 / 4
+    torch.testing.assert_close(attention(query, memory), attention.output(total), rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tau": 1}, "tau must be above 1 simulation step, not 1"),
-        ({"threshold": 0}, "threshold must be above 0, not 0"),
-        ({"reset": "none"}, "reset must be 'hard' or 'soft', not 'none'"),
-        ({"surrogate": "gaussian"}, "unknown surrogate 'gaussian'; choose from quadratic_gate, atan"),
-        ({"alpha": -1}, "surrogate alpha must be positive, not -1"),
+        ({"simulation_steps": 0}, "simulation steps must be at least 1, not 0"),
+        ({"membrane": "keep"}, "membrane must be one of carry, reset, not 'keep'"),
+        ({"coding": "phase"}, "coding must be one of constant, poisson, latency, learned, not 'phase'"),
+        ({"readout": "sum"}, "readout must be one of rate, membrane, last, maximum, learned, not 'sum'"),
+        ({"coding": "latency", "simulation_steps": 1}, "latency coding needs at least 2 simulation steps, not 1"),
+        ({"node": NodeConfig("psn")}, "psn has weights per simulation step; use membrane: reset"),
     ],
 )
-def test_numbers_out_of_range_are_named(change: dict, message: str):
+def test_parts_that_do_not_go_together_are_named(change: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        NodeConfig(**change)
-    with pytest.raises(ValueError, match="simulation steps must be at least 1"):
-        SpikingLinear(2, 2, NODE, 0, "carry")
+        config(**change)

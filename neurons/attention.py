@@ -1,0 +1,42 @@
+"""Attention between spikes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import nn
+
+from neurons.blocks import BlockConfig, SpikingProjection
+from neurons.readout import Readout
+
+
+class SpikingCrossAttention(nn.Module):
+    """Spiking attention: queries, keys and values are spikes, and no softmax comes between them.
+
+    At each simulation step and head, with spikes q, k, v: (q k^T) v / M for a memory of M entries, then an output layer
+    on what is read out. Products of spikes are accumulates; there is nothing to exponentiate (spiking self-attention:
+    Zhou et al., ICLR 2023, arXiv:2209.15425, here across two sequences, and scaled by the length of the memory, so that
+    each output is at most the head's width). The entries of a memory have no order, so membranes are reset at each.
+
+    Shape: query `[B, T, width]`, memory `[B, M, width]` to `[B, T, width]`.
+    """
+
+    def __init__(self, width: int, heads: int, config: BlockConfig) -> None:
+        super().__init__()
+        config = dataclasses.replace(config, membrane="reset")
+        self.heads = heads
+        self.query = SpikingProjection(width, width, config)
+        self.key = SpikingProjection(width, width, config)
+        self.value = SpikingProjection(width, width, config)
+        self.readout = Readout(config.readout, config.simulation_steps, config.node.tau)
+        self.output = nn.Linear(width, width)
+
+    def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        q, k, v = (self._by_head(spikes) for spikes in (self.query(query), self.key(memory), self.value(memory)))
+        attended = (q @ k.transpose(-1, -2)) @ v / memory.shape[1]
+        return self.output(self.readout(attended.transpose(2, 3).flatten(3)))
+
+    def _by_head(self, spikes: torch.Tensor) -> torch.Tensor:
+        """`[S, B, M, width]` to `[S, B, heads, M, width / heads]`."""
+        return spikes.unflatten(-1, (self.heads, -1)).transpose(2, 3)

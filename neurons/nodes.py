@@ -1,0 +1,195 @@
+"""Spiking nodes by config, over SpikingJelly's: one dataclass of checked numbers, one function that builds the node.
+
+With membrane v, input current x, time constant tau (in simulation steps) and threshold theta, one simulation step is
+
+    v <- v + x                             `if`: integrate and fire
+    v <- v + (x - v) / tau                 `lif`: leaky; `plif`: tau is learned (Fang et al., ICCV 2021)
+    s  = [v >= theta]                      fire (strictly above with the surrogate `quadratic_gate`)
+    v <- 0 where s                         reset `hard`, or v <- v - theta s with reset `soft`
+
+`alif` adds an adaptive threshold (Bellec et al., NeurIPS 2018): a <- a + (s - a) / adaptation_tau, and it fires at
+theta + adaptation a. `gated_lif` learns its leak, integration and reset per simulation step (Yao et al., NeurIPS 2022).
+`ilif` fires an integer of up to `levels` spikes per step and resets softly; its charge is v <- v - v / tau + x (Luo et
+al., ECCV 2024). The parallel nodes have no reset, so a matrix product over time replaces the recursion: `psn` sees all
+steps of a sequence, `masked_psn` the `order` latest ones, `sliding_psn` the same with weights shared over time (Fang et
+al., NeurIPS 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from spikingjelly.activation_based import functional, neuron
+from spikingjelly.activation_based.surrogate import MultiLevelSpikeCount, SurrogateFunctionBase
+from torch import nn
+
+from neurons.surrogate import make_surrogate
+
+RESETS_BY_THRESHOLD = ("if", "lif", "plif", "alif")
+PARALLEL = ("psn", "masked_psn", "sliding_psn")
+FIXED_LENGTH = ("gated_lif", "psn", "masked_psn")
+"""Nodes with weights per simulation step: they only run over sequences of one length."""
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """One spiking node. Numbers may be int or float; they are checked here, where the message can name them.
+
+    node: `if`, `lif`, `plif`, `alif`, `gated_lif`, `ilif`, `psn`, `masked_psn` or `sliding_psn`. tau: membrane time
+    constant in simulation steps, above 1. threshold: above 0. reset: `hard` or `soft`. detach_reset: keep the reset out
+    of the gradient. surrogate, alpha, surrogate_parameters: see `neurons.surrogate`; an alpha of None is SpikingJelly's
+    default. learn_threshold: train the threshold, one per layer. levels: most spikes per step of `ilif`. adaptation,
+    adaptation_tau: of `alif`. order: steps that `masked_psn` and `sliding_psn` look back.
+
+    Raises:
+        ValueError: a number out of range, naming it.
+    """
+
+    node: str = "lif"
+    tau: float = 2.0
+    threshold: float = 1.0
+    reset: str = "hard"
+    detach_reset: bool = True
+    surrogate: str = "piecewise_quadratic"
+    alpha: float | None = None
+    surrogate_parameters: dict[str, float] = field(default_factory=dict)
+    learn_threshold: bool = False
+    levels: int = 4
+    adaptation: float = 0.5
+    adaptation_tau: float = 10.0
+    order: int = 4
+
+    def __post_init__(self) -> None:
+        if self.node not in NODES:
+            raise ValueError(f"unknown node '{self.node}'; choose from {', '.join(NODES)}")
+        if not self.tau > 1:
+            raise ValueError(f"tau must be above 1 simulation step, not {self.tau}")
+        if not self.threshold > 0:
+            raise ValueError(f"threshold must be above 0, not {self.threshold}")
+        if self.reset not in ("hard", "soft"):
+            raise ValueError(f"reset must be 'hard' or 'soft', not '{self.reset}'")
+        if not self.adaptation_tau >= 1:
+            raise ValueError(f"adaptation_tau must be at least 1 simulation step, not {self.adaptation_tau}")
+        if self.adaptation < 0:
+            raise ValueError(f"adaptation must not be negative, not {self.adaptation}")
+        for name in ("levels", "order"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.learn_threshold and self.node in (*PARALLEL, "gated_lif"):
+            raise ValueError(f"{self.node} learns its own threshold; leave out learn_threshold")
+        self.make_surrogate()
+
+    def make_surrogate(self) -> SurrogateFunctionBase:
+        parameters = dict(self.surrogate_parameters)
+        if self.alpha is not None:
+            parameters["alpha"] = float(self.alpha)
+        return make_surrogate(self.surrogate, **parameters)
+
+    @property
+    def largest_value(self) -> int:
+        """What a neuron can fire in one simulation step at most: 1, or `levels` for `ilif`."""
+        return self.levels if self.node == "ilif" else 1
+
+
+class AdaptiveLIFNode(neuron.BaseNode):
+    """LIF whose threshold rises with its own recent firing; see `alif` above. Runs on SpikingJelly's PyTorch path.
+
+    Shape: `[S, ...]` to spikes `[S, ...]`.
+    """
+
+    def __init__(self, tau: float, adaptation: float, adaptation_tau: float, **common: Any) -> None:
+        super().__init__(**common)
+        self.tau = tau
+        self.adaptation = adaptation
+        self.adaptation_tau = adaptation_tau
+        self.register_memory("a", 0.0)
+
+    def materialize_states(self, inputs: tuple, states: tuple, step_mode: str) -> tuple:
+        v, a = super().materialize_states(inputs, states, step_mode)
+        if not isinstance(a, torch.Tensor) or a.shape != v.shape:
+            a = torch.zeros_like(v)
+        return v, a
+
+    def single_step_functional_forward(self, inputs: tuple, states: tuple, **kwargs: object) -> tuple[tuple, tuple]:
+        (current,), (v, a) = inputs, states
+        v = functional.lif_charge(current, v, self.tau, True, self.v_reset)
+        threshold = self.v_threshold + self.adaptation * a
+        spike = self.surrogate_function(v - threshold)
+        fired = spike.detach() if self.detach_reset else spike
+        v = v - fired * threshold if self.v_reset is None else v * (1 - fired) + fired * self.v_reset
+        return (spike,), (v, a + (spike - a) / self.adaptation_tau)
+
+
+class GatedLIF(nn.Module):
+    """SpikingJelly's `GatedLIFNode` with one gate per layer, for currents of any shape."""
+
+    def __init__(self, steps: int, surrogate_function: SurrogateFunctionBase) -> None:
+        super().__init__()
+        self.node = neuron.GatedLIFNode(T=steps, surrogate_function=surrogate_function, step_mode="m")
+        for parameter in (self.node.alpha, self.node.beta, self.node.gamma):
+            nn.init.uniform_(parameter, -0.1, 0.1)  # SpikingJelly draws these from NumPy's global generator
+
+    def forward(self, current: torch.Tensor) -> torch.Tensor:
+        return self.node(current.flatten(1)[..., None, None]).reshape(current.shape)
+
+
+def make_node(config: NodeConfig, steps: int | None = None) -> nn.Module:
+    """The multi-step node that `config` describes; it takes `[S, ...]`, S simulation steps first.
+
+    `steps` is the length of its sequences, which nodes with weights per step need.
+
+    Raises:
+        ValueError: such a node without `steps`.
+    """
+    if config.node in FIXED_LENGTH and steps is None:
+        raise ValueError(
+            f"{config.node} has weights per simulation step: it needs sequences of one length (membrane reset)"
+        )
+    return NODES[config.node](config, steps or 0)
+
+
+def common(config: NodeConfig) -> dict[str, Any]:
+    return {
+        "v_threshold": float(config.threshold),
+        "v_reset": 0.0 if config.reset == "hard" else None,
+        "detach_reset": config.detach_reset,
+        "surrogate_function": config.make_surrogate(),
+        "step_mode": "m",
+    }
+
+
+def make_ilif(config: NodeConfig, steps: int) -> nn.Module:
+    return neuron.ILIFNode(
+        tau=float(config.tau),
+        v_threshold=float(config.threshold),
+        surrogate_function=MultiLevelSpikeCount(config.levels),
+        detach_reset=config.detach_reset,
+        step_mode="m",
+    )
+
+
+def make_masked_psn(config: NodeConfig, steps: int) -> nn.Module:
+    return neuron.MaskedPSN(
+        k=min(config.order, steps), T=steps, lambda_init=1.0, surrogate_function=config.make_surrogate(), step_mode="m"
+    )
+
+
+NODES: dict[str, Callable[[NodeConfig, int], nn.Module]] = {
+    "if": lambda config, steps: neuron.IFNode(**common(config)),
+    "lif": lambda config, steps: neuron.LIFNode(tau=float(config.tau), **common(config)),
+    "plif": lambda config, steps: neuron.ParametricLIFNode(init_tau=float(config.tau), **common(config)),
+    "alif": lambda config, steps: AdaptiveLIFNode(
+        float(config.tau), float(config.adaptation), float(config.adaptation_tau), **common(config)
+    ),
+    "gated_lif": lambda config, steps: GatedLIF(steps, config.make_surrogate()),
+    "ilif": make_ilif,
+    "psn": lambda config, steps: neuron.PSN(T=steps, surrogate_function=config.make_surrogate()),
+    "masked_psn": make_masked_psn,
+    "sliding_psn": lambda config, steps: neuron.SlidingPSN(
+        k=config.order, surrogate_function=config.make_surrogate(), step_mode="m"
+    ),
+}
+"""What each name of a node builds."""

@@ -1,0 +1,62 @@
+"""Normalisation of currents `[..., N]` before a spiking layer.
+
+| norm | formula | statistics over |
+| --- | --- | --- |
+| `batch` | gamma (x - mean) / std + beta, gamma = 1 at first | clips, segments and, where the current changes, steps |
+| `threshold` | the same with gamma = theta at first (tdBN: Zheng et al., AAAI 2021) | likewise |
+| `layer` | per sample | channels |
+| `none` | x | |
+
+Batch norms fold into the linear layer before them for deployment (`fold`): in evaluation they are one affine map.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
+
+NORMS = ("batch", "threshold", "layer", "none")
+
+
+class ChannelBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of `[..., N]` per channel, statistics over all other axes."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return super().forward(values.reshape(-1, values.shape[-1])).view(values.shape)
+
+
+def make_norm(name: str, channels: int, threshold: float) -> nn.Module:
+    """The norm `name`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if name not in NORMS:
+        raise ValueError(f"unknown norm '{name}'; choose from {', '.join(NORMS)}")
+    if name == "layer":
+        return nn.LayerNorm(channels)
+    if name == "none":
+        return nn.Identity()
+    norm = ChannelBatchNorm(channels)
+    if name == "threshold":
+        nn.init.constant_(norm.weight, threshold)
+    return norm
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """Fold every batch norm that follows a linear layer into its weights, in place, for evaluation; returns `network`.
+
+    Blocks say what to fold with attributes `linear` and `norm`. Layer norms depend on the sample and stay.
+
+    Raises:
+        ValueError: the network is in training mode, where batch statistics are not constants.
+    """
+    if network.training:
+        raise ValueError("fold needs evaluation mode: call eval() first")
+    for module in list(network.modules()):
+        linear, norm = getattr(module, "linear", None), getattr(module, "norm", None)
+        if isinstance(linear, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+            module.linear = fuse_linear_bn_eval(linear, norm)
+            module.norm = nn.Identity()
+    return network
