@@ -4,6 +4,7 @@ Depends on torch and SpikingJelly only. Every block starts each call from rest a
 state leaks from one batch into the next and nobody has to call a reset.
 """
 
+from neurons.activity import ActivityMonitor, LayerActivity, RateRegulariser, scale_surrogates
 from neurons.attention import SpikingCrossAttention
 from neurons.blocks import (
     PROJECTIONS,
@@ -28,10 +29,13 @@ __all__ = [
     "PROJECTIONS",
     "READOUTS",
     "SURROGATES",
+    "ActivityMonitor",
     "BlockConfig",
     "BrainCogEncoder",
+    "LayerActivity",
     "NodeConfig",
     "QuadraticGate",
+    "RateRegulariser",
     "Readout",
     "SpikeLinear",
     "SpikingCrossAttention",
@@ -42,4 +46,5 @@ __all__ = [
     "fold",
     "make_node",
     "make_surrogate",
+    "scale_surrogates",
 ]

@@ -271,6 +271,10 @@ class TrainingConfig:
         protocol: `validation` picks the epoch on the validation split and touches the test split once; `paper` picks
             it on the test split, as the published figures did.
         losses: `reference` keeps the original's quirks (see `snn_cace.losses`), `corrected` does not.
+        firing_rate_weight: weight of the loss term that draws firing rates towards their target; 0 leaves it out.
+        firing_rate_target: spikes per neuron per simulation step that it draws every spiking layer to.
+        surrogate_slope: what the surrogates' alpha is multiplied by in the last epoch, growing linearly from 1 in the
+            first; 1 keeps it.
     """
 
     seed: int = 0
@@ -284,6 +288,9 @@ class TrainingConfig:
     devices: int = 1
     protocol: Protocol = "validation"
     losses: Literal["reference", "corrected"] = "corrected"
+    firing_rate_weight: float = 0.0
+    firing_rate_target: float = 0.1
+    surrogate_slope: float = 1.0
 
     def __post_init__(self) -> None:
         self.precision = cast(Precision, str(self.precision))
@@ -317,6 +324,8 @@ def check(experiment: Experiment) -> None:
         "training.epochs": training.epochs,
         "training.learning_rate": training.learning_rate,
         "training.devices": training.devices,
+        "training.surrogate_slope": training.surrogate_slope,
+        "training.firing_rate_target": training.firing_rate_target,
         "model.visual_dim": model.visual_dim,
         "model.d_model": model.d_model,
         "model.heads": model.heads,

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from neurons import ActivityMonitor, LayerActivity
 from snn_cace.config import Experiment
 from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch
@@ -30,7 +31,7 @@ class Evaluation:
     segment_accuracy: percent of segments. losses: means over clips. class_accuracy: percent of each class's segments.
     confusion: counts of segments, rows true, columns predicted. predictions: clip by clip, the arrays of `predict`
     (`segment_relevance` `[N, T]`, `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, `segment_class`
-    `[N, T]`, `index` `[N]`, the rows on disk) and `segment_target` `[N, T]`.
+    `[N, T]`, `index` `[N]`, the rows on disk) and `segment_target` `[N, T]`. activity: of each spiking layer.
     """
 
     segment_accuracy: float
@@ -38,6 +39,7 @@ class Evaluation:
     class_accuracy: list[float | None]
     confusion: list[list[int]]
     predictions: dict[str, np.ndarray]
+    activity: dict[str, LayerActivity]
 
     def summary(self) -> dict[str, Any]:
         """Accuracy and losses alone, as metrics.json keeps them."""
@@ -66,6 +68,8 @@ def evaluate_network(
     totals: dict[str, float] = {}
     parts: dict[str, list[np.ndarray]] = {}
     clips = 0
+    monitor = ActivityMonitor(network)
+    monitor.start()
     for batch, output in run_network(network, loader, experiment, device, quiet):
         targets = targets_from_labels(batch["labels"])
         terms = loss_terms(output, targets, contrast.temperature, reference)
@@ -89,6 +93,7 @@ def evaluate_network(
         class_accuracy=metrics.class_accuracy(),
         confusion=metrics.compute().tolist(),
         predictions={name: np.concatenate(values) for name, values in parts.items()},
+        activity=monitor.stop(),
     )
 
 

@@ -17,10 +17,8 @@ import torch
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from spikingjelly.activation_based.monitor import OutputMonitor
-from torch import nn
 
-from neurons import SpikingLayer
+from neurons import ActivityMonitor, RateRegulariser, SpikingLayer, scale_surrogates
 from snn_cace.checkpoints import RunFiles, hyper_parameters, load_checkpoint
 from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, read_config
 from snn_cace.contracts import FeatureShape, NetworkOutput
@@ -49,7 +47,11 @@ class EventLocaliser(L.LightningModule):
         self.experiment = experiment
         self.network = CaceNet(experiment.model, shape)
         self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
-        self.firing_rates = FiringRates(self.network)
+        self.activity = ActivityMonitor(self.network)
+        training = experiment.training
+        self.regulariser = (
+            RateRegulariser(self.network, training.firing_rate_target) if training.firing_rate_weight else None
+        )
 
     @property
     def contrastive_on(self) -> bool:
@@ -63,6 +65,9 @@ class EventLocaliser(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self.network.enhance = self.network.enhance or self.contrastive_on
+        training = self.experiment.training
+        progress = self.current_epoch / max(1, training.epochs - 1)
+        scale_surrogates(self.network, 1 + progress * (training.surrogate_slope - 1))
 
     def terms(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
         reference = self.experiment.training.losses == "reference"
@@ -70,9 +75,14 @@ class EventLocaliser(L.LightningModule):
         return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        if self.regulariser is not None:
+            self.regulariser.start()
         output = self.network(batch["visual"], batch["audio"])
         terms = self.terms(output, batch)
         loss = training_loss(terms, self.experiment.model.contrast, self.contrastive_on)
+        if self.regulariser is not None:
+            terms["firing_rate"] = self.regulariser.penalty()
+            loss = loss + self.experiment.training.firing_rate_weight * terms["firing_rate"]
         right = segment_predictions(output) == batch["labels"].argmax(-1)
         terms["segment_accuracy"] = 100 * right.float().mean()
         values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
@@ -81,7 +91,7 @@ class EventLocaliser(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self.metrics.reset()
-        self.firing_rates.start()
+        self.activity.start()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         output = self.network(batch["visual"], batch["audio"])
@@ -94,36 +104,15 @@ class EventLocaliser(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/segment_accuracy", self.metrics.segment_accuracy(), prog_bar=True, sync_dist=True)
-        rates = self.firing_rates.stop()
-        self.log_dict({f"firing_rate/{layer}": rate for layer, rate in rates.items()}, sync_dist=True)
+        for layer, activity in self.activity.stop().items():
+            values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
+            self.log_dict(values, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         training = self.experiment.training
         optimiser = torch.optim.Adam(self.parameters(), lr=training.learning_rate)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
         return {"optimizer": optimiser, "lr_scheduler": schedule}
-
-
-class FiringRates:
-    """Firing rate per spiking layer over the batches between `start` and `stop`, with SpikingJelly's monitor."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.monitor = OutputMonitor(network, instance=SpikingLayer, function_on_output=mean_of_spikes)
-        self.monitor.disable()
-
-    def start(self) -> None:
-        self.monitor.clear_recorded_data()
-        self.monitor.enable()
-
-    def stop(self) -> dict[str, float]:
-        """Spikes per neuron per simulation step, by the layer's name in the network."""
-        self.monitor.disable()
-        recorded = {layer: torch.stack(self.monitor[layer]) for layer in self.monitor.monitored_layers}
-        return {layer: float(rates.mean()) for layer, rates in recorded.items()}
-
-
-def mean_of_spikes(spikes: torch.Tensor) -> torch.Tensor:
-    return spikes.detach().float().mean()
 
 
 class LossHistory(Callback):
@@ -239,6 +228,8 @@ def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: flo
     device = pick_device(experiment.training.device)
     val, test = (evaluate_network(network, data.loader(split), experiment, device, quiet) for split in ("val", "test"))
     save_arrays(files.predictions, test.predictions)
+    health = {layer: vars(activity) for layer, activity in val.activity.items()}
+    complaints = [line for layer, activity in val.activity.items() if (line := activity.complaint(layer))]
     metrics = {
         "best_epoch": int(content["epoch"]),
         "protocol": experiment.training.protocol,
@@ -247,6 +238,8 @@ def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: flo
         "peak_memory_mb": peak_memory_mb(),
         "val": val.summary(),
         "test": test.summary(),
+        "activity": health,
+        "complaints": complaints,
     }
     write_json(files.metrics, metrics)
     return metrics

@@ -117,6 +117,8 @@ def train(words: Sequence[str]) -> None:
             f"best epoch {metrics['best_epoch']} by the {metrics['selected_on']} split; segment accuracy "
             f"val {metrics['val']['segment_accuracy']:.2f} %, test {metrics['test']['segment_accuracy']:.2f} %"
         )
+        for complaint in metrics["complaints"]:
+            print(f"unhealthy layer {complaint}")
         if metrics["protocol"] == "paper":
             print("protocol paper: the epoch was picked on the test split, as published; not a held-out figure")
         print(f"run: {options.output}")

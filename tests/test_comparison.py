@@ -69,7 +69,10 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
         assert variant["test_segment_accuracy"]["mean"] == pytest.approx(np.mean(accuracies))
         assert variant["test_segment_accuracy"]["std"] == pytest.approx(np.std(accuracies, ddof=1))
     assert ann["firing_rate"] == {"mean": None, "per_layer": {}}
-    assert set(snn["firing_rate"]["per_layer"]) == {"audio_temporal.projection.layer", "visual_temporal.projection.layer"}
+    assert set(snn["firing_rate"]["per_layer"]) == {
+        "audio_temporal.projection.layer",
+        "visual_temporal.projection.layer",
+    }
     assert ann["spiking_blocks"]["macs"] > snn["spiking_blocks"]["macs"] > 0
     (test,) = result["tests"]
     assert (test["a"], test["b"]) == ("small-spiking", "small-dense")

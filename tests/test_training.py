@@ -72,7 +72,11 @@ def test_a_run_holds_what_the_contract_names(tmp_path: Path, ave: Path):
     assert files.best.is_file() and files.last.is_file()
     logged = json.loads(files.history.read_text())[-1]
     assert {f"{stage}/{term}" for stage in ("train", "val") for term in terms} <= set(logged)
-    assert {"lr-Adam", "firing_rate/audio_temporal.projection.layer", "firing_rate/visual_temporal.projection.layer"} <= set(logged)
+    assert {
+        "lr-Adam",
+        "firing_rate/audio_temporal.projection.layer",
+        "firing_rate/visual_temporal.projection.layer",
+    } <= set(logged)
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents*"))
 
 
