@@ -137,16 +137,21 @@ PROJECTIONS = {
 class SpikingLinear(nn.Module):
     """A projection and a readout: a linear layer with norm whose outputs are what its spikes say.
 
+    `spike_value` is what one spike per step is worth, 1 unless a conversion sets it.
+
     Shape: `[B, T, ..., inputs]` to `[B, T, ..., outputs]`.
     """
+
+    spike_value: torch.Tensor
 
     def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
         super().__init__()
         self.projection = PROJECTIONS[direction](inputs, outputs, config)
         self.readout = Readout(config.readout, config.simulation_steps, config.node.tau)
+        self.register_buffer("spike_value", torch.ones(()))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.readout(self.projection(values))
+        return self.spike_value * self.readout(self.projection(values))
 
 
 class SpikeLinear(nn.Linear):

@@ -145,6 +145,12 @@ def save_checkpoint(path: str | Path, network: CaceNet, experiment: Experiment) 
         torch.save(content, temporary)
 
 
+def refuse_used(files: RunFiles) -> None:
+    """Raise InputError if the run directory holds anything."""
+    if files.directory.exists() and any(files.directory.iterdir()):
+        raise InputError(f"{files.directory} is not empty; give a fresh --output")
+
+
 def import_weights(weights: Path, files: RunFiles, guidance: str = "co", spiking: str | None = None) -> list[str]:
     """Make a run directory from a released state dict of the original, at the paper's settings.
 
@@ -153,8 +159,7 @@ def import_weights(weights: Path, files: RunFiles, guidance: str = "co", spiking
     Raises:
         InputError: unreadable weights, an entry that is missing or of another shape, or a used directory.
     """
-    if files.directory.exists() and any(files.directory.iterdir()):
-        raise InputError(f"{files.directory} is not empty; give a fresh --output")
+    refuse_used(files)
     state = read_tensors(weights)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{weights} is not a state dict, names to tensors")

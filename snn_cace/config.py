@@ -255,6 +255,21 @@ class ModelConfig:
 
 
 @dataclass
+class DistillationConfig:
+    """Learning from a trained network's outputs (Hinton et al., arXiv:1503.02531).
+
+    Args:
+        teacher: a checkpoint or run directory of the same data; null does without.
+        weight: of the distillation term.
+        temperature: both networks' event logits are divided by it before they are compared.
+    """
+
+    teacher: str | None = None
+    weight: float = 1.0
+    temperature: float = 2.0
+
+
+@dataclass
 class TrainingConfig:
     """How the network is trained.
 
@@ -275,6 +290,9 @@ class TrainingConfig:
         firing_rate_target: spikes per neuron per simulation step that it draws every spiking layer to.
         surrogate_slope: what the surrogates' alpha is multiplied by in the last epoch, growing linearly from 1 in the
             first; 1 keeps it.
+        initialise_from: a checkpoint or run directory whose weights the network starts from, wherever a layer of the
+            same size does the same job, spiking or not.
+        distillation: see there.
     """
 
     seed: int = 0
@@ -291,6 +309,8 @@ class TrainingConfig:
     firing_rate_weight: float = 0.0
     firing_rate_target: float = 0.1
     surrogate_slope: float = 1.0
+    initialise_from: str | None = None
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         self.precision = cast(Precision, str(self.precision))
@@ -325,6 +345,7 @@ def check(experiment: Experiment) -> None:
         "training.learning_rate": training.learning_rate,
         "training.devices": training.devices,
         "training.surrogate_slope": training.surrogate_slope,
+        "training.distillation.temperature": training.distillation.temperature,
         "training.firing_rate_target": training.firing_rate_target,
         "model.visual_dim": model.visual_dim,
         "model.d_model": model.d_model,

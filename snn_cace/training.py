@@ -26,10 +26,11 @@ from snn_cace.data.batches import Batch, ClipData
 from snn_cace.errors import InputError
 from snn_cace.evaluation import evaluate_network, save_arrays
 from snn_cace.files import write_json, write_text
-from snn_cace.losses import loss_terms, targets_from_labels, training_loss, validation_loss
+from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, pick_device
+from snn_cace.transfer import initialise
 
 LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}
 
@@ -52,6 +53,16 @@ class EventLocaliser(L.LightningModule):
         self.regulariser = (
             RateRegulariser(self.network, training.firing_rate_target) if training.firing_rate_weight else None
         )
+        # In a list, so that it is no part of this module: a teacher is neither trained nor saved.
+        self.teacher: list[CaceNet] = []
+        if training.distillation.teacher:
+            self.teacher.append(fitting_network(training.distillation.teacher, shape, "training.distillation.teacher"))
+
+    def on_fit_start(self) -> None:
+        self.teacher = [
+            teacher.to(self.device, feature_dtype(self.experiment.training.precision)).eval()
+            for teacher in self.teacher
+        ]
 
     @property
     def contrastive_on(self) -> bool:
@@ -83,6 +94,12 @@ class EventLocaliser(L.LightningModule):
         if self.regulariser is not None:
             terms["firing_rate"] = self.regulariser.penalty()
             loss = loss + self.experiment.training.firing_rate_weight * terms["firing_rate"]
+        for teacher in self.teacher:
+            distillation = self.experiment.training.distillation
+            with torch.no_grad():
+                wanted = teacher(batch["visual"], batch["audio"])
+            terms["distillation"] = distillation_loss(output, wanted, distillation.temperature)
+            loss = loss + distillation.weight * terms["distillation"]
         right = segment_predictions(output) == batch["labels"].argmax(-1)
         terms["segment_accuracy"] = 100 * right.float().mean()
         values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
@@ -206,6 +223,11 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
     L.seed_everything(training.seed, verbose=False)
     module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))
+    if training.initialise_from and not resume:
+        source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
+        copied = initialise(module.network, source)
+        if not quiet:
+            print(f"{len(copied.taken)} entries start from {training.initialise_from}, {len(copied.kept)} anew")
     if not quiet:
         print(describe_run(module, data))
     with lightning_quiet():
@@ -257,6 +279,18 @@ def lightning_quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def fitting_network(path: str, shape: FeatureShape, key: str) -> CaceNet:
+    """The network of the checkpoint that config key `key` names.
+
+    Raises:
+        InputError: no such checkpoint, or of other features.
+    """
+    network = load_checkpoint(path).network
+    if network.shape != shape:
+        raise InputError(f"{key}: {path} was trained on {network.shape}, the data has {shape}")
+    return network
 
 
 def peak_memory_mb() -> float:

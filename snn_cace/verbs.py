@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from snn_cace.config import (
     AVDigitsConfig,
     Experiment,
     as_dict,
+    as_yaml,
     config_errors,
     instantiate,
     read_config,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from snn_cace.checkpoints import Trained
     from snn_cace.data.batches import ClipData
 
+CALIBRATION_BATCHES = 8
 SHORTCUTS = {"data_dir": "data.directory", "precision": "training.precision", "device": "training.device"}
 
 
@@ -47,6 +50,12 @@ def experiment_options(verb: str, words: Sequence[str], options: list[str], base
         "output": ("--output", {"help": "directory to write into; never one that is in use"}),
         "split": ("--split", {"default": "test", "choices": ("train", "val", "test", "all"), "help": "which clips"}),
         "resume": ("--resume", {"action": "store_true", "help": "go on with the unfinished run in --output"}),
+        "slots": ("--slots", {"default": "feed_forward,visual_projection", "help": "slots to convert, by comma"}),
+        "steps": ("--steps", {"type": int, "default": 16, "help": "simulation steps S of converted slots"}),
+        "percentile": (
+            "--percentile",
+            {"type": float, "default": 99.9, "help": "of activations that a rate of 1 means"},
+        ),
         "quiet": ("--quiet", {"action": "store_true", "help": "no progress bars"}),
     }
     for option in options:
@@ -215,6 +224,35 @@ def compare(words: Sequence[str]) -> None:
     run_comparison(
         comparison, Path(options.config), options.output or f"runs/{comparison.name}", options.jobs, overrides
     )
+
+
+def convert(words: Sequence[str]) -> None:
+    options, trained, data = checkpoint_options("convert", words, ["output", "quiet", "slots", "steps", "percentile"])
+    from dataclasses import replace
+
+    from snn_cace.checkpoints import RunFiles, refuse_used, save_checkpoint
+    from snn_cace.evaluation import evaluate_network
+    from snn_cace.files import write_text
+    from snn_cace.runtime import pick_device
+    from snn_cace.transfer import convert as convert_network
+    from snn_cace.transfer import converted_config
+
+    required(options, "output")
+    files = RunFiles(Path(options.output))
+    refuse_used(files)
+    if options.steps < 1 or not 0 < options.percentile <= 100:
+        raise InputError("convert needs --steps of at least 1 and a --percentile above 0, up to 100")
+    model = converted_config(trained.experiment.model, options.slots.split(","), options.steps)
+    batches = ((batch["visual"], batch["audio"]) for batch in islice(data.loader("train"), CALIBRATION_BATCHES))
+    network = convert_network(trained.network.to(data.dtype), model, batches, options.percentile)
+    experiment = replace(options.experiment, name=f"{trained.experiment.name}-converted", model=model)
+    save_checkpoint(files.best, network, experiment)
+    write_text(files.config, as_yaml(experiment))
+    device = pick_device(experiment.training.device)
+    for name, version in (("ann", trained.network), ("converted", network)):
+        found = evaluate_network(version, data.loader("val"), experiment, device, options.quiet)
+        print(f"{name}: val segment accuracy {found.segment_accuracy:.2f} %")
+    print(f"run: {options.output}")
 
 
 def import_reference(words: Sequence[str]) -> None:

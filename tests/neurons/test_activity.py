@@ -53,11 +53,15 @@ def test_a_neuron_that_fires_in_any_batch_is_not_dead():
 
 def test_complaints_name_the_layer_the_share_and_what_to_try():
     assert LayerActivity(0.2, dead=0.1, saturated=0.2).complaint("a.layer") is None
-    assert LayerActivity(0.01, dead=0.8, saturated=0).complaint("a.layer").startswith(
-        "a.layer: 80 % of its neurons never fire; try a lower threshold"
+    assert (
+        LayerActivity(0.01, dead=0.8, saturated=0)
+        .complaint("a.layer")
+        .startswith("a.layer: 80 % of its neurons never fire; try a lower threshold")
     )
-    assert LayerActivity(0.9, dead=0, saturated=0.6).complaint("a.layer").startswith(
-        "a.layer: 60 % of its neurons fire at 95 % of steps or more; try a higher threshold"
+    assert (
+        LayerActivity(0.9, dead=0, saturated=0.6)
+        .complaint("a.layer")
+        .startswith("a.layer: 60 % of its neurons fire at 95 % of steps or more; try a higher threshold")
     )
 
 

@@ -1,0 +1,157 @@
+"""From a trained ANN to an SNN: its weights as a start for training, or its blocks converted without training.
+
+SpikingJelly's `ann2snn` converts networks that `torch.fx` can trace and whose activations are ReLU modules. This one
+has LSTMs and fused attention, so the two slots that rectify, `feed_forward` and `visual_projection`, are converted
+here, by the rule `ann2snn` uses too: weights are scaled by what activations reach on calibration clips (Rueckauer et
+al., Frontiers in Neuroscience 11, 2017), integrate-and-fire neurons reset softly, and half a spike is added to the
+charge (Deng and Gu, ICLR 2021), so that the firing rate is the activation rounded to 1 / S of that reach.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from neurons import SpikingLinear, SpikingMLP
+from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.errors import InputError
+from snn_cace.model import CaceNet
+from snn_cace.model.relation import FeedForward
+
+CONVERTIBLE = ("feed_forward", "visual_projection")
+DENSE_TO_SPIKING = {
+    ".feed_forward.linear1.": ".feed_forward.hidden.linear.",
+    ".feed_forward.linear2.": ".feed_forward.output.",
+    "visual_projection.": "visual_projection.projection.linear.",
+    "head.event.": "head.event.output.",
+    "_interaction.attention.out_proj.": "_interaction.attention.output.",
+}
+"""Which layer of a spiking block does what a layer of the dense one did, by a part of its name."""
+
+
+@dataclass
+class Copied:
+    """Names of the target's entries that took a source's weights, and of those that keep their own."""
+
+    taken: list[str]
+    kept: list[str]
+
+
+@torch.no_grad()
+def initialise(target: CaceNet, source: CaceNet) -> Copied:
+    """Start `target` from `source`, in place: entries of the same name and shape, and dense layers whose spiking twin
+    does the same job. Temporal encoders share nothing; norms and thresholds of spiking blocks keep their own start.
+    """
+    mine = {name: value for name, value in target.state_dict().items() if isinstance(value, torch.Tensor)}
+    taken = []
+    for name, value in spiking_names(source).items():
+        if name in mine and mine[name].shape == value.shape:
+            mine[name].copy_(value)
+            taken.append(name)
+    return Copied(taken, [name for name in mine if name not in taken])
+
+
+def spiking_names(source: CaceNet) -> dict[str, torch.Tensor]:
+    """The source's entries under their own names, and under those of their spiking twins."""
+    named = {name: value for name, value in source.state_dict().items() if isinstance(value, torch.Tensor)}
+    twins: dict[str, torch.Tensor] = {}
+    for name, value in named.items():
+        for dense, spiking in DENSE_TO_SPIKING.items():
+            if dense in name:
+                twins[name.replace(dense, spiking)] = value
+        for part in ("weight", "bias"):
+            if name.endswith(f"_interaction.attention.in_proj_{part}"):
+                prefix = name.removesuffix(f"in_proj_{part}")
+                for role, rows in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                    twins[f"{prefix}{role}.linear.{part}"] = rows
+    return twins | named
+
+
+def converted_config(config: ModelConfig, slots: Iterable[str], steps: int) -> ModelConfig:
+    """The config of an ANN whose `slots` are converted: integrate and fire, soft reset, S simulation steps.
+
+    Raises:
+        InputError: a slot that does not rectify, or that spikes already.
+    """
+    config = copy.deepcopy(config)
+    for slot in slots:
+        if slot not in CONVERTIBLE:
+            raise InputError(
+                f"{slot} cannot be converted: only {' and '.join(CONVERTIBLE)} are rectified linear layers"
+            )
+        if getattr(config.slots, slot).block != "dense":
+            raise InputError(f"{slot} spikes already; convert a network whose {slot} is dense")
+        own = SlotConfig(
+            block="spiking", node="if", steps=steps, membrane="reset", threshold=1.0, reset="soft",
+            coding="constant", readout="rate", norm="none",
+        )  # fmt: skip
+        setattr(config.slots, slot, own)
+    return config
+
+
+@torch.no_grad()
+def convert(
+    source: CaceNet,
+    config: ModelConfig,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    percentile: float = 99.9,
+) -> CaceNet:
+    """`source` with the slots converted that `config`, made by `converted_config`, says.
+
+    Activations are recorded over `batches` of visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`; `percentile` of the
+    positive ones is what a neuron that fires at every step stands for. What exceeds it is cut off.
+    """
+    target = CaceNet(config, source.shape)
+    target.to(next(source.parameters()).dtype)
+    target.enhance = source.enhance
+    initialise(target, source)
+    reach = activation_reach(source, batches, percentile)
+    for name, block in target.named_modules():
+        if isinstance(block, SpikingMLP) and isinstance(source.get_submodule(name), FeedForward):
+            rescale(block.hidden.linear, reach[f"{name}.linear1"], block.hidden.config.simulation_steps)
+            block.output.weight.mul_(reach[f"{name}.linear1"])
+        if name == "visual_projection" and isinstance(block, SpikingLinear):
+            rescale(block.projection.linear, reach[name], block.projection.config.simulation_steps)
+            block.spike_value.fill_(reach[name])
+    return target.eval()
+
+
+def rescale(linear: nn.Linear, reach: float, steps: int) -> None:
+    """Charge per step in units of the reach, and half a spike over all S steps."""
+    linear.weight.div_(reach)
+    linear.bias.div_(reach).add_(0.5 / steps)
+
+
+def activation_reach(
+    source: CaceNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float
+) -> dict[str, float]:
+    """The percentile of the positive outputs of every layer that is rectified, the largest over batches."""
+    names = ["visual_projection", *(f"{name}.linear1" for name in source.slots()["feed_forward"])]
+    layers = {name: module for name in names if isinstance(module := find(source, name), nn.Linear)}
+    reach = dict.fromkeys(layers, 0.0)
+
+    def record(name: str, output: torch.Tensor) -> None:
+        positive = output[output > 0].float().sort().values
+        if len(positive):
+            reach[name] = max(reach[name], float(positive[int((len(positive) - 1) * percentile / 100)]))
+
+    hooks = [
+        layer.register_forward_hook(lambda module, args, output, name=name: record(name, output))
+        for name, layer in layers.items()
+    ]
+    try:
+        source.eval()
+        for visual, audio in batches:
+            source(visual, audio)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: value or 1.0 for name, value in reach.items()}
+
+
+def find(network: nn.Module, name: str) -> nn.Module | None:
+    return dict(network.named_modules()).get(name)
