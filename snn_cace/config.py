@@ -136,7 +136,24 @@ class SlotConfig:
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.
-        node: see model.spiking, here and below.
+        node: as model.spiking.node.
+        steps: simulation steps S per segment, as model.spiking.steps; `braincog` takes 15 where this is null.
+        membrane: as model.spiking.membrane.
+        tau: in simulation steps, as model.spiking.tau.
+        threshold: in units of the current, as model.spiking.threshold.
+        learn_threshold: as model.spiking.learn_threshold.
+        reset: as model.spiking.reset.
+        detach_reset: as model.spiking.detach_reset.
+        surrogate: as model.spiking.surrogate.
+        alpha: as model.spiking.alpha.
+        surrogate_parameters: as model.spiking.surrogate_parameters.
+        levels: spikes per simulation step, as model.spiking.levels.
+        adaptation: as model.spiking.adaptation.
+        adaptation_tau: in simulation steps, as model.spiking.adaptation_tau.
+        order: in simulation steps, as model.spiking.order.
+        coding: as model.spiking.coding.
+        readout: as model.spiking.readout.
+        norm: as model.spiking.norm.
     """
 
     block: Literal["dense", "spiking", "braincog"] = "dense"
