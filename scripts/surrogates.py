@@ -70,7 +70,7 @@ def plot(path: Path) -> None:
 def main(directory: Path) -> None:
     text = (
         "# Surrogates\n\nWhat takes the place of the derivative of a spike: `model.spiking.surrogate` in a config. All "
-        "spike at or above\nthe threshold but `quadratic_gate`, the original CACE-Net's, which spikes strictly above it. "
+        "spike at or above\nthe threshold but `quadratic_gate`, the original CACE-Net's, which spikes strictly above. "
         "This page is made by\n`python scripts/surrogates.py`.\n\n"
     )
     (directory / "surrogates.md").write_text(f"{text}{table()}\n\n![slopes](surrogates.svg)\n", encoding="utf-8")

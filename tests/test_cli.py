@@ -15,6 +15,8 @@ from small import small_experiment, write_ave
 
 from snn_cace.cli import main
 from snn_cace.config import as_yaml
+from snn_cace.contracts import FeatureShape
+from snn_cace.model import CaceNet
 from snn_cace.training import train
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -197,6 +199,11 @@ def test_every_shipped_config_is_an_experiment(config: Path):
 
     experiment = read_config(config, Experiment)
     assert experiment.name == config.stem
+    if config.parent.name == "avdigits":
+        output = CaceNet(experiment.model, FeatureShape(16, 48, 9))(
+            torch.randn(2, 10, 2, 2, 16), torch.randn(2, 10, 48)
+        )
+        output.segment_relevance.sum().backward()
     if config.parent.name == "ave":
         training, model = experiment.training, experiment.model
         assert (training.learning_rate, training.gradient_clip, training.epochs, training.seed) == (
@@ -207,3 +214,13 @@ def test_every_shipped_config_is_an_experiment(config: Path):
         )
         assert (experiment.data.batch_size, training.milestones, training.decay) == (64, [10, 20, 30], 0.5)
         assert (model.psi, model.contrast.strength, model.contrast.coefficient) == (0.3, 0.6, 1.0)
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("compare/*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path, tmp_path: Path):
+    from snn_cace.comparison import Comparison, plan_runs
+    from snn_cace.config import read_config
+
+    comparison = read_config(config, Comparison)
+    runs = plan_runs(comparison, config, tmp_path, [])
+    assert len(runs) == len(comparison.experiments) * len(comparison.seeds)
