@@ -20,6 +20,9 @@ class SpikingLayer(nn.Module):
     A learned threshold is a learned gain: dividing the current by g moves the threshold of a node that rests at 0 from
     theta to g theta, in units of the membrane, and changes no spike otherwise. g starts at 1 and stays positive.
 
+    Membranes are kept in float32 at least: a bf16 or fp16 current is widened, and its spikes handed back in its dtype.
+    That also lets SpikingJelly's CUDA kernels run, whose membranes are float32.
+
     Shape: current `[S, ...]` to spikes `[S, ...]`, zeros and ones (integers for `ilif`), S simulation steps; `steps`
     where the node has weights per step.
     """
@@ -34,13 +37,15 @@ class SpikingLayer(nn.Module):
         self.reset()
         spikes = self.node(self._scaled(current))
         self.reset()
-        return spikes
+        return spikes.to(current.dtype)
 
     def step(self, current: torch.Tensor) -> torch.Tensor:
         """One simulation step, `[...]` to `[...]`, that goes on from the last; `reset` before the first."""
-        return cast(neuron.BaseNode, self.node).single_step_forward(self._scaled(current))
+        return cast(neuron.BaseNode, self.node).single_step_forward(self._scaled(current)).to(current.dtype)
 
     def _scaled(self, current: torch.Tensor) -> torch.Tensor:
+        if current.dtype in (torch.bfloat16, torch.float16):
+            current = current.float()
         return current if self.log_threshold_gain is None else current * torch.exp(-self.log_threshold_gain)
 
     def reset(self) -> None:

@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if debug:
             raise
-        print(f"snn-cace: {error}", file=sys.stderr)
+        # A data loader's worker hands an error on with its traceback before the message.
+        line = str(error).strip().splitlines()[-1].removeprefix("snn_cace.errors.InputError: ")
+        print(f"snn-cace: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("snn-cace: interrupted", file=sys.stderr)

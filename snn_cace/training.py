@@ -72,7 +72,8 @@ class EventLocaliser(L.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
         # Not at the epoch's start: data loaders draw from the same generator after that, but only in some epochs.
         if batch_index == 0:
-            torch.manual_seed(self.experiment.training.seed * 1_000_003 + self.current_epoch)
+            seed = self.experiment.training.seed * 1_000_003 + self.current_epoch
+            torch.manual_seed(seed + 10_007 * self.global_rank)
 
     def on_train_epoch_start(self) -> None:
         self.network.enhance = self.network.enhance or self.contrastive_on
@@ -223,7 +224,8 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
     L.seed_everything(training.seed, verbose=False)
     module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))
-    if training.initialise_from and not resume:
+    checkpoint = files.last if resume and files.last.is_file() else None
+    if training.initialise_from and checkpoint is None:
         source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
         copied = initialise(module.network, source)
         if not quiet:
@@ -234,7 +236,7 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
         trainer = make_trainer(training, files, quiet)
     started = time.perf_counter()
     with lightning_quiet():
-        trainer.fit(module, data, ckpt_path=files.last if resume and files.last.is_file() else None, weights_only=True)
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     seconds = time.perf_counter() - started
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -322,7 +324,7 @@ def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Tr
     if not quiet:
         callbacks.append(TQDMProgressBar(leave=False))
     return L.Trainer(
-        accelerator={"auto": "auto", "cpu": "cpu", "cuda": "gpu"}[training.device],
+        accelerator="gpu" if pick_device(training.device).type == "cuda" else "cpu",
         devices=training.devices,
         # The contrastive projector has no gradient until its loss comes on.
         strategy="ddp_find_unused_parameters_true" if training.devices > 1 else "auto",

@@ -98,6 +98,18 @@ def test_bad_options_name_the_key(tmp_path: Path, capsys: pytest.CaptureFixture,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("reading", [["--data.preload", "true"], ["--data.preload", "false", "--data.workers", "1"]])
+def test_nan_features_end_training_with_the_file_and_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture, reading: list[str]
+):
+    config = write_config(tmp_path)
+    audio = np.zeros((12, 10, 6), np.float32)
+    audio[3, 2, 1] = np.nan
+    write_ave(tmp_path / "ave", audio=audio)
+    words = ["train", "--quiet", "--config", str(config), "--output", str(tmp_path / "out"), *reading]
+    assert "audio_feature.h5: row 3 holds NaN or infinity" in fails(capsys, *words)
+
+
 def test_an_unknown_key_in_the_yaml_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture):
     config = write_config(tmp_path)
     config.write_text(config.read_text().replace("  psi:", "  psai:"))

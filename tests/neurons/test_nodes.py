@@ -167,6 +167,16 @@ def test_every_node_forgets_takes_any_batch_and_trains(node: str):
     assert layer.implementation(torch.device("cpu")) == "torch-reference"
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_membranes_of_half_precision_currents_are_float32(dtype: torch.dtype):
+    """Charging by 2^-9 towards a threshold of 1 would stall in bf16, which cannot tell 1 - 2^-9 from 1 - 2^-8."""
+    current = torch.full((700, 1), 2.0**-9, dtype=dtype)
+    layer = SpikingLayer(NodeConfig("if", threshold=1))
+    spikes = layer(current)
+    assert spikes.dtype is dtype
+    assert spikes.flatten().nonzero().flatten().tolist() == [511]
+
+
 @pytest.mark.parametrize("name", SURROGATES)
 def test_every_surrogate_is_a_step_forwards_with_a_symmetric_slope_near_it(name: str):
     u = torch.tensor([-3.0, -0.1, 0.1, 3.0], requires_grad=True)
