@@ -9,10 +9,12 @@ With membrane v, input current x, time constant tau (in simulation steps) and th
 
 `alif` adds an adaptive threshold (Bellec et al., NeurIPS 2018): a <- a + (s - a) / adaptation_tau, and it fires at
 theta + adaptation a. `gated_lif` learns its leak, integration and reset per simulation step (Yao et al., NeurIPS 2022).
-`ilif` fires an integer of up to `levels` spikes per step and resets softly; its charge is v <- v - v / tau + x (Luo et
-al., ECCV 2024). The parallel nodes have no reset, so a matrix product over time replaces the recursion: `psn` sees all
-steps of a sequence, `masked_psn` the `order` latest ones, `sliding_psn` the same with weights shared over time (Fang et
-al., NeurIPS 2023).
+`ilif` fires round(v / theta) spikes per step, from 0 to `levels`, and resets softly; its charge is v <- v - v / tau + x
+(Luo et al., ECCV 2024), and its gradient passes where v / theta lies in that range.
+
+The parallel nodes have no reset, so a matrix product over time replaces the recursion: `psn` sees all steps of a
+sequence, `masked_psn` the `order` latest ones, `sliding_psn` the same with weights shared over time (Fang et al.,
+NeurIPS 2023).
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -107,39 +108,73 @@ def test_adaptation_slows_firing_down():
     assert run(NodeConfig("alif", threshold=0.5, adaptation=0), current).equal(plain)
 
 
+def assert_same_with_gradients(layer: SpikingLayer, loop: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Spikes, and the gradient of a weighted sum of them with respect to the current."""
+    torch.manual_seed(0)
+    current = 0.5 + torch.randn(6, 3, 5, dtype=torch.float64)
+    mine, theirs = (current.clone().requires_grad_() for _ in range(2))
+    spikes, want = layer(mine), loop(theirs)
+    torch.testing.assert_close(spikes, want, rtol=0, atol=1e-12)
+    assert 0 < spikes.mean() < layer.config.largest_value
+    weights = torch.randn_like(current)
+    (spikes * weights).sum().backward()
+    (want * weights).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-9, atol=1e-12)
+
+
 def test_gated_lif_equals_its_equations():
     """Yao et al. 2022, equations 4 to 9, with one gate per layer, as SpikingJelly orders them."""
     torch.manual_seed(0)
     layer = SpikingLayer(NodeConfig("gated_lif", surrogate="atan", alpha=2), 6).double()
-    current = torch.randn(6, 3, 5, dtype=torch.float64)
     gate = {name: getattr(layer.node.node, name).sigmoid() for name in ("alpha", "beta", "gamma", "tau", "v_threshold")}
     decay, subreset = (getattr(layer.node.node, name).sigmoid() for name in ("linear_decay", "v_subreset"))
     conduct = layer.node.node.conduct.sigmoid()
-    v = torch.zeros(3, 5, dtype=torch.float64)
-    s = torch.zeros_like(v)
-    spikes = []
-    for step, x in enumerate(current):
-        charge = x * (1 - gate["beta"] * (1 - conduct[step]))
-        kept = (1 - gate["alpha"] * (1 - gate["tau"])) * v - (1 - gate["alpha"]) * decay
-        reset = (1 - gate["alpha"] * (1 - gate["tau"])) * v * gate["gamma"] * s + (1 - gate["gamma"]) * subreset * s
-        v = kept + charge - reset
-        s = (v - gate["v_threshold"] >= 0).to(v)
-        spikes.append(s)
-    assert torch.equal(layer(current), torch.stack(spikes))
+    leak = 1 - gate["alpha"] * (1 - gate["tau"])
+
+    def loop(current: torch.Tensor) -> torch.Tensor:
+        v = s = torch.zeros(3, 5, dtype=torch.float64)
+        spikes = []
+        for step, x in enumerate(current):
+            charge = x * (1 - gate["beta"] * (1 - conduct[step]))
+            reset = leak * v * gate["gamma"] * s + (1 - gate["gamma"]) * subreset * s
+            v = leak * v - (1 - gate["alpha"]) * decay + charge - reset
+            s = SURROGATE(v - gate["v_threshold"])
+            spikes.append(s)
+        return torch.stack(spikes)
+
+    assert_same_with_gradients(layer, loop)
+
+
+@pytest.mark.parametrize("detach_reset", [True, False])
+def test_integer_lif_equals_its_equations(detach_reset: bool):
+    layer = SpikingLayer(NodeConfig("ilif", tau=1.5, threshold=0.8, levels=3, detach_reset=detach_reset)).double()
+
+    def loop(current: torch.Tensor) -> torch.Tensor:
+        v = torch.zeros_like(current[0])
+        spikes = []
+        for x in current:
+            v = v - v / 1.5 + x
+            passed = (v / 0.8).clamp(0, 3)
+            s = passed + (passed.round() - passed).detach()
+            v = v - 0.8 * (s.detach() if detach_reset else s)
+            spikes.append(s)
+        return torch.stack(spikes)
+
+    assert_same_with_gradients(layer, loop)
 
 
 @pytest.mark.parametrize("node", ["psn", "masked_psn", "sliding_psn"])
 def test_parallel_nodes_are_a_matrix_product_over_time(node: str):
-    torch.manual_seed(0)
-    layer = SpikingLayer(NodeConfig(node, order=3, surrogate="atan"), 6).double()
-    current = torch.randn(6, 2, 5, dtype=torch.float64)
+    torch.manual_seed(3)
+    layer = SpikingLayer(NodeConfig(node, order=3, surrogate="atan", alpha=2), 6).double()
+    torch.nn.init.constant_(layer.node.bias, -0.2)
     weight = layer.node.weight.detach()
     if node == "sliding_psn":
         weight = sum(weight[2 - back] * torch.diag(torch.ones(6 - back), -back).double() for back in range(3))
     if node == "masked_psn":
         weight = weight * (torch.ones(6, 6).tril() - torch.ones(6, 6).tril(-3))
-    hidden = torch.einsum("ts,sbn->tbn", weight, current) + layer.node.bias.detach().view(-1, 1, 1)
-    assert torch.equal(layer(current), (hidden >= 0).double())
+    bias = layer.node.bias.detach().view(-1, 1, 1)
+    assert_same_with_gradients(layer, lambda current: SURROGATE(torch.einsum("ts,sbn->tbn", weight, current) + bias))
 
 
 def test_a_learned_threshold_is_a_threshold():
