@@ -119,7 +119,12 @@ def default_jobs() -> int:
     """One run per core, so that small networks do not wait on threads; one at a time where there is a GPU."""
     import torch
 
-    return 1 if torch.cuda.is_available() else max(1, len(os.sched_getaffinity(0)))
+    return 1 if torch.cuda.is_available() else usable_cores()
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, where the system tells; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepare_data(run: Run) -> None:
@@ -139,7 +144,7 @@ def train_missing(runs: list[Run], jobs: int) -> None:
     """
     missing = [run for run in runs if not run.finished]
     print(f"{len(runs)} runs, {len(runs) - len(missing)} finished before, {jobs} at a time", flush=True)
-    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    threads = max(1, usable_cores() // jobs)
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(train_in_process, run, threads) for run in missing]
         try:
@@ -246,7 +251,7 @@ def summarise(name: str, runs: list[Run]) -> dict[str, Any]:
         "protocol": first.training.protocol,
         "precision": first.training.precision,
         "machine": {
-            "cores": os.cpu_count(),
+            "cores": usable_cores(),
             "torch": torch.__version__,
             "device": runs[0].read(runs[0].measurements)["device"],
         },
