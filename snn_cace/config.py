@@ -308,7 +308,8 @@ class TrainingConfig:
         surrogate_slope: what the surrogates' alpha is multiplied by in the last epoch, growing linearly from 1 in the
             first; 1 keeps it.
         initialise_from: a checkpoint or run directory whose weights the network starts from, wherever a layer of the
-            same size does the same job, spiking or not.
+            same size does the same job, spiking or not; learned thresholds of rectified slots without a norm start
+            where its activations reach.
         distillation: see there.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import resource
@@ -30,8 +31,10 @@ from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, 
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, pick_device
-from snn_cace.transfer import initialise
+from snn_cace.transfer import initialise, initialise_thresholds
 
+CALIBRATION_BATCHES = 8
+"""Training batches over which activations of a network to start from are recorded."""
 LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}
 
 
@@ -228,8 +231,12 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
     if training.initialise_from and checkpoint is None:
         source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
         copied = initialise(module.network, source)
+        loader = itertools.islice(data.loader("train"), CALIBRATION_BATCHES)
+        batches = ((batch["visual"], batch["audio"]) for batch in loader)
+        thresholds = initialise_thresholds(module.network, source.to(data.dtype), batches)
         if not quiet:
-            print(f"{len(copied.taken)} entries start from {training.initialise_from}, {len(copied.kept)} anew")
+            taken, kept = len(copied.taken), len(copied.kept) - len(thresholds)
+            print(f"{training.initialise_from}: {taken} entries and {len(thresholds)} thresholds taken, {kept} anew")
     if not quiet:
         print(describe_run(module, data))
     with lightning_quiet():

@@ -10,13 +10,14 @@ charge (Deng and Gu, ICLR 2021), so that the firing rate is the activation round
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from neurons import SpikingLinear, SpikingMLP
+from neurons import SpikingLinear, SpikingMLP, SpikingProjection
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
@@ -53,6 +54,30 @@ def initialise(target: CaceNet, source: CaceNet) -> Copied:
             mine[name].copy_(value)
             taken.append(name)
     return Copied(taken, [name for name in mine if name not in taken])
+
+
+@torch.no_grad()
+def initialise_thresholds(
+    target: CaceNet, source: CaceNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float = 99.9
+) -> list[str]:
+    """Start learned thresholds where `source`'s rectified activations reach on `batches`; returns the layers' names.
+
+    A neuron then fires at every step where its twin was most active (Diehl et al., IJCNN 2015). It makes sense where
+    the current is what the twin rectifies: slots `feed_forward` and `visual_projection` with `learn_threshold` and
+    `norm: none`. Other layers keep the threshold of their config.
+    """
+    reach = activation_reach(source, batches, percentile)
+    started = []
+    for name, block in target.named_modules():
+        twin = (
+            f"{name.removesuffix('.hidden')}.linear1" if name.endswith(".hidden") else name.removesuffix(".projection")
+        )
+        if not isinstance(block, SpikingProjection) or twin not in reach or not isinstance(block.norm, nn.Identity):
+            continue
+        if block.layer.log_threshold_gain is not None:
+            block.layer.log_threshold_gain.fill_(math.log(reach[twin] / block.config.node.threshold))
+            started.append(f"{name}.layer")
+    return started
 
 
 def spiking_names(source: CaceNet) -> dict[str, torch.Tensor]:

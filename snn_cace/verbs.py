@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from snn_cace.checkpoints import Trained
     from snn_cace.data.batches import ClipData
 
-CALIBRATION_BATCHES = 8
 SHORTCUTS = {"data_dir": "data.directory", "precision": "training.precision", "device": "training.device"}
 
 
@@ -234,6 +233,7 @@ def convert(words: Sequence[str]) -> None:
     from snn_cace.evaluation import evaluate_network
     from snn_cace.files import write_text
     from snn_cace.runtime import pick_device
+    from snn_cace.training import CALIBRATION_BATCHES
     from snn_cace.transfer import convert as convert_network
     from snn_cace.transfer import converted_config
 

@@ -16,7 +16,7 @@ from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
 from snn_cace.training import train
-from snn_cace.transfer import convert, converted_config, initialise
+from snn_cace.transfer import convert, converted_config, initialise, initialise_thresholds
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
 
@@ -82,6 +82,22 @@ def test_a_converted_network_approaches_its_ann_as_steps_grow():
             errors.append(float((converted(visual, audio).event_logits - want.event_logits).abs().max()))
     assert errors[3] < errors[2] < errors[1] < errors[0]
     assert errors[3] < 0.01 * float(want.event_logits.abs().max())
+
+
+def test_learned_thresholds_start_where_the_anns_activations_reach():
+    source = build(0)
+    config = small_model()
+    config.slots.feed_forward = SlotConfig(block="spiking", learn_threshold=True, norm="none", threshold=0.5)
+    config.slots.visual_projection = SlotConfig(block="spiking", learn_threshold=True, norm="batch")
+    target = CaceNet(config, SHAPE)
+    largest = {}
+    layer = source.audio_cross.layers[0].feed_forward.linear1
+    layer.register_forward_hook(lambda module, args, output: largest.update(seen=float(output.max())))
+    started = initialise_thresholds(target, source, [clips()], percentile=100)
+    assert len(started) == 6  # two encoder layers and one decoder layer per modality; the batch norm's keeps its own
+    gain = target.audio_cross.layers[0].feed_forward.hidden.layer.log_threshold_gain
+    assert 0.5 * gain.exp().item() == pytest.approx(largest["seen"], rel=1e-5)
+    assert target.visual_projection.projection.layer.log_threshold_gain.item() == 0
 
 
 def test_a_slot_that_does_not_rectify_or_spikes_already_is_refused():
