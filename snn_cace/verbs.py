@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from snn_cace.checkpoints import Trained
     from snn_cace.data.batches import ClipData
 
-SHORTCUTS = {"data_dir": "data.directory", "precision": "training.precision", "device": "training.device"}
+SHORTCUTS = {"--data": "--data.directory", "--precision": "--training.precision", "--device": "--training.device"}
+"""What the short options stand for, for every verb that takes an experiment."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -36,11 +37,12 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def experiment_options(verb: str, words: Sequence[str], options: list[str], base: Experiment | None) -> Any:
-    """The verb's options and an `Experiment`: `base`, then --config, then dotted overrides, then the shortcuts.
+    """The verb's options and an `Experiment`: `base`, then --config, then dotted overrides, then the short options.
 
     Returns a namespace with the options by name, and `experiment`.
     """
-    parser = typed_parser(Experiment, prog=f"snn-cace {verb}")
+    short = "; ".join(f"{flag} is short for {full}" for flag, full in SHORTCUTS.items())
+    parser = typed_parser(Experiment, prog=f"snn-cace {verb}", epilog=short)
     if base is not None:
         parser.set_defaults(flat(as_dict(base)))
     own = parser.add_argument_group(f"options of {verb}")
@@ -60,24 +62,27 @@ def experiment_options(verb: str, words: Sequence[str], options: list[str], base
     for option in options:
         flag, settings = add[option]
         own.add_argument(flag, **settings)
-    own.add_argument("--data_dir", "--data-dir", help="short for --data.directory; --data DIR means the same")
-    own.add_argument("--precision", help="short for --training.precision: 32, bf16-mixed or 64")
-    own.add_argument("--device", help="short for --training.device: auto, cpu or cuda")
     with config_errors(verb):
-        parsed = parser.parse_args(with_data_shortcut(words))
-        for short, full in SHORTCUTS.items():
-            if parsed[short] is not None:
-                parsed[full] = parsed[short]
+        parsed = parser.parse_args(in_full(words))
         parsed.experiment = instantiate(parser, parsed, Experiment)
     return parsed
 
 
-def with_data_shortcut(words: Sequence[str]) -> list[str]:
-    """`--data DIR` names the directory; the dotted `--data.batch_size` and the like stay as they are."""
-    return [
-        "--data_dir" if word == "--data" else "--data_dir=" + word[7:] if word.startswith("--data=") else word
-        for word in words
-    ]
+def in_full(words: Sequence[str]) -> list[str]:
+    """`words` with the short options spelt out and put last, so that a config does not undo them."""
+    kept: list[str] = []
+    moved: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        flag, equals, value = word.partition("=")
+        if flag not in SHORTCUTS:
+            kept.append(word)
+            continue
+        value = value if equals else next(rest, "")
+        if not value:
+            raise InputError(f"{flag} needs a value")
+        moved += [SHORTCUTS[flag], value]
+    return [*kept, *moved]
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -202,23 +207,13 @@ def compare(words: Sequence[str]) -> None:
     parser = OneLineParser(
         prog="snn-cace compare",
         description="Train variants over seeds and set them side by side. Dotted overrides "
-        "(--training.epochs 3) apply to every variant.",
+        "(--training.epochs 3), --data, --precision and --device apply to every variant.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, help="YAML file that names the variants and seeds")
     parser.add_argument("--output", help="directory for the runs and the report; default runs/NAME")
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time; default one per core, one on a GPU")
-    parser.add_argument("--data", help="an AVE directory for every variant")
-    parser.add_argument("--precision", help="32, bf16-mixed or 64, for every variant")
-    parser.add_argument("--device", help="auto, cpu or cuda, for every variant")
-    options, overrides = parser.parse_known_args(list(words))
-    shortcuts = {
-        "data.directory": options.data,
-        "training.precision": options.precision,
-        "training.device": options.device,
-    }
-    for key, value in shortcuts.items():
-        overrides += [f"--{key}", value] if value is not None else []
+    options, overrides = parser.parse_known_args(in_full(words))
     comparison = read_config(options.config, Comparison)
     run_comparison(
         comparison, Path(options.config), options.output or f"runs/{comparison.name}", options.jobs, overrides

@@ -89,6 +89,9 @@ def test_bad_words_are_told_in_one_line(
         (["--model.slots.temporal_encoder", "{block: spiking, tau: 1}"], "tau must be above 1 simulation step"),
         (["--model.slots.feed_forward.block", "braincog"], "'braincog' is a temporal encoder"),
         (["--data", "nowhere"], "no directory nowhere"),
+        (["--precision", "16"], "training.precision"),
+        (["--device=tpu"], "training.device"),
+        (["--data"], "--data needs a value"),
     ],
 )
 def test_bad_options_name_the_key(tmp_path: Path, capsys: pytest.CaptureFixture, override: list[str], message: str):
