@@ -7,7 +7,6 @@ state leaks from one batch into the next and nobody has to call a reset.
 from neurons.activity import ActivityMonitor, LayerActivity, RateRegulariser, scale_surrogates
 from neurons.attention import SpikingCrossAttention
 from neurons.blocks import (
-    PROJECTIONS,
     BlockConfig,
     SpikeLinear,
     SpikingLinear,
@@ -16,7 +15,7 @@ from neurons.blocks import (
 )
 from neurons.braincog import BrainCogEncoder
 from neurons.coding import CODINGS
-from neurons.layer import SpikingLayer
+from neurons.layer import DIRECTIONS, SpikingLayer
 from neurons.nodes import NODES, NodeConfig, make_node
 from neurons.norm import NORMS, fold
 from neurons.readout import READOUTS, Readout
@@ -24,9 +23,9 @@ from neurons.surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
     "CODINGS",
+    "DIRECTIONS",
     "NODES",
     "NORMS",
-    "PROJECTIONS",
     "READOUTS",
     "SURROGATES",
     "ActivityMonitor",

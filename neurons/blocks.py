@@ -13,12 +13,10 @@ import torch
 from torch import nn
 
 from neurons.coding import CODINGS, make_coding
-from neurons.layer import SpikingLayer
+from neurons.layer import MEMBRANES, make_layer
 from neurons.nodes import FIXED_LENGTH, NodeConfig
 from neurons.norm import NORMS, make_norm
 from neurons.readout import READOUTS, Readout
-
-MEMBRANES = ("carry", "reset")
 
 
 @dataclass(frozen=True)
@@ -56,82 +54,25 @@ class BlockConfig:
 class SpikingProjection(nn.Module):
     """Coding, linear, norm, node.
 
+    direction: how the neurons run through the segments of a clip, see `neurons.layer`. The linear layer sees one
+    segment at a time, so both halves of a `bidirectional` block share its one call.
+
     Shape: `[B, T, ..., inputs]` to spikes `[S, B, T, ..., outputs]`.
     """
 
-    def __init__(self, inputs: int, outputs: int, config: BlockConfig) -> None:
+    def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
         super().__init__()
         self.config = config
         self.coding = make_coding(config.coding, inputs, config.simulation_steps, config.node)
         self.linear = nn.Linear(inputs, outputs)
         self.norm = make_norm(config.norm, outputs, config.node.threshold)
-        self.layer = SpikingLayer(config.node, config.simulation_steps)
+        self.layer = make_layer(config.node, config.simulation_steps, config.membrane, direction, outputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         if self.coding is not None:
-            return self.run(self.norm(self.linear(self.coding(values))))
+            return self.layer(self.norm(self.linear(self.coding(values))))
         current = self.norm(self.linear(values))
-        return self.run(current.expand(self.config.simulation_steps, *current.shape))
-
-    def run(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both `[S, B, T, ..., outputs]`."""
-        if self.config.membrane == "reset":
-            return self.fire(current.contiguous())
-        in_time = current.movedim(2, 0).flatten(0, 1)
-        return self.fire(in_time).unflatten(0, (-1, self.config.simulation_steps)).movedim(0, 2)
-
-    def fire(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both in order of time."""
-        return self.layer(current)
-
-
-class BidirectionalProjection(SpikingProjection):
-    """A projection half of whose neurons live through the segments in reverse, as half of a BiLSTM does.
-
-    The linear layer sees one segment at a time, so both halves share its one call, and one multi-step call runs both.
-
-    Shape: `[B, T, inputs]` to spikes `[S, B, T, outputs]`, `outputs` even.
-    """
-
-    def run(self, current: torch.Tensor) -> torch.Tensor:
-        forwards, backwards = current.chunk(2, dim=-1)
-        spikes = super().run(torch.cat([forwards, backwards.flip(2)], dim=-1))
-        forwards, backwards = spikes.chunk(2, dim=-1)
-        return torch.cat([forwards, backwards.flip(2)], dim=-1)
-
-
-class RecurrentProjection(SpikingProjection):
-    """A projection whose spikes feed back into its current one simulation step later: x_t + W s_(t - 1).
-
-    The only one that loops over steps in Python, since each step waits for the one before.
-
-    Shape: `[B, T, inputs]` to spikes `[S, B, T, outputs]`.
-
-    Raises:
-        ValueError: a node that runs over whole sequences only.
-    """
-
-    def __init__(self, inputs: int, outputs: int, config: BlockConfig) -> None:
-        super().__init__(inputs, outputs, config)
-        if config.node.node in (*FIXED_LENGTH, "sliding_psn"):
-            raise ValueError(f"a recurrent block steps its node; {config.node.node} runs over whole sequences only")
-        self.feedback = nn.Linear(outputs, outputs, bias=False)
-
-    def fire(self, current: torch.Tensor) -> torch.Tensor:
-        self.layer.reset()
-        spikes = [torch.zeros_like(current[0])]
-        for now in current:
-            spikes.append(self.layer.step(now + self.feedback(spikes[-1])))
-        self.layer.reset()
-        return torch.stack(spikes[1:])
-
-
-PROJECTIONS = {
-    "forward": SpikingProjection,
-    "bidirectional": BidirectionalProjection,
-    "recurrent": RecurrentProjection,
-}
-"""How a block runs through the segments of a clip."""
+        return self.layer(current.expand(self.config.simulation_steps, *current.shape))
 
 
 class SpikingLinear(nn.Module):
@@ -146,7 +87,7 @@ class SpikingLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
         super().__init__()
-        self.projection = PROJECTIONS[direction](inputs, outputs, config)
+        self.projection = SpikingProjection(inputs, outputs, config, direction)
         self.readout = Readout(config.readout, config.simulation_steps, config.node.tau)
         self.register_buffer("spike_value", torch.ones(()))
 

@@ -72,16 +72,13 @@ class BrainCogEncoder(nn.Module):
         self.linear = nn.Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
         self.norm = PerSegmentBatchNorm(outputs)
-        self.layer = SpikingLayer(node)
+        self.layer = SpikingLayer(node, membrane="carry")
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        batch, segments, _ = values.shape
         current = self.linear(values.transpose(0, 1))
-        if not self.training:
-            copies = self.norm(current).repeat_interleave(self.simulation_steps, dim=0)
-        else:
+        if self.training:
             copies = current.unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
-            copies = self.norm(self.dropout(copies).flatten(1, 2))
-            copies = copies.reshape(segments * self.simulation_steps, batch, -1)
-        spikes = self.layer(copies)
-        return spikes.unflatten(0, (segments, self.simulation_steps)).mean(1).transpose(0, 1)
+            copies = self.norm(self.dropout(copies).flatten(1, 2)).view(copies.shape)
+        else:
+            copies = self.norm(current).unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
+        return self.layer(copies.movedim(0, 2)).mean(0)

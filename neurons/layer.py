@@ -1,4 +1,4 @@
-"""A layer that runs a node over a whole sequence of simulation steps and keeps nothing afterwards."""
+"""A layer that runs a node over the segments of a clip and their simulation steps, and keeps nothing afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
-from neurons.nodes import NodeConfig, make_node
+from neurons.nodes import FIXED_LENGTH, PARALLEL, NodeConfig, make_node
+
+MEMBRANES = ("carry", "reset")
+DIRECTIONS = ("forward", "bidirectional", "recurrent")
 
 
 class SpikingLayer(nn.Module):
@@ -17,31 +20,38 @@ class SpikingLayer(nn.Module):
     SpikingJelly's nodes keep the last membrane, with its graph, until someone resets them: state leaks between batches
     and `deepcopy` fails. Here each call is a pure function of its input.
 
+    membrane: `reset` runs the first axis alone, so that each segment starts from rest; `carry` runs the steps of all
+    segments one after another.
+
     A learned threshold is a learned gain: dividing the current by g moves the threshold of a node that rests at 0 from
     theta to g theta, in units of the membrane, and changes no spike otherwise. g starts at 1 and stays positive.
 
     Membranes are kept in float32 at least: a bf16 or fp16 current is widened, and its spikes handed back in its dtype.
     That also lets SpikingJelly's CUDA kernels run, whose membranes are float32.
 
-    Shape: current `[S, ...]` to spikes `[S, ...]`, zeros and ones (integers for `ilif`), S simulation steps; `steps`
-    where the node has weights per step.
+    Shape: current `[S, B, T, ..., N]` to spikes of the same shape, zeros and ones (integers for `ilif`), S simulation
+    steps per segment; `steps` where the node has weights per step. With membrane `reset`, any `[S, ...]`.
     """
 
-    def __init__(self, config: NodeConfig, steps: int | None = None) -> None:
+    def __init__(self, config: NodeConfig, steps: int | None = None, membrane: str = "reset") -> None:
         super().__init__()
         self.config = config
+        self.membrane = membrane
         self.node = make_node(config, steps)
         self.log_threshold_gain = nn.Parameter(torch.zeros(())) if config.learn_threshold else None
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
+        if self.membrane == "reset":
+            return self.fire(current.contiguous())
+        in_time = current.movedim(2, 0).flatten(0, 1)
+        return self.fire(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)
+
+    def fire(self, current: torch.Tensor) -> torch.Tensor:
+        """Currents to spikes, both in order of time, from rest."""
         self.reset()
         spikes = self.node(self._scaled(current))
         self.reset()
         return spikes.to(current.dtype)
-
-    def step(self, current: torch.Tensor) -> torch.Tensor:
-        """One simulation step, `[...]` to `[...]`, that goes on from the last; `reset` before the first."""
-        return cast(neuron.BaseNode, self.node).single_step_forward(self._scaled(current)).to(current.dtype)
 
     def _scaled(self, current: torch.Tensor) -> torch.Tensor:
         if current.dtype in (torch.bfloat16, torch.float16):
@@ -58,3 +68,59 @@ class SpikingLayer(nn.Module):
         if name not in ("if", "lif", "plif", "ilif") or self.config.surrogate == "quadratic_gate":
             return "torch-reference"
         return str(functional.neuron_implementation(name, device)["implementation"])
+
+
+class BidirectionalLayer(SpikingLayer):
+    """A layer half of whose neurons live through the segments in reverse, as half of a BiLSTM does; one multi-step call
+    runs both halves.
+
+    Shape: `[S, B, T, ..., N]`, N even.
+    """
+
+    def forward(self, current: torch.Tensor) -> torch.Tensor:
+        return reverse_second_half(super().forward(reverse_second_half(current)))
+
+
+def reverse_second_half(values: torch.Tensor) -> torch.Tensor:
+    """The segments of the second half of the channels in reverse."""
+    forwards, backwards = values.chunk(2, dim=-1)
+    return torch.cat([forwards, backwards.flip(2)], dim=-1)
+
+
+class RecurrentLayer(SpikingLayer):
+    """A layer whose spikes feed back into its current one simulation step later: x_t + W s_(t - 1).
+
+    The only one that loops over steps in Python, since each step waits for the one before.
+
+    Raises:
+        ValueError: a node that runs over whole sequences only.
+    """
+
+    def __init__(self, config: NodeConfig, steps: int | None, membrane: str, neurons: int) -> None:
+        if config.node in (*FIXED_LENGTH, *PARALLEL):
+            raise ValueError(f"a recurrent block steps its node; {config.node} runs over whole sequences only")
+        super().__init__(config, steps, membrane)
+        self.feedback = nn.Linear(neurons, neurons, bias=False)
+
+    def fire(self, current: torch.Tensor) -> torch.Tensor:
+        self.reset()
+        spikes = [torch.zeros_like(current[0])]
+        node = cast(neuron.BaseNode, self.node)
+        for now in current:
+            driven = self._scaled(now + self.feedback(spikes[-1]))
+            spikes.append(node.single_step_forward(driven).to(current.dtype))
+        self.reset()
+        return torch.stack(spikes[1:])
+
+
+def make_layer(config: NodeConfig, steps: int, membrane: str, direction: str, neurons: int) -> SpikingLayer:
+    """A layer of `neurons` that runs through the segments of a clip in `direction`.
+
+    Raises:
+        ValueError: an unknown direction, or a node that cannot run so.
+    """
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not '{direction}'")
+    if direction == "recurrent":
+        return RecurrentLayer(config, steps, membrane, neurons)
+    return (BidirectionalLayer if direction == "bidirectional" else SpikingLayer)(config, steps, membrane)

@@ -9,8 +9,8 @@ import torch
 
 from neurons import (
     CODINGS,
+    DIRECTIONS,
     NORMS,
-    PROJECTIONS,
     READOUTS,
     BlockConfig,
     NodeConfig,
@@ -41,7 +41,7 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-@pytest.mark.parametrize("direction", PROJECTIONS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("membrane", ["carry", "reset"])
 def test_a_call_leaves_no_state_behind(direction: str, membrane: str):
     block = SpikingLinear(4, 6, config(membrane=membrane), direction).eval()
@@ -65,8 +65,8 @@ def test_clips_of_a_batch_do_not_see_each_other():
 def test_carried_membranes_equal_one_long_run_and_reset_ones_equal_runs_of_their_own():
     current = segments(2, 3, 5)
     held = current.expand(4, *current.shape)
-    carried = SpikingProjection(1, 5, config()).run(held)
-    reset = SpikingProjection(1, 5, config(membrane="reset")).run(held)
+    carried = SpikingProjection(1, 5, config()).layer(held)
+    reset = SpikingProjection(1, 5, config(membrane="reset")).layer(held)
     layer = SpikingLayer(NODE)
     long_run = layer(torch.stack([current[:, segment] for segment in range(3) for _ in range(4)]))
     for segment in range(3):
@@ -101,14 +101,14 @@ def test_a_recurrent_block_without_feedback_is_a_forward_block_and_with_it_is_no
     forward.load_state_dict(recurrent.state_dict(), strict=False)
     values = segments()
     assert not torch.equal(recurrent(values), forward(values))
-    torch.nn.init.zeros_(recurrent.projection.feedback.weight)
+    torch.nn.init.zeros_(recurrent.projection.layer.feedback.weight)
     assert torch.equal(recurrent(values), forward(values))
 
 
 def test_recurrent_feedback_by_hand():
     """IF, threshold 1: a current of 1 fires at every step; feedback of -1 silences the step after each spike."""
     block = SpikingLinear(1, 1, config(node=NodeConfig("if", threshold=1), norm="none"), "recurrent")
-    for parameter, value in ((block.projection.linear.weight, 1.0), (block.projection.feedback.weight, -1.0)):
+    for parameter, value in ((block.projection.linear.weight, 1.0), (block.projection.layer.feedback.weight, -1.0)):
         torch.nn.init.constant_(parameter, value)
     torch.nn.init.zeros_(block.projection.linear.bias)
     spikes = block.projection(torch.ones(1, 1, 1)).flatten().tolist()
@@ -117,7 +117,7 @@ def test_recurrent_feedback_by_hand():
 
 def test_segments_as_steps_is_one_step_per_segment_with_a_carried_membrane():
     current = segments(2, 10, 5)
-    spikes = SpikingProjection(1, 5, config(simulation_steps=1)).run(current[None])
+    spikes = SpikingProjection(1, 5, config(simulation_steps=1)).layer(current[None])
     assert torch.equal(spikes[0].transpose(0, 1), SpikingLayer(NODE)(current.transpose(0, 1)))
 
 
