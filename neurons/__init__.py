@@ -19,6 +19,7 @@ from neurons.layer import DIRECTIONS, SpikingLayer
 from neurons.nodes import NODES, NodeConfig, make_node
 from neurons.norm import NORMS, fold
 from neurons.readout import READOUTS, Readout
+from neurons.recording import LayerRecord, RateMeter, SpikeRecorder, Trace, trace_layers
 from neurons.surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
@@ -32,18 +33,23 @@ __all__ = [
     "BlockConfig",
     "BrainCogEncoder",
     "LayerActivity",
+    "LayerRecord",
     "NodeConfig",
     "QuadraticGate",
+    "RateMeter",
     "RateRegulariser",
     "Readout",
     "SpikeLinear",
+    "SpikeRecorder",
     "SpikingCrossAttention",
     "SpikingLayer",
     "SpikingLinear",
     "SpikingMLP",
     "SpikingProjection",
+    "Trace",
     "fold",
     "make_node",
     "make_surrogate",
     "scale_surrogates",
+    "trace_layers",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -41,17 +42,47 @@ class SpikingLayer(nn.Module):
         self.log_threshold_gain = nn.Parameter(torch.zeros(())) if config.learn_threshold else None
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
+        return self.in_order_of_time(current, self.fire)
+
+    def membranes(self, current: torch.Tensor) -> torch.Tensor:
+        """The membrane after each simulation step of what `forward` would run, reset included: `[S, B, T, ..., N]`.
+
+        Raises:
+            ValueError: a node that keeps none.
+        """
+        if not isinstance(self.node, neuron.BaseNode):
+            raise ValueError(f"{self.config.node} keeps no membrane from step to step")
+        return self.in_order_of_time(current, self.trace)
+
+    def in_order_of_time(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """`run` over currents in the order in which a neuron lives through them; its results put back in place."""
         if self.membrane == "reset":
-            return self.fire(current.contiguous())
+            return run(current.contiguous())
         in_time = current.movedim(2, 0).flatten(0, 1)
-        return self.fire(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)
+        return run(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)
 
     def fire(self, current: torch.Tensor) -> torch.Tensor:
         """Currents to spikes, both in order of time, from rest."""
         self.reset()
-        spikes = self.node(self._scaled(current))
+        spikes = self.run(current)
         self.reset()
-        return spikes.to(current.dtype)
+        return spikes
+
+    def trace(self, current: torch.Tensor) -> torch.Tensor:
+        """Currents to membranes, both in order of time, from rest."""
+        node = cast(neuron.BaseNode, self.node)
+        self.reset()
+        node.store_v_seq = True
+        try:
+            self.run(current)
+            return node.v_seq
+        finally:
+            node.store_v_seq = False
+            self.reset()
+
+    def run(self, current: torch.Tensor) -> torch.Tensor:
+        """Currents to spikes, both in order of time, going on from where the node is."""
+        return self.node(self._scaled(current)).to(current.dtype)
 
     def _scaled(self, current: torch.Tensor) -> torch.Tensor:
         if current.dtype in (torch.bfloat16, torch.float16):
@@ -77,8 +108,8 @@ class BidirectionalLayer(SpikingLayer):
     Shape: `[S, B, T, ..., N]`, N even.
     """
 
-    def forward(self, current: torch.Tensor) -> torch.Tensor:
-        return reverse_second_half(super().forward(reverse_second_half(current)))
+    def in_order_of_time(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        return reverse_second_half(super().in_order_of_time(reverse_second_half(current), run))
 
 
 def reverse_second_half(values: torch.Tensor) -> torch.Tensor:
@@ -102,14 +133,12 @@ class RecurrentLayer(SpikingLayer):
         super().__init__(config, steps, membrane)
         self.feedback = nn.Linear(neurons, neurons, bias=False)
 
-    def fire(self, current: torch.Tensor) -> torch.Tensor:
-        self.reset()
+    def run(self, current: torch.Tensor) -> torch.Tensor:
         spikes = [torch.zeros_like(current[0])]
         node = cast(neuron.BaseNode, self.node)
         for now in current:
             driven = self._scaled(now + self.feedback(spikes[-1]))
             spikes.append(node.single_step_forward(driven).to(current.dtype))
-        self.reset()
         return torch.stack(spikes[1:])
 
 

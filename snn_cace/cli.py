@@ -14,6 +14,8 @@ VERBS = {
     "evaluate": "accuracy, losses and confusion matrix of a checkpoint on a split",
     "predict": "a checkpoint's outputs for every clip of a split, as .npz",
     "compare": "train variants over seeds and set them side by side",
+    "report": "the report of a comparison, from its JSON alone",
+    "spikes": "firing rates, rasters, accuracy against simulation steps and operations of a checkpoint",
     "convert": "an ANN's rectified blocks as spiking ones, calibrated, without training",
     "import-reference": "a run directory from the original authors' released weights",
     "data check": "what an AVE directory holds, and every problem in it",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,24 @@ class Evaluation:
 
 
 def run_network(
-    network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool
+    network: CaceNet,
+    loader: DataLoader,
+    experiment: Experiment,
+    device: torch.device,
+    quiet: bool,
+    before: Callable[[Batch], None] | None = None,
 ) -> Iterator[tuple[Batch, NetworkOutput]]:
-    """Each batch with the network's output, in evaluation mode, without gradients, in the experiment's precision."""
+    """Each batch with the network's output, in evaluation mode, without gradients, in the experiment's precision.
+
+    `before` sees each batch before the network does.
+    """
     precision = experiment.training.precision
     network = network.to(device=device, dtype=feature_dtype(precision)).eval()
     torch.manual_seed(experiment.training.seed)
     for batch in progress(loader, "evaluating", quiet):
         moved = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
+        if before is not None:
+            before(moved)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
             yield moved, network(moved["visual"], moved["audio"])
 

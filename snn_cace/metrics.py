@@ -15,6 +15,15 @@ def segment_predictions(output: NetworkOutput) -> torch.Tensor:
     return torch.where(output.segment_relevance > 0, clip_class, background)
 
 
+def segment_confidence(output: NetworkOutput) -> torch.Tensor:
+    """How probable the network finds its own prediction of each segment, `[B, T]`: the probability that it is an event
+    times that of the clip's class where it says event, the probability that it is none elsewhere.
+    """
+    event = output.segment_relevance.float().sigmoid()
+    clip_class = output.event_logits.float().softmax(1).amax(1, keepdim=True)
+    return torch.where(output.segment_relevance > 0, event * clip_class, 1 - event)
+
+
 class SegmentMetrics(MulticlassConfusionMatrix):
     """Counts of segments, `[C + 1, C + 1]`: rows are true classes, columns predicted ones, background last."""
 

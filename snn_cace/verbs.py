@@ -57,6 +57,8 @@ def experiment_options(verb: str, words: Sequence[str], options: list[str], base
             "--percentile",
             {"type": float, "default": 99.9, "help": "of activations that a rate of 1 means"},
         ),
+        "clip": ("--clip", {"type": int, "default": 0, "help": "which clip of the split the raster shows"}),
+        "energy": ("--energy", {"help": "file of prices, as snn_cace/analysis/energy.yaml, in place of that"}),
         "quiet": ("--quiet", {"action": "store_true", "help": "no progress bars"}),
     }
     for option in options:
@@ -199,6 +201,57 @@ def predict(words: Sequence[str]) -> None:
     found = evaluate_network(trained.network, data.loader(options.split), experiment, device, options.quiet)
     save_arrays(path, {name: found.predictions[name] for name in PREDICTED})
     print(f"{len(found.predictions['index'])} clips: {path}")
+
+
+def spikes(words: Sequence[str]) -> None:
+    options, trained, data = checkpoint_options("spikes", words, ["output", "split", "clip", "energy", "quiet"])
+    from snn_cace.analysis.energy import energies_mj, read_prices, sources
+    from snn_cace.analysis.operations import count_operations
+    from snn_cace.analysis.spikes import analyse
+    from snn_cace.files import write_json
+    from snn_cace.measurements import MEASURED_CLIPS, module_record
+    from snn_cace.report.spikes import write_spike_report
+    from snn_cace.runtime import pick_device
+
+    required(options, "output")
+    prices = read_prices(options.energy)
+    directory = Path(options.output)
+    path = fresh_file(options.output, "spikes.json")
+    device = pick_device(options.experiment.training.device)
+    result = analyse(trained.network, data, options.split, options.clip, options.experiment, device, options.quiet)
+    dataset = data.dataset(options.split)
+    clips = dataset.__getitems__(range(min(MEASURED_CLIPS, len(dataset))))
+    count = count_operations(trained.network.to("cpu"), clips["visual"], clips["audio"])
+    result["checkpoint"] = str(trained.path)
+    result["operations"] = vars(count.total)
+    result["modules"] = [module_record(module) for module in count.modules]
+    result["energy_mj"] = energies_mj(count.modules, prices)
+    result["prices"] = sources(prices)
+    write_json(path, result)
+    write_spike_report(result, directory)
+    print(
+        f"{options.split}: segment accuracy {result['segment_accuracy']:.2f} %, firing rate {result['firing_rate']:.3f}"
+    )
+    for name, layer in result["layers"].items():
+        print(
+            f"  {name}: firing rate {layer['firing_rate']:.3f}, dead {100 * layer['dead']:.1f} %, "
+            f"saturated {100 * layer['saturated']:.1f} %"
+        )
+    for depth in result["anytime"]["depths"]:
+        print(f"  with {depth['steps']} simulation steps: {depth['segment_accuracy']:.2f} %")
+    print(path)
+
+
+def report(words: Sequence[str]) -> None:
+    from snn_cace.report.comparison import write_report
+
+    parser = OneLineParser(prog="snn-cace report", description="The report of a comparison, from its JSON alone.")
+    parser.add_argument("--comparison", required=True, help="comparison.json")
+    parser.add_argument("--output", required=True, help="directory to write into; never one that has a report")
+    options = parser.parse_args(list(words))
+    path = fresh_file(options.output, "report.html")
+    print(write_report(Path(options.comparison), Path(options.output)))
+    print(f"report: {path}")
 
 
 def compare(words: Sequence[str]) -> None:

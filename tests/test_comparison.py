@@ -1,4 +1,4 @@
-"""Comparing: what the statistics say of made-up scores, and one comparison from YAML to page."""
+"""One comparison from YAML to page, whole and with a variant that fails."""
 
 from __future__ import annotations
 
@@ -10,35 +10,7 @@ import pytest
 from small import small_experiment, write_ave
 
 from snn_cace.cli import main
-from snn_cace.comparison import paired_difference as difference_between
 from snn_cace.config import as_yaml
-
-
-def test_a_constant_advantage_is_certain_and_equal_scores_are_no_difference():
-    scores = np.random.default_rng(0).uniform(0, 100, (3, 50))
-    better = difference_between(scores + 5, scores)
-    assert better["difference"] == pytest.approx(5)
-    assert better["ci95"] == pytest.approx([5, 5])
-    assert better["p_value"] < 0.001
-    same = difference_between(scores, scores)
-    assert (same["difference"], same["ci95"], same["p_value"]) == (0, [0, 0], 1)
-
-
-def test_noise_alone_is_not_significant_and_swapping_sides_mirrors_the_result():
-    rng = np.random.default_rng(1)
-    a, b = rng.normal(80, 10, (2, 3, 200))
-    found, mirrored = difference_between(a, b), difference_between(b, a)
-    assert found["ci95"][0] < 0 < found["ci95"][1]
-    assert found["p_value"] > 0.05
-    assert mirrored["difference"] == pytest.approx(-found["difference"])
-    assert mirrored["ci95"] == pytest.approx([-found["ci95"][1], -found["ci95"][0]])
-
-
-def test_the_interval_knows_how_much_seeds_differ():
-    """Four seeds that differ by -10, 10, -10, 10 on every clip: clips alone would give no interval at all."""
-    a = np.repeat([[-10.0], [10], [-10], [10]], 500, axis=1) + 50
-    low, high = difference_between(a, np.full_like(a, 50))["ci95"]
-    assert high - low > 10
 
 
 @pytest.fixture
@@ -74,17 +46,36 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
         "visual_temporal.projection.layer",
     }
     assert ann["spiking_blocks"]["macs"] > snn["spiking_blocks"]["macs"] > 0
+    for variant in result["variants"]:
+        assert variant["macs"] == pytest.approx(sum(module["macs"] for module in variant["modules"]))
+        for model in result["energy_models"]:
+            parts = sum(module["energy_mj"][model] for module in variant["modules"])
+            assert variant["energy_mj"][model] == pytest.approx(parts)
+            share = variant["spiking_blocks"]["energy_mj"][model] / variant["energy_mj"][model]
+            assert variant["spiking_blocks"]["share"][model] == pytest.approx(share, rel=1e-3)
+    assert (snn["opponent"]["bits"], snn["opponent"]["slots"]) == (3, ["temporal_encoder"])
+    assert 0 <= snn["opponent"]["segment_accuracy"]["mean"] <= 100
+    for model in result["energy_models"]:
+        assert snn["opponent"]["blocks_energy_mj"][model] < snn["replaced_blocks_energy_mj"][model]
+        assert snn["replaced_blocks_energy_mj"][model] == pytest.approx(ann["spiking_blocks"]["energy_mj"][model])
+    assert [depth["steps"] for depth in snn["anytime"]["depths"]] == [1, 2, 4]
+    last = snn["anytime"]["depths"][-1]["segment_accuracy"]
+    assert last["values"] == pytest.approx(snn["test_segment_accuracy"]["values"])
+    assert np.sum(ann["confusion"]) == 2 * 3 * 10
     (test,) = result["tests"]
     assert (test["a"], test["b"]) == ("small-spiking", "small-dense")
     assert test["difference"] == pytest.approx(
         snn["test_segment_accuracy"]["mean"] - ann["test_segment_accuracy"]["mean"]
     )
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<svg") == 3
-    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
-        "http://creativecommons.org", ""
-    )
-    assert "src=" not in page and "<link" not in page
+    assert "Only 2 seeds" in (tmp_path / "out" / "comparison.md").read_text()
+
+    alone = tmp_path / "alone" / "comparison.json"
+    alone.parent.mkdir()
+    alone.write_bytes((tmp_path / "out" / "comparison.json").read_bytes())
+    assert main(["report", "--comparison", str(alone), "--output", str(tmp_path / "again")]) == 0
+    assert (tmp_path / "again" / "report.html").read_text() == (tmp_path / "out" / "report.html").read_text()
+    assert main(["report", "--comparison", str(alone), "--output", str(tmp_path / "again")]) == 2
+    capsys.readouterr()
 
     assert main(words) == 0
     assert "4 runs, 4 finished before" in capsys.readouterr().out
@@ -100,3 +91,23 @@ def test_a_comparison_of_two_experiments_with_one_name_is_refused(
     assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out")]) == 2
     assert "name at least one experiment and one seed" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_named_and_the_others_are_compared(
+    comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    broken = small_experiment(tmp_path / "ave", epochs=2, block="spiking")
+    broken.name, broken.training.learning_rate = "broken", 1e30
+    (tmp_path / "broken.yaml").write_text(as_yaml(broken))
+    comparison.write_text("name: small\nexperiments: [dense.yaml, broken.yaml]\nseeds: [0]\n")
+    words = ["compare", "--config", str(comparison), "--output", str(tmp_path / "out"), "--device", "cpu"]
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert "broken, seed 0 failed: snn-cace: the loss is nan" in said.err
+    assert "| broken | failed |" in said.out
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [variant["name"] for variant in result["variants"]] == ["small-dense"]
+    assert [(failure["variant"], failure["seed"]) for failure in result["failed"]] == [("broken", 0)]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "broken, seed 0, failed and is left out" in page

@@ -1,159 +1,277 @@
-"""Operations, energy and activity of a network on real clips, counted while it runs.
+"""Operations, memory traffic and activity of a network on real clips, module by module, counted while it runs.
 
-SpikingJelly's `op_counter` counts what it sees dispatched: a multiply-accumulate (MAC) per weight use, or an accumulate
-(AC) where one operand is all zeros and ones; element-wise additions are ACs too. What it cannot see is added here by
-rule:
+Every ATen operation that runs must have a rule in `snn_cace.analysis.rules`, or the count fails and names the module
+that ran it: nothing is left out in silence. For that, attention and LSTM run decomposed while they are counted. Spiking
+layers and readouts are counted as a whole, by what they stand for on event-driven hardware.
 
-- `nn.LSTM` runs as one fused kernel. Per segment and direction: 4 h (i + h) MACs for i inputs and h outputs.
-- Attention runs decomposed while it is counted, never fused.
-- A spiking layer runs as one kernel. Per neuron and simulation step: 1 MAC (the leak) and 2 ACs (charge).
-- `SpikeLinear` runs once on firing rates; event-driven hardware adds a column of weights per spike: ACs and SynOps are
-  spikes times outputs.
+What is made of spikes is known by where it comes from, never by its values: an analog tensor of zeros costs MACs like
+any other, and spikes that a copy or a view hands on stay spikes. A value that a readout has left is analog again; only
+`SpikeLinear` consumes spikes behind its readout.
 
-Energy is arithmetic alone, at SpikingJelly's fp32 figures (4.6 pJ a MAC, 0.9 pJ an AC; Horowitz, ISSCC 2014, 45 nm).
-It leaves out memory traffic, leakage and any analogue part, so it is a lower bound and flatters spikes.
+Where this differs from SpikingJelly's `op_counter` and from NeuroBench: docs/analysis.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from spikingjelly.activation_based.op_counter import (
-    ACCounter,
-    DispatchCounterMode,
-    MACCounter,
-    ModuleCounter,
-    ModuleCounterMode,
-    SimpleEnergyCostConfig,
-    SynOpCounter,
-)
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurons import SpikeLinear, SpikingLayer
-from snn_cace.model import CaceNet
+from neurons import SpikingLayer
+from snn_cace.analysis.rules import COMPUTED, MADE, MOVED, SPIKE_SOURCES, WHOLE, Call, Cost, Operations, spike_count
 
-MILLIJOULE_PER_PICOJOULE = 1e-9
+NETWORK = ""
+"""The name of the network itself in a count: what its own `forward` runs."""
+
+
+class UncountedOperationError(LookupError):
+    """An operation ran that no rule knows."""
 
 
 @dataclass
-class Operations:
-    """Operations per clip: multiply-accumulates, accumulates, and the accumulates that spikes alone cause (SynOps)."""
+class ModuleCount:
+    """One module's own operations per clip, without its children's.
 
-    macs: float = 0.0
-    acs: float = 0.0
-    synops: float = 0.0
+    name: in the network. kind: its class. parameters: numbers that it holds itself. state: words of membrane or LSTM
+    state that it keeps for one clip. buffer: words of the largest tensor that it takes or hands on, for one clip and,
+    of spiking layers, one simulation step. fixed: operations that do not depend on how much the network fires. driven:
+    those that spikes cause. spikes: fired, where it is a spiking layer. zeros, elements: what rectifiers and spiking
+    layers hand on.
+    """
+
+    name: str
+    kind: str
+    parameters: int = 0
+    state: float = 0.0
+    buffer: float = 0.0
+    fixed: Operations = field(default_factory=Operations)
+    driven: Operations = field(default_factory=Operations)
+    spikes: float | None = None
+    zeros: float = 0.0
+    elements: float = 0.0
 
     @property
-    def energy_mj(self) -> dict[str, float]:
-        """Arithmetic energy per clip in mJ, by kind of operation."""
-        cost = SimpleEnergyCostConfig.fp32()
-        mac = self.macs * cost.e_mac_pj * MILLIJOULE_PER_PICOJOULE
-        ac = self.acs * cost.e_ac_pj * MILLIJOULE_PER_PICOJOULE
-        return {"mac": mac, "ac": ac, "arithmetic": mac + ac}
+    def total(self) -> Operations:
+        return self.fixed + self.driven
+
+    @property
+    def firing_rate(self) -> float | None:
+        """Spikes per neuron per simulation step."""
+        return None if self.spikes is None else self.spikes / self.fixed.neuron_updates
 
 
 @dataclass
 class Count:
-    """Operations of the whole network, and of each slot's blocks, per clip."""
+    """Operations per clip, module by module; what is asked of several modules is a sum over them."""
 
-    total: Operations
-    slots: dict[str, Operations]
-    activation_sparsity: float
-    firing_rates: dict[str, float] = field(default_factory=dict)
+    modules: list[ModuleCount]
+    idle: list[str] = field(default_factory=list)
+    """Leaf modules that never ran."""
 
+    def within(self, names: Iterable[str] | None = None) -> list[ModuleCount]:
+        """The modules called `names` and all below them; without names, all."""
+        if names is None:
+            return self.modules
+        roots = tuple(names)
+        return [m for m in self.modules if any(m.name == root or m.name.startswith(root + ".") for root in roots)]
 
-class ByRule(ModuleCounter):
-    """Counts whole modules by a rule `(module, args, kwargs, output) -> operations`."""
+    @property
+    def total(self) -> Operations:
+        return summed(self.modules)
 
-    def __init__(self, rules: dict[type[nn.Module], Any]) -> None:
-        super().__init__()
-        self.rules = {("forward", module): rule for module, rule in rules.items()}
+    @property
+    def firing_rates(self) -> dict[str, float]:
+        return {m.name: m.firing_rate for m in self.modules if m.firing_rate is not None}
 
-
-def lstm_macs(module: nn.LSTM, args: tuple, kwargs: dict, out: Any) -> int:
-    batch, segments, inputs = args[0].shape
-    directions = 2 if module.bidirectional else 1
-    return batch * segments * directions * 4 * module.hidden_size * (inputs + module.hidden_size)
-
-
-def readout_synops(module: SpikeLinear, args: tuple, kwargs: dict, out: Any) -> int:
-    return int(args[0].count_nonzero()) * module.out_features
-
-
-def zeros_in_spikes(module: SpikingLayer, args: tuple, kwargs: dict, out: torch.Tensor) -> int:
-    return out.numel() - int(out.count_nonzero())
+    @property
+    def activation_sparsity(self) -> float:
+        """The share of zeros in what rectifiers and spiking layers hand on, as NeuroBench defines it."""
+        return sum(m.zeros for m in self.modules) / max(1.0, sum(m.elements for m in self.modules))
 
 
-class ActivationCounter(ACCounter):
-    """Counts what rectifiers hand on: their elements, or the zeros among them."""
-
-    def __init__(self, zeros: bool) -> None:
-        super().__init__()
-        rule = (lambda args, kwargs, out: int((out == 0).sum())) if zeros else lambda args, kwargs, out: out.numel()
-        self.rules = {torch.ops.aten.relu.default: rule}
+def summed(modules: Iterable[ModuleCount]) -> Operations:
+    return sum((module.total for module in modules), Operations())
 
 
-def count_operations(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> Count:
-    """Operations per clip, activation sparsity and firing rates of a network on real clips, in evaluation mode.
+class OperationCounter(TorchDispatchMode):
+    """Counts what runs inside it, module by module; see `count_operations`.
 
-    Shape: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]`.
+    Raises:
+        UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
-    network = network.eval().to(visual.dtype)
-    fused: list[type[nn.Module]] = [nn.LSTM, SpikeLinear, SpikingLayer]
-    macs, acs, synops = (counter(extra_ignore_modules=fused) for counter in (MACCounter, ACCounter, SynOpCounter))
-    zeros, elements = ActivationCounter(zeros=True), ActivationCounter(zeros=False)
-    module_macs = ByRule({nn.LSTM: lstm_macs, SpikingLayer: lambda module, args, kwargs, out: out.numel()})
-    module_acs = ByRule({SpikeLinear: readout_synops, SpikingLayer: lambda module, args, kwargs, out: 2 * out.numel()})
-    module_synops = ByRule({SpikeLinear: readout_synops})
-    spike_zeros = ByRule({SpikingLayer: zeros_in_spikes})
-    spike_elements = ByRule({SpikingLayer: lambda module, args, kwargs, out: out.numel()})
-    by_rule = [module_macs, module_acs, module_synops, spike_zeros, spike_elements]
-    with (
-        torch.no_grad(),
-        decomposed_attention(),
-        ModuleCounterMode(by_rule, model=network),
-        DispatchCounterMode([macs, acs, synops, zeros, elements]),
-    ):
-        network(visual, audio)
 
-    clips = len(visual)
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.counts = {name: ModuleCount(name, type(module).__name__) for name, module in network.named_modules()}
+        for name, module in network.named_modules():
+            self.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
+        self.owners = {
+            tensor.untyped_storage()._cdata: name.rpartition(".")[0]
+            for name, tensor in [*network.named_parameters(), *network.named_buffers()]
+        }
+        self.ran: set[str] = set()
+        self.running: list[str] = [NETWORK]
+        self.whole = 0
+        self.spiking: dict[int, torch.Tensor] = {}
+        self.hooks: list[Any] = []
 
-    def within(scope: str) -> Operations:
-        pairs = ((macs, module_macs), (acs, module_acs), (synops, module_synops))
-        return Operations(*(sum(scope_total(counter, scope) for counter in pair) / clips for pair in pairs))
+    def __enter__(self) -> OperationCounter:
+        for name, module in self.network.named_modules():
+            self.hooks.append(module.register_forward_pre_hook(self.starts(name), with_kwargs=True))
+            self.hooks.append(module.register_forward_hook(self.ends(name), always_call=True))
+        return super().__enter__()
 
-    total_elements = scope_total(elements) + scope_total(spike_elements)
-    return Count(
-        total=within("Global"),
-        slots={slot: summed(within(f"CaceNet.{name}") for name in names) for slot, names in network.slots().items()},
-        activation_sparsity=(scope_total(zeros) + scope_total(spike_zeros)) / max(1, total_elements),
-        firing_rates={
-            name: 1 - scope_total(spike_zeros, f"CaceNet.{name}") / scope_total(spike_elements, f"CaceNet.{name}")
-            for name, module in network.named_modules()
-            if isinstance(module, SpikingLayer)
-        },
-    )
+    def __exit__(self, *raised: Any) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks, self.spiking = [], {}
+        super().__exit__(*raised)
+
+    def starts(self, name: str) -> Any:
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            self.running.append(name)
+            self.ran.add(name)
+            self.whole += rule_for(module) is not None
+
+        return hook
+
+    def ends(self, name: str) -> Any:
+        def hook(module: nn.Module, args: tuple, out: Any) -> None:
+            self.running.pop()
+            rule = rule_for(module)
+            if rule is None:
+                return
+            self.whole -= 1
+            if self.whole or out is None:
+                return
+            values = out[0] if isinstance(out, tuple) else out
+            with torch.utils._python_dispatch._disable_current_modes():
+                self.record(name, rule(module, args[0], out, self.is_spikes(args[0])), args[0], values)
+                if isinstance(module, SpikingLayer):
+                    self.record_firing(self.counts[name], values)
+                if isinstance(module, nn.LSTM):
+                    self.counts[name].state = values.shape[0 if module.batch_first else 1] * lstm_state(module)
+                if isinstance(module, SPIKE_SOURCES):
+                    self.spiking[values.untyped_storage()._cdata] = values
+
+        return hook
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if self.whole:
+            return out
+        operation = func.overloadpacket
+        tensors = [x for x in flat(args) if isinstance(x, torch.Tensor)]
+        if operation in MOVED:
+            if tensors and all(self.is_spikes(x) for x in tensors):
+                self.spiking |= {x.untyped_storage()._cdata: x for x in flat((out,)) if isinstance(x, torch.Tensor)}
+        elif operation in COMPUTED:
+            cost = COMPUTED[operation](Call(args, out, self.is_spikes, self.is_weight))
+            self.record(self.running[-1], cost, *(x for x in tensors if not self.is_weight(x)), *flat((out,)))
+            if operation in (torch.ops.aten.relu, torch.ops.aten.relu_):
+                module = self.counts[self.running[-1]]
+                module.zeros += out.numel() - int(out.count_nonzero())
+                module.elements += out.numel()
+        elif operation not in MADE:
+            name = self.running[-1] or "the network"
+            kind = self.counts[self.running[-1]].kind
+            raise UncountedOperationError(
+                f"{name} ({kind}) runs {func}, which no counting rule knows; add one to snn_cace/analysis/rules.py"
+            )
+        self.ran |= {self.owners[x.untyped_storage()._cdata] for x in tensors if self.is_weight(x)}
+        return out
+
+    def is_spikes(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and x.untyped_storage()._cdata in self.spiking
+
+    def is_weight(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and x.untyped_storage()._cdata in self.owners
+
+    def record(self, name: str, cost: Cost, *tensors: Any) -> None:
+        module = self.counts[name]
+        module.fixed = module.fixed + cost.fixed
+        module.driven = module.driven + cost.driven
+        sizes = [x.numel() / (len(x) if self.is_spikes(x) else 1) for x in tensors if isinstance(x, torch.Tensor)]
+        module.buffer = max(module.buffer, *sizes, 0.0)
+
+    def record_firing(self, module: ModuleCount, spikes: torch.Tensor) -> None:
+        module.spikes = (module.spikes or 0.0) + spike_count(spikes)
+        module.zeros += spikes.numel() - int(spikes.count_nonzero())
+        module.elements += spikes.numel()
+        updates = module.fixed.neuron_updates
+        states = module.fixed.state_reads / updates if updates else 0.0
+        segments = spikes.shape[2] if spikes.ndim > 3 else 1
+        module.state = states * spikes[0].numel() / segments
+        module.buffer = spikes[0].numel()
+
+    def count(self, clips: int) -> Count:
+        """What was counted, per clip."""
+        for module in self.counts.values():
+            module.fixed, module.driven = module.fixed * (1 / clips), module.driven * (1 / clips)
+            module.state, module.buffer = module.state / clips, module.buffer / clips
+            module.zeros, module.elements = module.zeros / clips, module.elements / clips
+            module.spikes = None if module.spikes is None else module.spikes / clips
+        within_whole = [name for name, module in self.network.named_modules() if rule_for(module) is not None]
+        leaves = [name for name, module in self.network.named_modules() if not any(module.children())]
+        idle = [
+            name
+            for name in leaves
+            if name not in self.ran and not any(name.startswith(whole + ".") for whole in within_whole)
+        ]
+        return Count(list(self.counts.values()), idle)
 
 
-def scope_total(counter: Any, scope: str = "Global") -> int:
-    return sum(counter.get_counts().get(scope, {}).values())
+def lstm_state(module: nn.LSTM) -> float:
+    """Words of h and c for one clip."""
+    return 2.0 * module.hidden_size * module.num_layers * (2 if module.bidirectional else 1)
 
 
-def summed(parts: Iterator[Operations]) -> Operations:
-    total = Operations()
-    for part in parts:
-        total = Operations(total.macs + part.macs, total.acs + part.acs, total.synops + part.synops)
-    return total
+def rule_for(module: nn.Module) -> Any:
+    """The rule of a module that is counted as a whole; None for all others."""
+    return next((rule for kind, rule in WHOLE.items() if isinstance(module, kind)), None)
+
+
+def flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from flat(value)
+        else:
+            yield value
+
+
+def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
+    """Operations per clip, module by module, of one forward pass in evaluation mode; spiking layers start from rest, as
+    they always do.
+
+    Shape: inputs `[B, ...]`, B clips, for a `CaceNet` visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`.
+
+    Raises:
+        ValueError: the inputs are not on the CPU, where attention runs decomposed.
+        UncountedOperationError: an operation without a rule, naming it and the module that ran it.
+    """
+    if any(x.device.type != "cpu" for x in inputs):
+        raise ValueError(f"operations are counted on the CPU, not on {inputs[0].device}: move network and clips there")
+    training = network.training
+    network = network.eval().to(inputs[0].dtype)
+    counter = OperationCounter(network)
+    try:
+        with torch.no_grad(), decomposed(), counter:
+            network(*inputs)
+    finally:
+        network.train(training)
+    return counter.count(len(inputs[0]))
 
 
 @contextmanager
-def decomposed_attention() -> Iterator[None]:
-    """Attention as matrix products and a softmax, which a counter can see, instead of fused kernels."""
+def decomposed() -> Iterator[None]:
+    """Attention as matrix products and element-wise operations, which a counter can see."""
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

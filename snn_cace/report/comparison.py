@@ -1,4 +1,4 @@
-"""The comparison as a Markdown table and as a self-contained HTML page, from comparison.json."""
+"""The comparison as a Markdown table and as a self-contained HTML page, from comparison.json alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from snn_cace.errors import InputError
 from snn_cace.files import write_text
 from snn_cace.report import figures
+from snn_cace.report.words import (
+    MODEL_WORDS,
+    accuracy_sentence,
+    cautions,
+    change,
+    conclusions,
+    headline,
+    notes,
+    variant_named,
+)
 
 HEADINGS = (
     "variant",
@@ -18,17 +31,30 @@ HEADINGS = (
     "MACs",
     "ACs",
     "SynOps",
-    "arithmetic energy, mJ",
-    "… of the compared slots",
+    "energy, µJ: arithmetic",
+    "with traffic",
+    "by memory size",
+    "its blocks, arithmetic",
     "firing rate",
-    "zeros in activations, %",
     "latency, ms",
     "training, s",
 )
-SELECTION = {
-    "validation": "The epoch was picked on the validation split; the test split was read once.",
-    "paper": "The epoch was picked on the test split, as in the published protocol: these are not held-out figures.",
-}
+MODULE_HEADINGS = (
+    "module",
+    "kind",
+    "slot",
+    "parameters",
+    "state",
+    "MACs",
+    "ACs",
+    "SynOps",
+    "neuron updates",
+    "special",
+    "comparisons",
+    "firing rate",
+    "energy, µJ",
+)
+NEEDED = ("variants", "tests", "runs", "prices", "environment", "energy_models")
 
 
 def count(value: float) -> str:
@@ -39,86 +65,231 @@ def count(value: float) -> str:
     return f"{value:.0f}"
 
 
+def microjoules(millijoules: float) -> str:
+    return f"{1000 * millijoules:.3g}" if 1000 * millijoules < 1000 else f"{1000 * millijoules:.0f}"
+
+
 def table_rows(result: dict[str, Any]) -> list[list[str]]:
-    """One row of text per variant, in the order of `HEADINGS`."""
+    """One row of text per variant, in the order of `HEADINGS`; variants without a finished run have one too."""
     rows = []
     for variant in result["variants"]:
-        accuracy, rate = variant["test_segment_accuracy"], variant["firing_rate"]["mean"]
+        accuracy, rate, energies = (
+            variant["test_segment_accuracy"],
+            variant["firing_rate"]["mean"],
+            variant["energy_mj"],
+        )
         rows.append(
             [
                 variant["name"],
                 variant["kind"].upper(),
                 f"{accuracy['mean']:.2f} ± {accuracy['std']:.2f}",
-                count(variant["parameters"]),
-                count(variant["macs"]),
-                count(variant["acs"]),
-                count(variant["synops"]),
-                f"{variant['energy_mj']['arithmetic']:.3g}",
-                f"{variant['spiking_blocks']['energy_mj']['arithmetic']:.3g}",
+                *(count(variant[name]) for name in ("parameters", "macs", "acs", "synops")),
+                *(microjoules(energies[model]) for model in ("compute", "memory", "sram")),
+                microjoules(variant["spiking_blocks"]["energy_mj"]["compute"]),
                 "-" if rate is None else f"{rate:.3f}",
-                f"{100 * variant['activation_sparsity']:.1f}",
                 f"{variant['latency_ms']:.1f}",
                 f"{variant['train_seconds']:.0f}",
+            ]
+        )
+    present = {variant["name"] for variant in result["variants"]}
+    for name in dict.fromkeys(failure["variant"] for failure in result["failed"]):
+        if name not in present:
+            rows.append([name, "failed", *["-"] * (len(HEADINGS) - 2)])
+    return rows
+
+
+def test_lines(result: dict[str, Any]) -> list[str]:
+    return [f"{accuracy_sentence(test)} Method: {test['method']}." for test in result["tests"]]
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The table, the conclusions and how they were made."""
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
+    lines += ["| " + " | ".join(row) + " |" for row in table_rows(result)]
+    lines += ["", *(f"- {line}" for line in cautions(result) + conclusions(result)), ""]
+    return "\n".join(lines + [f"- {line}" for line in notes(result)]) + "\n"
+
+
+def module_rows(variant: dict[str, Any]) -> list[list[str]]:
+    """One row of text per module, in the order of `MODULE_HEADINGS`, and their sum."""
+    rows = []
+    for module in variant["modules"]:
+        rate = module["firing_rate"]
+        rows.append(
+            [
+                module["name"],
+                module["kind"],
+                module["slot"] or "",
+                *(count(module[name]) for name in ("parameters", "state", "macs", "acs", "synops", "neuron_updates")),
+                *(count(module[name]) for name in ("specials", "comparisons")),
+                "" if rate is None else f"{rate:.3f}",
+                microjoules(module["energy_mj"]["compute"]),
+            ]
+        )
+    total = variant["operations"]
+    rows.append(
+        [
+            "sum",
+            "",
+            "",
+            count(variant["parameters"]),
+            count(variant["state_bytes"] / 4),
+            *(count(total[n]) for n in ("macs", "acs", "synops", "neuron_updates", "specials", "comparisons")),
+            "",
+            microjoules(variant["energy_mj"]["compute"]),
+        ]
+    )
+    return rows
+
+
+def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Measured firing rate, and where the spiking blocks stop paying off, by model and opponent."""
+    rows = []
+    for variant in result["variants"]:
+        found = variant.get("break_even")
+        if not found:
+            continue
+        for model in result["energy_models"]:
+            row = [variant["name"], MODEL_WORDS.get(model, model), f"{found['firing_rate']:.3f}"]
+            for opponent in ("dense", "bit_matched"):
+                point = found["points"][f"{model}/{opponent}"]
+                below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
+                row.append({"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]])
+            rows.append(row)
+    return rows
+
+
+def energy_rows(result: dict[str, Any]) -> list[list[str]]:
+    """Energy of each spiking variant against the ANN, by model: whole network, its blocks, and the fair opponent."""
+    dense = variant_named(result, result["dense_opponent"])
+    rows = []
+    for variant in result["variants"]:
+        if dense is None or variant["kind"] != "snn":
+            continue
+        blocks = variant["spiking_blocks"]["energy_mj"]
+        for model in result["energy_models"]:
+            rows.append(
+                [
+                    variant["name"],
+                    MODEL_WORDS.get(model, model),
+                    microjoules(variant["energy_mj"][model]),
+                    change(variant["energy_mj"][model], dense["energy_mj"][model]),
+                    microjoules(blocks[model]),
+                    change(blocks[model], variant["replaced_blocks_energy_mj"][model]),
+                    change(blocks[model], variant["opponent"]["blocks_energy_mj"][model]),
+                ]
+            )
+    return rows
+
+
+def health_rows(variant: dict[str, Any]) -> list[list[str]]:
+    """Of each spiking layer: rate, distribution, dead and saturated shares, time to the first spike."""
+    rows = []
+    for name, layer in variant.get("layers", {}).items():
+        quantiles, first = layer["neuron_rate_quantiles"], layer["mean_time_to_first_spike"]
+        rows.append(
+            [
+                figures.short_layer(name),
+                f"{layer['firing_rate']:.3f}",
+                f"{quantiles['0.25']:.3f} to {quantiles['0.75']:.3f}",
+                f"{100 * layer['dead']:.1f} %",
+                f"{100 * layer['saturated']:.1f} %",
+                f"{100 * layer['activation_sparsity']:.1f} %",
+                "never" if first is None else f"{first:.2f}",
             ]
         )
     return rows
 
 
-def test_lines(result: dict[str, Any]) -> list[str]:
-    return [
-        f"{test['a']} against {test['b']}: {test['difference']:+.2f} points, 95 % interval "
-        f"{test['ci95'][0]:+.2f} to {test['ci95'][1]:+.2f}, p = {test['p_value']:.3g} ({test['method']})"
-        for test in result["tests"]
-    ]
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+    return result
 
 
-def notes(result: dict[str, Any]) -> list[str]:
-    machine = result["machine"]
-    seeds = ", ".join(map(str, result["variants"][0]["seeds"]))
-    slots = ", ".join(result["compared_slots"]) or "none"
-    return [
-        f"Data: {result['dataset']}; seeds {seeds}; protocol {result['protocol']}. {SELECTION[result['protocol']]}",
-        f"Accuracy: mean ± standard deviation over seeds. Operations per clip, counted on {result['measured_clips']} "
-        "test clips; means over seeds.",
-        "Arithmetic energy: 4.6 pJ a MAC, 0.9 pJ an AC (fp32, 45 nm, Horowitz 2014). Memory traffic, leakage and "
-        "analogue parts are left out: a lower bound, and one that flatters spikes.",
-        f"Compared slots (spiking in at least one variant): {slots}.",
-        f"Machine: {machine['cores']} cores, {machine['device']}, PyTorch {machine['torch']}, precision "
-        f"{result['precision']}. Latency: one clip, forward pass. Training seconds: runs shared the machine.",
-    ]
+def config_differences(variants: list[dict[str, Any]]) -> list[list[str]]:
+    """Keys that are not the same in all variants, with each one's value."""
+    configs = [flat(variant["config"]) for variant in variants]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    differing = [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)]
+    return [[key, *(str(config.get(key, "-")) for config in configs)] for key in differing if key != "name"]
 
 
-def markdown(result: dict[str, Any]) -> str:
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
-    lines += ["| " + " | ".join(row) + " |" for row in table_rows(result)]
-    lines += ["", *(f"- {line}" for line in test_lines(result)), *(f"- {line}" for line in notes(result))]
-    return "\n".join(lines) + "\n"
-
-
-def write_report(source: Path, target: Path) -> None:
-    """Write the HTML page for the comparison.json at `source`, which needs no other file and no network, and its
-    figures beside it as SVG files.
-    """
-    from jinja2 import Environment
-
-    result = json.loads(source.read_text(encoding="utf-8"))
-    names = [variant["name"] for variant in result["variants"]]
-    template = (resources.files("snn_cace.report") / "comparison.html").read_text(encoding="utf-8")
-    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
-    drawn = {
-        "accuracy": figures.accuracy_per_seed(result["variants"]),
+def draw(result: dict[str, Any]) -> dict[str, Any]:
+    """Every figure of the page by name; rasters by variant."""
+    variants, names = result["variants"], [variant["name"] for variant in result["variants"]]
+    dense = [variant for variant in variants if variant["kind"] == "ann"]
+    return {
+        "accuracy": figures.accuracy_per_seed(variants),
+        "accuracy-energy": figures.accuracy_energy(result),
+        "energy-shares": figures.energy_shares(result),
+        "steps": figures.against_steps(variants, dense),
+        "firing-rates": figures.firing_rates(variants),
+        "rates-in-time": figures.rates_in_time(variants),
+        "classes": figures.class_differences(variants, result["classes"], result["baseline"]),
+        "confusion": figures.confusion(variants, result["classes"]),
         "curves": figures.curves(result["runs"], names),
-        "firing_rates": figures.firing_rates(result["variants"]),
+        **{
+            f"raster-{variant['name']}": figures.raster(variant["raster"], result["classes"])
+            for variant in variants
+            if variant.get("raster")
+        },
     }
-    for name, drawing in drawn.items():
-        if drawing:
-            write_text(target.parent / f"{name}.svg", drawing)
-    html = page.render(
+
+
+def read_result(source: Path) -> dict[str, Any]:
+    """A comparison.json.
+
+    Raises:
+        InputError: missing, not JSON, or without what a report needs.
+    """
+    if not source.is_file():
+        raise InputError(f"no file {source}; it is what snn-cace compare writes")
+    try:
+        result = json.loads(source.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source} is not JSON (line {error.lineno}): {error.msg}; compare again") from None
+    missing = [key for key in NEEDED if not isinstance(result, dict) or key not in result]
+    if missing:
+        raise InputError(f"{source} has no '{missing[0]}': it is not a comparison of this version; compare again")
+    return result
+
+
+def write_report(source: Path, directory: Path) -> str:
+    """Write report.html, comparison.md and the figures (SVG and PNG) of the comparison.json at `source`, from which
+    alone they are made, into `directory`; the page needs no other file and no network. Returns the Markdown.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    result = read_result(source)
+    drawn = {
+        name: figures.save(figure, directory / "figures", name)
+        for name, figure in draw(result).items()
+        if figure is not None
+    }
+    template = (resources.files("snn_cace.report") / "comparison.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    page = environment.from_string(template).render(
         result=result,
+        headline=headline(result),
+        cautions=cautions(result),
+        conclusions=conclusions(result),
+        notes=notes(result),
         headings=HEADINGS,
         rows=table_rows(result),
         tests=test_lines(result),
-        notes=notes(result),
-        **drawn,
+        energies=energy_rows(result),
+        break_even=break_even_rows(result),
+        module_headings=MODULE_HEADINGS,
+        modules={variant["name"]: module_rows(variant) for variant in result["variants"]},
+        health={v["name"]: health_rows(v) for v in result["variants"] if v.get("layers")},
+        differences=config_differences(result["variants"]),
+        configs={v["name"]: yaml.safe_dump(v["config"], sort_keys=False) for v in result["variants"]},
+        figures=drawn,
     )
-    write_text(target, html)
+    write_text(directory / "report.html", page)
+    text = markdown(result)
+    write_text(directory / "comparison.md", text)
+    return text

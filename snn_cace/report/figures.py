@@ -1,101 +1,434 @@
-"""Figures as SVG text, to be put into a page."""
+"""Figures, drawn without a display. Each function returns a figure or, where there is nothing to show, None."""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = ("#1f6f8b", "#d1603d", "#5b8c3a", "#7a5195", "#b8860b", "#3d3d3d", "#c2185b", "#4682b4")
+from snn_cace.files import replacing, write_text
+
+COLOURS = ("#2a7f9e", "#d1603d", "#5f9440", "#8a63ad", "#b8860b", "#6f6f6f", "#c2185b", "#4f8ccc")
+INK = "#26282b"
+"""Text and axes; a page replaces it by its own text colour, so that figures fit light and dark."""
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.alpha": 0.25,
+    "axes.facecolor": "none",
+    "grid.color": "#8c8c8c",
+    "grid.alpha": 0.3,
     "svg.fonttype": "path",
     "svg.hashsalt": "snn-cace",
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
+MODEL_TITLES = {
+    "compute": "arithmetic alone",
+    "memory": "with weight and state traffic",
+    "sram": "all traffic, by memory size",
+}
+MICROJOULES_PER_MILLIJOULE = 1000
+
+Drawing = TypeVar("Drawing", bound=Callable[..., Figure | None])
+
+
+def styled(draw: Drawing) -> Drawing:
+    """Draw in the project's style."""
+
+    @wraps(draw)
+    def wrapper(*args: Any, **options: Any) -> Figure | None:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **options)
+
+    return wrapper  # type: ignore[return-value]
 
 
 def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
-def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
-    """A figure and its axes, drawn without any display."""
+def new_figure(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure and its axes, row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
-def svg(figure: Figure) -> str:
-    """The figure as an `<svg>` element."""
+def svg(figure: Figure | None) -> str:
+    """The figure as an `<svg>` element in the colour of the text around it; empty without a figure."""
+    return "" if figure is None else drawing(figure).replace(INK, "currentColor")
+
+
+def drawing(figure: Figure) -> str:
+    """The figure as an `<svg>` element without a background."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None}, facecolor="white")
+    with mpl.rc_context(STYLE):
+        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
-def accuracy_per_seed(variants: list[dict[str, Any]]) -> str:
+def save(figure: Figure, directory: Path, name: str) -> str:
+    """Write `name`.svg and `name`.png into `directory`, on white; returns the figure as `svg` does."""
+    drawn = drawing(figure)
+    opening, end, rest = drawn.partition(">")
+    write_text(directory / f"{name}.svg", f'{opening} style="background: white"{end}{rest}')
+    with mpl.rc_context(STYLE), replacing(directory / f"{name}.png") as temporary:
+        figure.savefig(temporary, format="png", dpi=120, facecolor="white")
+    return drawn.replace(INK, "currentColor")
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """What the marks of `axes` mean, under all panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=9)
+
+
+def whole_steps(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+
+
+@styled
+def accuracy_per_seed(variants: list[dict[str, Any]]) -> Figure:
     """A dot per seed and a bar at the mean, variant by variant."""
-    with mpl.rc_context(STYLE):
-        figure, (axes,) = new_figure(8, 0.7 + 0.5 * len(variants))
-        for row, variant in enumerate(variants):
-            values = variant["test_segment_accuracy"]["values"]
-            mean = variant["test_segment_accuracy"]["mean"]
-            axes.plot(values, [row] * len(values), "o", color=colour(row), alpha=0.7, markersize=7)
-            axes.plot([mean, mean], [row - 0.28, row + 0.28], color=colour(row), linewidth=2.5)
-            axes.annotate(f"{mean:.1f}", (mean, row - 0.3), ha="center", va="bottom", fontsize=9)
-        axes.set_yticks(range(len(variants)), [variant["name"] for variant in variants])
-        axes.set_ylim(len(variants) - 0.4, -0.75)
-        axes.margins(x=0.08)
-        axes.set_xlabel("test segment accuracy, % (a dot per seed, bar at the mean)")
-        return svg(figure)
+    figure, (axes,) = new_figure(8, 0.8 + 0.5 * len(variants))
+    for row, variant in enumerate(variants):
+        values = variant["test_segment_accuracy"]["values"]
+        mean = variant["test_segment_accuracy"]["mean"]
+        axes.plot(values, [row] * len(values), "o", color=colour(row), alpha=0.7, markersize=7)
+        axes.plot([mean, mean], [row - 0.28, row + 0.28], color=colour(row), linewidth=2.5)
+        axes.annotate(f"{mean:.1f}", (mean, row - 0.3), ha="center", va="bottom", fontsize=9)
+    axes.set_yticks(range(len(variants)), [variant["name"] for variant in variants])
+    axes.set_ylim(len(variants) - 0.4, -0.75)
+    axes.margins(x=0.08)
+    axes.set_xlabel("test segment accuracy, % (a dot per seed, bar at the mean)")
+    return figure
 
 
-def curves(runs: list[dict[str, Any]], names: list[str]) -> str:
-    """Training loss and evaluation accuracy over epochs, a line per run, coloured by variant."""
-    with mpl.rc_context(STYLE):
-        figure, axes = new_figure(10, 3.4, columns=2)
-        labelled = set()
-        for run in runs:
-            index = names.index(run["variant"])
-            for panel, key in zip(axes, ("train/loss", "val/segment_accuracy"), strict=True):
-                points = [(epoch["epoch"] + 1, epoch[key]) for epoch in run["history"] if key in epoch]
-                label = run["variant"] if (run["variant"], key) not in labelled else None
-                labelled.add((run["variant"], key))
-                panel.plot(*zip(*points, strict=True), color=colour(index), alpha=0.8, label=label)
-        axes[0].set_ylabel("training loss (sum of terms)")
-        axes[1].set_ylabel("segment accuracy, % (selection split)")
-        for panel in axes:
-            panel.set_xlabel("epoch")
-            panel.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-        axes[0].legend(frameon=False, fontsize=9)
-        return svg(figure)
+@styled
+def accuracy_energy(result: dict[str, Any]) -> Figure:
+    """Accuracy against the whole network's energy, a panel per energy model; bars are standard deviations over seeds.
+
+    Hollow marks are the bit-matched ANNs, where their accuracy was measured.
+    """
+    models = result["energy_models"]
+    figure, panels = new_figure(11, 4.0, columns=len(models), sharey=True)
+    for model, axes in zip(models, panels, strict=True):
+        for index, variant in enumerate(result["variants"]):
+            accuracy = variant["test_segment_accuracy"]
+            axes.errorbar(
+                MICROJOULES_PER_MILLIJOULE * variant["energy_mj"][model],
+                accuracy["mean"],
+                xerr=MICROJOULES_PER_MILLIJOULE * variant["energy_std_mj"][model],
+                yerr=accuracy["std"],
+                fmt="o",
+                color=colour(index),
+                capsize=3,
+                markersize=8,
+                label=variant["name"],
+            )
+        for place, opponent in enumerate(bit_matched_opponents(result)):
+            if opponent["segment_accuracy"] is None:
+                continue
+            axes.errorbar(
+                MICROJOULES_PER_MILLIJOULE * opponent["energy_mj"][model],
+                opponent["segment_accuracy"]["mean"],
+                yerr=opponent["segment_accuracy"]["std"],
+                fmt="sD^v"[place % 4],
+                color=INK,
+                fillstyle="none",
+                capsize=3,
+                markersize=8,
+                label=opponent_label(opponent).replace("\n", " in "),
+            )
+        axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
+        axes.set_xlabel("energy per clip, µJ, whole network")
+        axes.margins(0.18)
+    panels[0].set_ylabel("test segment accuracy, %")
+    legend_below(figure, panels[0])
+    return figure
 
 
-def firing_rates(variants: list[dict[str, Any]]) -> str:
-    """A bar per spiking layer; empty where nothing spikes."""
+def bit_matched_opponents(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ANNs with activations of few bits that the variants are matched with, each once."""
+    found = {opponent_label(v["opponent"]): v["opponent"] for v in result["variants"] if v.get("opponent")}
+    return [found[label] for label in sorted(found)]
+
+
+def opponent_label(opponent: dict[str, Any]) -> str:
+    slots = "" if len(opponent["slots"]) > 2 else "\n" + ", ".join(opponent["slots"])
+    return f"{opponent['of']}, {opponent['bits']} bits{slots}"
+
+
+@styled
+def energy_shares(result: dict[str, Any]) -> Figure:
+    """Energy of the compared slots, in full colour, beside the rest of the network, by every energy model."""
+    models = result["energy_models"]
+    rows = [
+        (v["name"], v["energy_mj"], v["spiking_blocks"]["energy_mj"], colour(i))
+        for i, v in enumerate(result["variants"])
+    ]
+    rows += [
+        (f"{o['of']}, {o['bits']} bits", o["energy_mj"], o["blocks_energy_mj"], INK)
+        for o in bit_matched_opponents(result)
+    ]
+    figure, panels = new_figure(11, 1.2 + 0.42 * len(rows), columns=len(models), sharey=True)
+    for model, axes in zip(models, panels, strict=True):
+        for row, (_, whole, blocks, shade) in enumerate(rows):
+            total, part = (MICROJOULES_PER_MILLIJOULE * energies[model] for energies in (whole, blocks))
+            axes.barh(row, part, color=shade, height=0.6)
+            axes.barh(row, total - part, left=part, color=shade, alpha=0.3, height=0.6)
+            axes.annotate(f" {100 * part / total:.1f} %", (total, row), va="center", fontsize=8)
+        axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
+        axes.set_xlabel("µJ per clip")
+        axes.margins(x=0.25)
+    panels[0].set_yticks(range(len(rows)), [row[0] for row in rows])
+    panels[0].invert_yaxis()
+    return figure
+
+
+@styled
+def against_steps(variants: list[dict[str, Any]], dense: list[dict[str, Any]]) -> Figure | None:
+    """Accuracy and firing rate against simulation steps, and early exit; a line runs one trained network."""
+    spiking = [(index, v) for index, v in enumerate(variants) if v.get("anytime") and v["anytime"]["depths"]]
+    if not spiking:
+        return None
+    figure, (accuracy, rate, early) = new_figure(11, 3.7, columns=3)
+    for variant in dense:
+        accuracy.axhline(
+            variant["test_segment_accuracy"]["mean"], color=colour(variants.index(variant)), linestyle="--", linewidth=1
+        )
+    for index, variant in spiking:
+        depths, exits = variant["anytime"]["depths"], variant["anytime"]["early_exit"]
+        steps = [depth["steps"] for depth in depths]
+        means = [depth["segment_accuracy"]["mean"] for depth in depths]
+        spread = [depth["segment_accuracy"]["std"] for depth in depths]
+        options: dict[str, Any] = {"color": colour(index), "marker": "o", "markersize": 4, "capsize": 2}
+        accuracy.errorbar(steps, means, yerr=spread, label=variant["name"], **options)
+        accuracy.plot(steps[-1], means[-1], "o", color=colour(index), markersize=9, fillstyle="none")
+        rate.plot(steps, [depth["firing_rate"] for depth in depths], "o-", color=colour(index), markersize=4)
+        early.errorbar(
+            [point["mean_steps_run"] for point in exits],
+            [point["segment_accuracy"]["mean"] for point in exits],
+            yerr=[point["segment_accuracy"]["std"] for point in exits],
+            **options,
+        )
+    accuracy.set_ylabel("test segment accuracy, %")
+    accuracy.set_xlabel("simulation steps per segment, no retraining\n(ring: as trained; dashes: ANN)")
+    rate.set_ylabel("firing rate")
+    rate.set_xlabel("simulation steps per segment")
+    early.set_ylabel("accuracy, %, with early exit")
+    early.set_xlabel("mean simulation steps run per clip")
+    whole_steps(accuracy)
+    whole_steps(rate)
+    legend_below(figure, accuracy)
+    return figure
+
+
+@styled
+def firing_rates(variants: list[dict[str, Any]]) -> Figure | None:
+    """A bar per spiking layer; None where nothing spikes."""
     bars = [
         (variant["name"], layer, rate, index)
         for index, variant in enumerate(variants)
         for layer, rate in variant["firing_rate"]["per_layer"].items()
     ]
     if not bars:
-        return ""
-    with mpl.rc_context(STYLE):
-        figure, (axes,) = new_figure(9, 0.8 + 0.3 * len(bars))
-        for row, (_, _, rate, index) in enumerate(bars):
-            axes.barh(row, rate, color=colour(index), height=0.7)
-            axes.annotate(f" {rate:.3f}", (rate, row), va="center", fontsize=9)
-        labels = [f"{name}: {short_layer(layer)}" for name, layer, _, _ in bars]
-        axes.set_yticks(range(len(bars)), labels)
-        axes.invert_yaxis()
-        axes.margins(x=0.12)
-        axes.set_xlabel("firing rate, spikes per neuron per simulation step")
-        return svg(figure)
+        return None
+    figure, (axes,) = new_figure(9, 0.8 + 0.27 * len(bars))
+    for row, (_, _, rate, index) in enumerate(bars):
+        axes.barh(row, rate, color=colour(index), height=0.7)
+        axes.annotate(f" {rate:.3f}", (rate, row), va="center", fontsize=9)
+    labels = [f"{name}: {short_layer(layer)}" for name, layer, _, _ in bars]
+    axes.set_yticks(range(len(bars)), labels)
+    axes.invert_yaxis()
+    axes.margins(x=0.12, y=0.02)
+    axes.set_xlabel("firing rate, spikes per neuron per simulation step")
+    return figure
+
+
+@styled
+def rates_in_time(variants: list[dict[str, Any]]) -> Figure | None:
+    """Firing rate over simulation steps and over segments, mean over layers, and in events against background."""
+    spiking = [(index, variant) for index, variant in enumerate(variants) if variant.get("layers")]
+    if not spiking:
+        return None
+    figure, (steps, segments, groups) = new_figure(11, 3.4, columns=3)
+    for place, (index, variant) in enumerate(spiking):
+        layers = list(variant["layers"].values())
+        by_step = np.mean([np.interp(np.linspace(0, 1, 60), *on_unit(x["per_step"])) for x in layers], axis=0)
+        longest = max(layer["simulation_steps"] for layer in layers)
+        steps.plot(np.linspace(1, longest, 60), by_step, color=colour(index), label=variant["name"])
+        per_segment = np.mean([layer["per_segment"] for layer in layers], axis=0)
+        segments.plot(range(1, len(per_segment) + 1), per_segment, "o-", color=colour(index), markersize=4)
+        pair = [np.mean([x[key] for x in layers if x[key] is not None]) for key in ("event", "background")]
+        groups.bar([place - 0.2, place + 0.2], pair, width=0.36, color=[colour(index), "none"], edgecolor=colour(index))
+    steps.set_ylabel("firing rate, mean over layers")
+    steps.set_xlabel("simulation step within a segment")
+    segments.set_xlabel("segment of the clip")
+    groups.set_xticks(
+        range(len(spiking)), [v["name"] for _, v in spiking], fontsize=8, rotation=15 * (len(spiking) > 3)
+    )
+    groups.set_xlabel("events (full) against background (hollow)")
+    whole_steps(steps)
+    whole_steps(segments)
+    legend_below(figure, steps)
+    return figure
+
+
+def on_unit(values: list[float]) -> tuple[np.ndarray, list[float]]:
+    """Values at even places of [0, 1]; one value holds everywhere."""
+    return np.linspace(0, 1, len(values)), values
+
+
+@styled
+def class_differences(variants: list[dict[str, Any]], classes: list[str], baseline: str) -> Figure | None:
+    """Each class's accuracy minus the baseline's, in points, mean over seeds."""
+    base = next((variant for variant in variants if variant["name"] == baseline), None)
+    others = [(index, variant) for index, variant in enumerate(variants) if variant is not base]
+    if base is None or not others:
+        return None
+    figure, (axes,) = new_figure(9, 1.1 + 0.28 * len(classes))
+    rows = np.arange(len(classes))
+    for place, (index, variant) in enumerate(others):
+        shift = 0.5 * (place + 1) / (len(others) + 1) - 0.25
+        difference = np.subtract(variant["class_accuracy"], base["class_accuracy"])
+        axes.plot(difference, rows + shift, "o", color=colour(index), markersize=6, label=variant["name"])
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_yticks(rows, classes)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"accuracy of the class's segments, points above {baseline}")
+    legend_below(figure, axes)
+    return figure
+
+
+@styled
+def confusion(variants: list[dict[str, Any]], classes: list[str]) -> Figure:
+    """Confusion matrices over all seeds, as percent of each true class."""
+    numbered = len(classes) <= 12
+    columns = min(3, len(variants))
+    rows = -(-len(variants) // columns)
+    figure, panels = new_figure(3.9 * columns, 3.9 * rows, columns, rows)
+    for axes in panels[len(variants) :]:
+        axes.set_axis_off()
+    for variant, axes in zip(variants, panels, strict=False):
+        counts = np.array(variant["confusion"], dtype=float)
+        shares = 100 * counts / np.maximum(1, counts.sum(1, keepdims=True))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        axes.grid(visible=False)
+        if numbered:
+            for row, column in np.argwhere(shares >= 0.5):
+                shade = "white" if shares[row, column] > 55 else "#20303c"
+                axes.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=shade)
+        names = [name if len(name) < 14 else name[:12] + "…" for name in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=7 if numbered else 5)
+        axes.set_yticks(range(len(classes)), names, fontsize=7 if numbered else 5)
+        axes.set_title(variant["name"], fontsize=10)
+        axes.set_xlabel("predicted", fontsize=8)
+    return figure
+
+
+@styled
+def raster(drawn: dict[str, Any], classes: list[str]) -> Figure:
+    """Spikes of one clip, layer above layer, and the membranes of the first layer that keeps one."""
+    layers = drawn["layers"]
+    traced = next((name for name, layer in layers.items() if layer["membranes"] is not None), None)
+    height = 0.5 + 0.62 * len(layers)
+    figure = Figure(figsize=(10, height + (2.2 if traced else 0.4)), layout="constrained")
+    spikes, membranes = figure.subplots(2, 1, height_ratios=[height, 1.8 if traced else 0.01])
+    segments = len(drawn["segment_class"])
+    for row, layer in enumerate(layers.values()):
+        points = np.array(layer["spikes"], dtype=float).reshape(-1, 2)
+        time = (points[:, 0] + 0.5) / layer["times"] * segments
+        place = row + 0.08 + 0.84 * points[:, 1] / max(1, len(layer["neurons"]))
+        spikes.plot(time, place, "|", color=colour(row), markersize=2.2, markeredgewidth=0.9)
+    spikes.set_yticks(np.arange(len(layers)) + 0.5, [short_layer(name) for name in layers], fontsize=8)
+    spikes.set_ylim(len(layers), 0)
+    background = len(classes) - 1
+    for segment, index in enumerate(drawn["segment_class"]):
+        if index != background:
+            spikes.axvspan(segment, segment + 1, color="#8c8c8c", alpha=0.18, linewidth=0)
+    spikes.set_xlim(0, segments)
+    spikes.grid(axis="y", visible=False)
+    names = sorted({classes[index] for index in drawn["segment_class"] if index != background})
+    spikes.set_title(f"clip {drawn['index']}; shaded: event ({', '.join(names) or 'none'})", fontsize=10)
+    if traced:
+        layer = layers[traced]
+        time = (np.arange(layer["times"]) + 1) / layer["times"] * segments
+        for shade, neuron, values in zip(COLOURS, layer["traced"], layer["membranes"], strict=False):
+            membranes.plot(time, values, color=shade, linewidth=1, label=f"neuron {neuron}")
+        membranes.set_xlim(0, segments)
+        membranes.set_ylabel("membrane", fontsize=9)
+        membranes.set_xlabel(f"segment ({short_layer(traced)}; membranes after each simulation step, reset included)")
+        membranes.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
+    else:
+        membranes.set_axis_off()
+        spikes.set_xlabel("segment")
+    return figure
+
+
+@styled
+def curves(runs: list[dict[str, Any]], names: list[str]) -> Figure:
+    """Training loss and evaluation accuracy over epochs, a line per run, coloured by variant."""
+    figure, panels = new_figure(10, 3.6, columns=2)
+    labelled = set()
+    for run in runs:
+        index = names.index(run["variant"])
+        for panel, key in zip(panels, ("train/loss", "val/segment_accuracy"), strict=True):
+            points = [(epoch["epoch"] + 1, epoch[key]) for epoch in run["history"] if key in epoch]
+            label = run["variant"] if (run["variant"], key) not in labelled else None
+            labelled.add((run["variant"], key))
+            if points:
+                panel.plot(*zip(*points, strict=True), color=colour(index), alpha=0.8, label=label)
+    panels[0].set_ylabel("training loss (sum of terms)")
+    panels[1].set_ylabel("segment accuracy, % (selection split)")
+    for panel in panels:
+        panel.set_xlabel("epoch")
+        whole_steps(panel)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9
+    )
+    return figure
+
+
+@styled
+def distributions(layers: dict[str, dict[str, Any]]) -> Figure:
+    """Of each layer: firing rates over neurons, spikes per segment, and the time to the first spike."""
+    figure, panels = new_figure(11, 0.6 + 1.5 * len(layers), columns=3, rows=len(layers))
+    for row, (name, layer) in enumerate(layers.items()):
+        rates, counts, first = panels[3 * row : 3 * row + 3]
+        histogram = np.array(layer["neuron_rate_histogram"], dtype=float)
+        rates.bar(np.arange(len(histogram)) + 0.5, histogram / layer["neurons"], width=0.9, color=colour(row))
+        rates.set_xticks([0, len(histogram)], ["0", "largest"])
+        for axes, key in ((counts, "spike_counts"), (first, "first_spikes")):
+            values = np.array(layer[key])
+            axes.bar(range(len(values)), values / values.sum(), width=0.85, color=colour(row))
+            whole_steps(axes)
+        first.set_xticks([0, layer["simulation_steps"]], ["step 0", "never"])
+        rates.set_ylabel(short_layer(name).replace(".", "\n"), fontsize=7, rotation=0, ha="right", va="center")
+    for axes, title in zip(panels, ("neurons by firing rate", "spikes per segment", "first spike"), strict=False):
+        axes.set_title(title, fontsize=10)
+    return figure
+
+
+@styled
+def class_rates(layers: dict[str, dict[str, Any]], classes: list[str]) -> Figure:
+    """Firing rate of each layer in segments of each class."""
+    figure, (axes,) = new_figure(2.6 + 0.42 * len(classes), 1.6 + 0.34 * len(layers))
+    table = np.array([[np.nan if rate is None else rate for rate in layer["per_class"]] for layer in layers.values()])
+    image = axes.imshow(table, cmap="viridis", aspect="auto")
+    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(layers)), [short_layer(name) for name in layers], fontsize=8)
+    axes.grid(visible=False)
+    figure.colorbar(image, label="firing rate")
+    return figure
 
 
 def short_layer(layer: str) -> str:

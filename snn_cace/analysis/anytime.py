@@ -1,0 +1,147 @@
+"""Accuracy against simulation steps without retraining: fewer steps per segment than the network was trained with, and
+stopping early where it is confident.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from neurons import RateMeter
+from snn_cace.config import Experiment
+from snn_cace.contracts import FeatureShape
+from snn_cace.errors import InputError
+from snn_cace.evaluation import run_network
+from snn_cace.metrics import segment_confidence, segment_predictions
+from snn_cace.model import CaceNet
+from snn_cace.model.temporal import BRAINCOG_STEPS
+
+CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
+"""Mean confidences over a clip's segments above which early exit stops."""
+
+
+def simulation_steps(experiment: Experiment) -> dict[str, int]:
+    """Simulation steps S per segment of each slot that spikes."""
+    model = experiment.model
+    return {
+        name: slot.steps or (BRAINCOG_STEPS if slot.block == "braincog" else model.spiking.steps)
+        for name, slot in vars(model.slots).items()
+        if slot.block != "dense"
+    }
+
+
+def carries_membranes(experiment: Experiment) -> bool:
+    """Whether any slot's membranes run on from segment to segment."""
+    model = experiment.model
+    return any(
+        slot.block == "braincog" or slot.spiking(model.spiking).membrane == "carry"
+        for name, slot in vars(model.slots).items()
+        if slot.block != "dense" and name != "interaction"
+    )
+
+
+def depths(experiment: Experiment) -> list[int]:
+    """Simulation steps worth trying: powers of two, and what the network was trained with; none without spikes."""
+    largest = max(simulation_steps(experiment).values(), default=0)
+    return sorted({2**power for power in range(largest.bit_length()) if 2**power < largest} | {largest} - {0})
+
+
+def with_steps(network: CaceNet, experiment: Experiment, steps: int) -> CaceNet:
+    """`network` with at most `steps` simulation steps in every slot that spikes, its weights unchanged.
+
+    Raises:
+        InputError: a slot with weights per simulation step, or a coding that needs more steps.
+    """
+    model = copy.deepcopy(experiment.model)
+    for name, trained in simulation_steps(experiment).items():
+        getattr(model.slots, name).steps = min(steps, trained)
+    try:
+        shape: FeatureShape = network.shape
+        changed = CaceNet(model, shape)
+        changed.load_state_dict(network.state_dict())
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        if "size mismatch" in reason or "Missing key" in reason:
+            reason = "it has weights per simulation step"
+        raise InputError(f"{experiment.name} cannot run with {steps} simulation steps: {reason}") from None
+    return changed.to(next(network.parameters()).dtype).eval()
+
+
+@dataclass
+class Depth:
+    """A network run with `steps` simulation steps over N clips.
+
+    right `[N, T]`: whether each segment's class was. confidence `[N]`: mean over segments. firing_rate: spikes per
+    neuron per simulation step, over all layers.
+    """
+
+    steps: int
+    right: np.ndarray
+    confidence: np.ndarray
+    firing_rate: float = 0.0
+
+    @property
+    def segment_accuracy(self) -> float:
+        return 100 * float(self.right.mean())
+
+
+def run_depth(
+    network: CaceNet, loader: DataLoader, experiment: Experiment, steps: int, device: torch.device, quiet: bool = True
+) -> Depth:
+    """The network with fewer simulation steps over a split."""
+    right, confidence = [], []
+    shallow = with_steps(network, experiment, steps)
+    with RateMeter(shallow) as meter:
+        for batch, output in run_network(shallow, loader, experiment, device, quiet):
+            right.append((segment_predictions(output) == batch["labels"].argmax(-1)).cpu())
+            confidence.append(segment_confidence(output).mean(1).cpu())
+    return Depth(steps, torch.cat(right).numpy(), torch.cat(confidence).double().numpy(), meter.rate)
+
+
+def early_exit(runs: list[Depth], confidence: float, carries: bool) -> dict[str, float]:
+    """Each clip stops at the first depth whose confidence is high enough, at the latest at the last.
+
+    mean_steps: the depth that answered. mean_steps_run: what had to run for it; where membranes are carried from
+    segment to segment a deeper run cannot go on from a shallower one, so it is the sum of all depths tried.
+    """
+    answered = np.stack([run.confidence >= confidence for run in runs])
+    answered[-1] = True
+    chosen = answered.argmax(0)
+    steps = np.array([run.steps for run in runs])
+    right = np.stack([run.right for run in runs])[chosen, np.arange(len(chosen))]
+    ran = np.cumsum(steps)[chosen] if carries else steps[chosen]
+    return {
+        "confidence": confidence,
+        "segment_accuracy": 100 * float(right.mean()),
+        "mean_steps": float(steps[chosen].mean()),
+        "mean_steps_run": float(ran.mean()),
+        "steps_saved": 1 - float(ran.mean()) / float(steps[-1]),
+    }
+
+
+def anytime(
+    network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = True
+) -> dict[str, Any]:
+    """Accuracy at every depth, and of early exit at every confidence; `reason` says why where it cannot be had."""
+    runs: list[Depth] = []
+    reason = None
+    for steps in depths(experiment):
+        try:
+            runs.append(run_depth(network, loader, experiment, steps, device, quiet))
+        except InputError as error:
+            reason = str(error)
+    carries = carries_membranes(experiment)
+    return {
+        "depths": [
+            {"steps": run.steps, "segment_accuracy": run.segment_accuracy, "firing_rate": run.firing_rate}
+            for run in runs
+        ],
+        "early_exit": [early_exit(runs, confidence, carries) for confidence in CONFIDENCES] if len(runs) > 1 else [],
+        "carries_membranes": carries,
+        "reason": reason,
+    }

@@ -1,0 +1,444 @@
+"""What each operation costs: one rule per ATen operation, and one per module that is counted as a whole.
+
+n is the number of elements handed on. A rule says what ran, in evaluation mode, for all clips of the batch.
+
+| operation | cost |
+| --- | --- |
+| matrix product, dense | a MAC per pair of factors; a bias starts the accumulator and costs nothing |
+| matrix product of spikes | an AC (and SynOp) per spike and output it reaches; of spikes with spikes, per coincidence |
+| add, subtract | n ACs |
+| multiply, divide by a constant | n MACs; by exactly 1, nothing |
+| divide | n specials |
+| exp, sigmoid, tanh, square root, a random normal draw | n specials |
+| relu, clamp, compare, round | n comparisons |
+| largest of k | k - 1 comparisons |
+| mean of k | k - 1 ACs, 1 MAC; of spikes: an AC per spike, 1 MAC |
+| softmax over k | k - 1 comparisons, 2 k - 1 ACs, k exp and 1 reciprocal (specials), k MACs |
+| layer norm over k | 2 k - 1 ACs, 3 k MACs, 1 special (SpikingJelly has no rule) |
+| batch norm, c channels | n MACs, n + c ACs, c specials (the MACs and ACs as SpikingJelly has them) |
+| copies, views, selections, and adding a parameter (a bias) | nothing |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+
+from neurons import NodeConfig, SpikeLinear, SpikingLayer
+from neurons.coding import Latency, Poisson
+from neurons.layer import RecurrentLayer
+from neurons.readout import Readout
+
+aten = torch.ops.aten
+
+
+@dataclass
+class Operations:
+    """Operations and words of memory traffic.
+
+    macs: multiply-accumulates. acs: accumulates. synops: those of the ACs that spikes cause in matrix products.
+    comparisons. specials: exp, sigmoid, tanh, square root, division. neuron_updates: neurons times simulation steps.
+    weight_reads: words of parameters, one per use, as SpikingJelly's memory counter has it. state_reads,
+    state_writes: words of membranes and LSTM states. value_reads, value_writes: words that operations take and hand on.
+    """
+
+    macs: float = 0.0
+    acs: float = 0.0
+    synops: float = 0.0
+    comparisons: float = 0.0
+    specials: float = 0.0
+    neuron_updates: float = 0.0
+    weight_reads: float = 0.0
+    state_reads: float = 0.0
+    state_writes: float = 0.0
+    value_reads: float = 0.0
+    value_writes: float = 0.0
+
+    def __add__(self, other: Operations) -> Operations:
+        return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __mul__(self, factor: float) -> Operations:
+        return Operations(*(getattr(self, f.name) * factor for f in fields(self)))
+
+
+@dataclass
+class Cost:
+    """What does not depend on how much the network fires, and what each spike adds."""
+
+    fixed: Operations
+    driven: Operations
+
+    @classmethod
+    def of(cls, **fixed: float) -> Cost:
+        return cls(Operations(**fixed), Operations())
+
+
+@dataclass
+class Call:
+    """One operation that ran. `spikes` says of a tensor whether it is made of spikes, `weight` whether it is a
+    parameter.
+    """
+
+    args: tuple
+    out: Any
+    spikes: Callable[[Any], bool]
+    weight: Callable[[Any], bool]
+
+    @property
+    def first(self) -> torch.Tensor:
+        return self.args[0]
+
+
+def spike_count(spikes: torch.Tensor) -> float:
+    """Spikes, an integer n counting as n."""
+    return float(spikes.sum(dtype=torch.float64))
+
+
+def matrix_product(call: Call, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> Cost:
+    """`[..., m, k]` times `[..., k, n]`."""
+    out = call.out[0] if isinstance(call.out, tuple) else call.out
+    uses = out.numel() * left.shape[-1]
+    left_spikes, right_spikes = call.spikes(left), call.spikes(right)
+    reads_weights = call.weight(left) or call.weight(right)
+    bias_reads = 0 if bias is None or not call.weight(bias) else out.numel()
+    if not left_spikes and not right_spikes:
+        values = sum(x.numel() for x in (left, right) if not call.weight(x))
+        return Cost.of(
+            macs=uses,
+            weight_reads=uses * reads_weights + bias_reads,
+            value_reads=values,
+            value_writes=out.numel(),
+        )
+    if left_spikes and right_spikes:
+        events = spike_count(out)
+    else:
+        events = spike_count(left) * right.shape[-1] if left_spikes else spike_count(right) * left.shape[-2]
+    return Cost(
+        Operations(weight_reads=bias_reads, value_writes=out.numel()),
+        Operations(
+            acs=events,
+            synops=events,
+            weight_reads=events * reads_weights,
+            value_reads=sum(spike_count(x) for x, spikes in ((left, left_spikes), (right, right_spikes)) if spikes),
+        ),
+    )
+
+
+def elementwise(kind: str) -> Callable[[Call], Cost]:
+    """One operation of `kind` per element handed on."""
+
+    def rule(call: Call) -> Cost:
+        values = sum(x.numel() for x in call.args if isinstance(x, torch.Tensor) and not call.weight(x))
+        weights = sum(call.out.numel() for x in call.args if isinstance(x, torch.Tensor) and call.weight(x))
+        count = call.out.numel()
+        return Cost.of(**{kind: count}, value_reads=values, value_writes=count, weight_reads=weights)
+
+    return rule
+
+
+def addition(call: Call) -> Cost:
+    """Adding a parameter is a bias, which starts an accumulator wherever PyTorch adds it."""
+    if any(call.weight(x) for x in call.args):
+        return Cost.of(weight_reads=call.out.numel())
+    return elementwise("acs")(call)
+
+
+def scaling(call: Call) -> Cost:
+    factor = call.args[1]
+    return Cost.of() if not isinstance(factor, torch.Tensor) and factor == 1 else elementwise("macs")(call)
+
+
+def division(call: Call) -> Cost:
+    constant = not isinstance(call.args[1], torch.Tensor) or call.args[1].ndim == 0
+    return elementwise("macs" if constant else "specials")(call)
+
+
+def mean(call: Call) -> Cost:
+    count = call.out.numel()
+    if call.spikes(call.first):
+        spikes = spike_count(call.first)
+        return Cost(Operations(macs=count, value_writes=count), Operations(acs=spikes, value_reads=spikes))
+    return Cost.of(acs=call.first.numel() - count, macs=count, value_reads=call.first.numel(), value_writes=count)
+
+
+def total(call: Call) -> Cost:
+    return Cost.of(
+        acs=call.first.numel() - call.out.numel(), value_reads=call.first.numel(), value_writes=call.out.numel()
+    )
+
+
+def largest(call: Call) -> Cost:
+    count = call.out.numel()
+    return Cost.of(comparisons=call.first.numel() - count, value_reads=call.first.numel(), value_writes=count)
+
+
+def top(call: Call) -> Cost:
+    """The k largest of n by selection: (n - 1) + ... + (n - k) comparisons."""
+    size, chosen = call.first.shape[call.args[2] if len(call.args) > 2 else -1], call.args[1]
+    rows = call.first.numel() // size
+    return Cost.of(
+        comparisons=rows * sum(size - 1 - rank for rank in range(chosen)),
+        value_reads=call.first.numel(),
+        value_writes=rows * chosen,
+    )
+
+
+def softmax(call: Call) -> Cost:
+    count, size = call.out.numel(), call.out.shape[call.args[1]]
+    rows = count // size
+    return Cost.of(
+        comparisons=count - rows,
+        acs=2 * count - rows,
+        specials=count + rows,
+        macs=count,
+        value_reads=count,
+        value_writes=count,
+    )
+
+
+def layer_norm(call: Call) -> Cost:
+    count = call.first.numel()
+    rows = count // prod(call.args[1])
+    return Cost.of(
+        acs=2 * count - rows,
+        macs=3 * count,
+        specials=rows,
+        weight_reads=2 * count,
+        value_reads=count,
+        value_writes=count,
+    )
+
+
+def batch_norm(call: Call) -> Cost:
+    count, channels = call.first.numel(), call.first.shape[1]
+    return Cost.of(
+        macs=count,
+        acs=count + channels,
+        specials=channels,
+        weight_reads=2 * count,
+        value_reads=count,
+        value_writes=count,
+    )
+
+
+def vector_norm(call: Call) -> Cost:
+    return Cost.of(
+        macs=call.first.numel(),
+        specials=call.out.numel(),
+        value_reads=call.first.numel(),
+        value_writes=call.out.numel(),
+    )
+
+
+COMPUTED: dict[Any, Callable[[Call], Cost]] = {
+    aten.mm: lambda call: matrix_product(call, call.args[0], call.args[1]),
+    aten.bmm: lambda call: matrix_product(call, call.args[0], call.args[1]),
+    aten.addmm: lambda call: matrix_product(call, call.args[1], call.args[2], bias=call.args[0]),
+    aten.add: addition,
+    aten.add_: addition,
+    aten.sub: elementwise("acs"),
+    aten.rsub: elementwise("acs"),
+    aten.mul: scaling,
+    aten.mul_: scaling,
+    aten.div: division,
+    aten.exp: elementwise("specials"),
+    aten.sigmoid: elementwise("specials"),
+    aten.sigmoid_: elementwise("specials"),
+    aten.tanh: elementwise("specials"),
+    aten.tanh_: elementwise("specials"),
+    aten.sqrt: elementwise("specials"),
+    aten.rsqrt: elementwise("specials"),
+    aten.randn_like: elementwise("specials"),
+    aten.relu: elementwise("comparisons"),
+    aten.relu_: elementwise("comparisons"),
+    aten.clamp_min: elementwise("comparisons"),
+    aten.ge: elementwise("comparisons"),
+    aten.amax: largest,
+    aten.topk: lambda call: top(Call(call.args, call.out[0], call.spikes, call.weight)),
+    aten.mean: mean,
+    aten.sum: total,
+    aten._softmax: softmax,
+    aten._safe_softmax: softmax,
+    aten.native_layer_norm: layer_norm,
+    aten.native_batch_norm: batch_norm,
+    aten.linalg_vector_norm: vector_norm,
+}
+"""ATen operations that compute."""
+
+MOVED = {
+    aten._to_copy,
+    aten._unsafe_view,
+    aten.alias,
+    aten.cat,
+    aten.clone,
+    aten.copy_,
+    aten.detach,
+    aten.expand,
+    aten.flip,
+    aten.permute,
+    aten.select,
+    aten.slice,
+    aten.split,
+    aten.split_with_sizes,
+    aten.squeeze,
+    aten.stack,
+    aten.t,
+    aten.transpose,
+    aten.unbind,
+    aten.unsafe_split,
+    aten.unsqueeze,
+    aten.view,
+}
+"""ATen operations that only move or name what is there: made of spikes, they hand on spikes."""
+
+MADE = {aten.empty, aten.full_like, aten.ones_like, aten.zeros, aten.zeros_like, aten.arange}
+"""ATen operations that make constants."""
+
+
+@dataclass
+class NodeCost:
+    """Per neuron and simulation step, but `per_spike`: accumulates that each spike adds. states: words kept."""
+
+    macs: float
+    acs: float
+    comparisons: float = 1
+    states: float = 1
+    per_spike: float = 0
+
+
+def node_cost(config: NodeConfig, steps: int) -> NodeCost:
+    """From the equations in `neurons.nodes`: a LIF update is x - v (AC) and v + (x - v) / tau (MAC). A soft reset
+    subtracts per spike, a hard one selects. A learned threshold is a threshold, and free. Parallel nodes weigh the
+    steps that they see, so theirs grows with S.
+    """
+    soft = float(config.reset == "soft")
+    window = {"psn": steps, "masked_psn": min(config.order, steps), "sliding_psn": min(config.order, steps)}
+    if config.node in window:
+        return NodeCost(macs=window[config.node], acs=0, states=window[config.node])
+    return {
+        "if": NodeCost(macs=0, acs=1, per_spike=soft),
+        "lif": NodeCost(macs=1, acs=1, per_spike=soft),
+        "plif": NodeCost(macs=1, acs=1, per_spike=soft),
+        "alif": NodeCost(macs=3, acs=2, states=2, per_spike=soft),
+        "gated_lif": NodeCost(macs=2, acs=1, per_spike=2),
+        "ilif": NodeCost(macs=2, acs=0, comparisons=2, per_spike=1),
+    }[config.node]
+
+
+def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+    """A node's updates; each reads and writes its state once. A constant current is read as often as it is used."""
+    updates = float(spikes.numel())
+    node = node_cost(module.config, len(spikes))
+    fired = spike_count(spikes)
+    driven = Operations(acs=node.per_spike * fired, value_writes=fired)
+    if isinstance(module, RecurrentLayer):
+        # The last step of a sequence feeds nothing back.
+        last = spikes[-1] if module.membrane == "reset" else spikes[-1, :, -1]
+        fed = (fired - spike_count(last)) * module.feedback.out_features
+        driven = driven + Operations(acs=fed, synops=fed, weight_reads=fed)
+    return Cost(
+        Operations(
+            macs=node.macs * updates,
+            acs=node.acs * updates,
+            comparisons=node.comparisons * updates,
+            neuron_updates=updates,
+            state_reads=node.states * updates,
+            state_writes=node.states * updates,
+            value_reads=updates,
+        ),
+        driven,
+    )
+
+
+def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool) -> Cost:
+    """`rate`: an AC per spike and a MAC per value; `membrane`: a leak (MAC) per value and step, an AC per spike;
+    `learned`: an AC per spike, since the weight of a step need not be multiplied with a one; `maximum`: comparisons.
+    """
+    cells, dense = float(out.numel()), float(spikes.numel())
+    if module.name == "last":
+        return Cost.of()
+    if module.name == "maximum":
+        return Cost.of(comparisons=dense - cells, value_reads=dense, value_writes=cells)
+    scaled = {"rate": cells, "membrane": dense, "learned": 0.0 if is_spikes else dense}[module.name]
+    if not is_spikes:
+        return Cost.of(acs=dense - cells, macs=scaled, value_reads=dense, value_writes=cells)
+    events = spike_count(spikes)
+    return Cost(Operations(macs=scaled, value_writes=cells), Operations(acs=events, value_reads=events))
+
+
+def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool) -> Cost:
+    """Event-driven: every spike that the readout uses adds a column of weights; what the readout scales, it scales in
+    the outputs, once (`rate`) or per simulation step (`membrane`, `learned`).
+    """
+    name = module.readout.name
+    used = {"last": spikes[-1], "maximum": spikes.amax(0)}.get(name, spikes)
+    events, cells, steps = spike_count(used), float(out.numel()), len(spikes)
+    reached = events * module.out_features
+    comparisons = float(spikes.numel() - used.numel()) if name == "maximum" else 0.0
+    scaled = {"rate": cells, "membrane": steps * cells, "learned": steps * cells}.get(name, 0.0)
+    return Cost(
+        Operations(macs=scaled, comparisons=comparisons, weight_reads=cells, value_writes=cells),
+        Operations(acs=reached, synops=reached, weight_reads=reached, value_reads=events),
+    )
+
+
+def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool) -> Cost:
+    """Per segment, layer and direction, i inputs to h: four gates of h (i + h) MACs, 3 h MACs for f c + i g and
+    o tanh(c), 5 h sigmoids and tanhs; h and c are read and written.
+
+    Raises:
+        ValueError: a projection, which the network does not use.
+    """
+    if module.proj_size:
+        raise ValueError("an LSTM with a projection has no counting rule")
+    h, directions = module.hidden_size, 2 if module.bidirectional else 1
+    runs = values.numel() // values.shape[-1] * directions
+    cost = Operations()
+    for layer in range(module.num_layers):
+        inputs = values.shape[-1] if layer == 0 else directions * h
+        cost = cost + Operations(
+            macs=4 * h * (inputs + h) + 3 * h,
+            specials=5 * h,
+            weight_reads=4 * h * (inputs + h) + (8 * h if module.bias else 0),
+            state_reads=2 * h,
+            state_writes=2 * h,
+            value_reads=inputs,
+            value_writes=h,
+        )
+    return Cost(cost * runs, Operations())
+
+
+def poisson(module: Poisson, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+    """A sigmoid per value; a draw and a comparison per simulation step."""
+    return Cost(
+        Operations(specials=values.numel(), comparisons=2 * spikes.numel(), value_reads=values.numel()),
+        Operations(value_writes=spike_count(spikes)),
+    )
+
+
+def latency(module: Latency, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+    """A sigmoid, a subtraction, a multiplication and a rounding per value."""
+    count = values.numel()
+    return Cost(
+        Operations(specials=count, acs=count, macs=count, comparisons=count, value_reads=count),
+        Operations(value_writes=spike_count(spikes)),
+    )
+
+
+WHOLE: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool], Cost]] = {
+    nn.LSTM: lstm,
+    SpikingLayer: spiking_layer,
+    SpikeLinear: spike_linear,
+    Readout: readout,
+    Poisson: poisson,
+    Latency: latency,
+}
+"""Modules counted as a whole, by what they stand for on event-driven hardware, not by how PyTorch runs them."""
+
+SPIKE_SOURCES = (SpikingLayer, Poisson, Latency)
+"""Modules that hand on spikes."""

@@ -1,0 +1,364 @@
+"""comparison.json from finished runs: means over seeds, differences and how sure they are, energies, break-even."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from snn_cace.analysis.energy import (
+    MILLIJOULES_PER_PICOJOULE,
+    MODELS,
+    WORD_BITS,
+    Energy,
+    EnergyPrices,
+    break_even_rate,
+    energies_mj,
+    energy,
+    matched_bits,
+    sources,
+)
+from snn_cace.analysis.operations import ModuleCount, summed
+from snn_cace.checkpoints import RunFiles
+from snn_cace.config import Experiment, as_dict
+from snn_cace.measurements import measurements_file, module_from, opponent_key
+from snn_cace.statistics import compare_with_baseline
+
+MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "specials", "neuron_updates")
+BYTES_PER_WORD = 4
+
+
+@dataclass
+class Run:
+    """One experiment with one seed, in its own run directory."""
+
+    experiment: Experiment
+    seed: int
+    files: RunFiles
+
+    @property
+    def finished(self) -> bool:
+        return self.files.metrics.is_file()
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment.name}, seed {self.seed}"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@dataclass
+class Measured:
+    """A finished run with what it wrote."""
+
+    run: Run
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+    modules: list[ModuleCount]
+
+    @classmethod
+    def of(cls, run: Run) -> Measured:
+        record = read(measurements_file(run.files))
+        return cls(run, read(run.files.metrics), record, [module_from(module) for module in record["modules"]])
+
+    def in_slots(self, slots: Sequence[str]) -> list[ModuleCount]:
+        """The modules that fill `slots`, and all below them."""
+        return [module for module in self.modules if self.slot_of(module.name) in slots]
+
+    def slot_of(self, name: str) -> str | None:
+        for slot, roots in self.record["slots"].items():
+            if any(name == root or name.startswith(root + ".") for root in roots):
+                return slot
+        return None
+
+
+def compared_slots(runs: Sequence[Run]) -> list[str]:
+    """Slots that spike in at least one of the experiments."""
+    return sorted({s for run in runs for s, slot in vars(run.experiment.model.slots).items() if slot.block != "dense"})
+
+
+def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: EnergyPrices) -> dict[str, Any]:
+    """What comparison.json holds, see DESIGN: all that a report needs."""
+    slots = compared_slots(runs)
+    by_variant: dict[str, list[Measured]] = {}
+    for run in runs:
+        if run.finished and not any((run.experiment.name, run.seed) == (f["variant"], f["seed"]) for f in failed):
+            by_variant.setdefault(run.experiment.name, []).append(Measured.of(run))
+    first = runs[0].experiment
+    dense = next((members for members in by_variant.values() if members[0].record["kind"] == "ann"), None)
+    variants = [summarise_variant(members, slots, dense, prices) for members in by_variant.values()]
+    scores = {
+        variant: {member.run.seed: clip_scores(member.run) for member in members}
+        for variant, members in by_variant.items()
+    }
+    baseline = next(iter(scores))
+    measured = next(iter(by_variant.values()))[0]
+    return {
+        "name": name,
+        "dataset": first.data.directory or "AV-Digits",
+        "dataset_config": as_dict(first.data.avdigits) if first.data.directory is None else {},
+        "protocol": first.training.protocol,
+        "precision": first.training.precision,
+        "environment": environment(measured.record["device"]),
+        "measured_clips": measured.record["clips"],
+        "test_clips": len(next(iter(scores[baseline].values()))),
+        "classes": measured.record["classes"],
+        "compared_slots": slots,
+        "baseline": baseline,
+        "dense_opponent": dense[0].run.experiment.name if dense else None,
+        "energy_models": list(MODELS),
+        "prices": sources(prices),
+        "variants": variants,
+        "tests": compare_with_baseline(scores, baseline),
+        "failed": failed,
+        "runs": [
+            {
+                "variant": variant,
+                "seed": member.run.seed,
+                "directory": str(member.run.files.directory),
+                "best_epoch": member.metrics["best_epoch"],
+                "segment_accuracy": member.metrics["test"]["segment_accuracy"],
+                "complaints": member.metrics.get("complaints", []),
+                "history": read(member.run.files.history),
+            }
+            for variant, members in by_variant.items()
+            for member in members
+        ],
+    }
+
+
+def mean_std(values: Sequence[float]) -> dict[str, Any]:
+    """Mean, sample standard deviation (0 of one value), and the values."""
+    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "values": list(values)}
+
+
+def mean_of(values: Sequence[Any]) -> Any:
+    """Mean over seeds of numbers, of lists and of dicts of them, number by number; None where one is missing."""
+    if any(value is None for value in values):
+        return None
+    if isinstance(values[0], dict):
+        return {key: mean_of([value[key] for value in values]) for key in values[0]}
+    if isinstance(values[0], list):
+        return [mean_of(list(parts)) for parts in zip(*values, strict=True)]
+    return fmean(values)
+
+
+def summarise_variant(
+    members: list[Measured], slots: list[str], dense: list[Measured] | None, prices: EnergyPrices
+) -> dict[str, Any]:
+    records = [member.record for member in members]
+    spiking = records[0]["kind"] == "snn"
+    slots = sorted(records[0]["simulation_steps"]) if spiking else slots
+    blocks = [member.in_slots(slots) for member in members]
+    whole = [energies_mj(member.modules, prices) for member in members]
+    within = [energies_mj(modules, prices) for modules in blocks]
+    total = mean_of([vars(summed(member.modules)) for member in members])
+    in_blocks = mean_of([vars(summed(modules)) for modules in blocks])
+    per_layer = mean_of([{n: layer["firing_rate"] for n, layer in r.get("layers", {}).items()} for r in records])
+    result = {
+        "name": members[0].run.experiment.name,
+        "kind": records[0]["kind"],
+        "seeds": [member.run.seed for member in members],
+        "test_segment_accuracy": mean_std([member.metrics["test"]["segment_accuracy"] for member in members]),
+        "parameters": records[0]["parameters"],
+        "macs": total["macs"],
+        "acs": total["acs"],
+        "synops": total["synops"],
+        "operations": total,
+        "parameter_bytes": BYTES_PER_WORD * records[0]["parameters"],
+        "state_bytes": BYTES_PER_WORD * sum(module.state for module in members[0].modules),
+        "energy_mj": mean_of(whole),
+        "energy_std_mj": {model: mean_std([energies[model] for energies in whole])["std"] for model in MODELS},
+        "spiking_blocks": {
+            **in_blocks,
+            "energy_mj": mean_of(within),
+            "slots": slots,
+            "parameters": sum(module.parameters for module in blocks[0]),
+            "share": {m: fmean(w[m] / t[m] for w, t in zip(within, whole, strict=True)) for m in MODELS},
+        },
+        "simulation_steps": records[0]["simulation_steps"],
+        "firing_rate": {
+            "mean": fmean(r["network"]["firing_rate"] for r in records) if spiking else None,
+            "per_layer": per_layer,
+        },
+        "activation_sparsity": fmean(r["activation_sparsity"] for r in records),
+        "train_seconds": fmean(member.metrics["train_seconds"] for member in members),
+        "latency_ms": fmean(r["latency_ms"] for r in records),
+        "peak_memory_mb": fmean(member.metrics["peak_memory_mb"] for member in members),
+        "joules_per_clip": mean_of([(r["nvml"] or {}).get("joules_per_clip") for r in records]),
+        "modules": module_table(members, prices),
+        "idle_modules": records[0]["idle"],
+        "class_accuracy": mean_of([[value or 0.0 for value in r["class_accuracy"]] for r in records]),
+        "confusion": np.sum([r["confusion"] for r in records], axis=0).tolist(),
+        "config": without_seed(members[0].run.experiment),
+    }
+    if spiking:
+        steps = max(records[0]["simulation_steps"].values())
+        result["layers"] = mean_of([r["layers"] for r in records])
+        result["anytime"] = mean_anytime([r["anytime"] for r in records])
+        result["raster"] = records[0]["raster"]
+        result["break_even"] = break_even(blocks, dense, slots, steps, prices)
+        result["opponent"] = bit_matched(dense, slots, steps, prices) if dense else None
+        result["replaced_blocks_energy_mj"] = replaced(dense, slots, prices) if dense else None
+        result["replaced_blocks_parameters"] = sum(m.parameters for m in dense[0].in_slots(slots)) if dense else None
+    return result
+
+
+def without_seed(experiment: Experiment) -> dict[str, Any]:
+    config = as_dict(experiment)
+    del config["training"]["seed"]
+    return config
+
+
+def module_table(members: list[Measured], prices: EnergyPrices) -> list[dict[str, Any]]:
+    """Every module that does anything, with its own operations and energies; means over seeds."""
+    rows = []
+    for index, module in enumerate(members[0].modules):
+        same = [member.modules[index] for member in members]
+        operations = mean_of([vars(other.total) for other in same])
+        if not any(operations.values()):
+            continue
+        rows.append(
+            {
+                "name": module.name or "(between modules)",
+                "kind": module.kind,
+                "slot": members[0].slot_of(module.name),
+                "parameters": module.parameters,
+                "state": module.state,
+                **{name: operations[name] for name in MODULE_FIELDS},
+                "firing_rate": mean_of([other.firing_rate for other in same]),
+                "energy_mj": mean_of([energies_mj([other], prices) for other in same]),
+            }
+        )
+    return rows
+
+
+def mean_anytime(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy at each depth and exit, with its spread over seeds."""
+    result = dict(parts[0])
+    for name in ("depths", "early_exit"):
+        result[name] = [
+            {**mean_of(list(points)), "segment_accuracy": mean_std([p["segment_accuracy"] for p in points])}
+            for points in zip(*(part[name] for part in parts), strict=True)
+        ]
+    return result
+
+
+def opponent_energy(dense: list[Measured], slots: list[str], bits: int, model: str, prices: EnergyPrices) -> float:
+    """Picojoules of the dense blocks in `slots`, with activations of `bits` bits; mean over seeds."""
+    return fmean(energy(member.in_slots(slots), model, prices, bits).total for member in dense)
+
+
+def replaced(dense: list[Measured], slots: list[str], prices: EnergyPrices) -> dict[str, float]:
+    """Millijoules of the dense blocks in `slots`, by every model."""
+    return {
+        model: MILLIJOULES_PER_PICOJOULE * opponent_energy(dense, slots, WORD_BITS, model, prices) for model in MODELS
+    }
+
+
+def bit_matched(dense: list[Measured], slots: list[str], steps: int, prices: EnergyPrices) -> dict[str, Any]:
+    """The ANN with activations of ceil(log2(S + 1)) bits in the compared slots: energies, and accuracy as measured."""
+    bits = matched_bits(steps)
+    accuracies = [member.record["quantised"].get(opponent_key(bits, slots)) for member in dense]
+    blocks = {m: MILLIJOULES_PER_PICOJOULE * opponent_energy(dense, slots, bits, m, prices) for m in MODELS}
+    before, all_dense = replaced(dense, slots, prices), mean_of([energies_mj(m.modules, prices) for m in dense])
+    whole = {model: all_dense[model] - before[model] + blocks[model] for model in MODELS}
+    return {
+        "of": dense[0].run.experiment.name,
+        "bits": bits,
+        "slots": slots,
+        "energy_mj": whole,
+        "blocks_energy_mj": blocks,
+        "segment_accuracy": None if None in accuracies else mean_std(accuracies),
+    }
+
+
+def break_even(
+    blocks: list[list[ModuleCount]], dense: list[Measured] | None, slots: list[str], steps: int, prices: EnergyPrices
+) -> dict[str, Any] | None:
+    """The firing rate of the spiking blocks, and where they would cost as much as the dense ones that they replace."""
+    if dense is None:
+        return None
+    rates = [blocks_firing_rate(modules) for modules in blocks]
+    rate = fmean(rates)
+    points = {}
+    for model in MODELS:
+        spent = [energy(modules, model, prices) for modules in blocks]
+        spiking = Energy(fmean(e.fixed for e in spent), fmean(e.driven for e in spent))
+        for name, bits in (("dense", WORD_BITS), ("bit_matched", matched_bits(steps))):
+            found = break_even_rate(spiking, opponent_energy(dense, slots, bits, model, prices), rate)
+            points[f"{model}/{name}"] = {
+                "rate": None if found is None or math.isinf(found) else found,
+                "verdict": "never" if found is None else "always" if found >= 1 else "below",
+            }
+    return {"firing_rate": rate, "points": points}
+
+
+def blocks_firing_rate(modules: Sequence[ModuleCount]) -> float:
+    spikes = sum(module.spikes or 0.0 for module in modules)
+    return spikes / max(1.0, sum(module.fixed.neuron_updates for module in modules))
+
+
+def clip_scores(run: Run) -> np.ndarray:
+    """Percent of segments right, clip by clip of the test split, in the order of rows on disk: `[N]`."""
+    with np.load(run.files.predictions) as stored:
+        order = np.argsort(stored["index"])
+        return 100 * (stored["segment_class"] == stored["segment_target"]).mean(1)[order]
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What the figures were made with."""
+    import torch
+
+    packages = ("snn-cace", "torch", "spikingjelly", "lightning", "numpy", "scipy")
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "processor": processor(),
+        "cores": usable_cores(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "revision": revision(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, where the system tells; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name, where the system tells."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def revision() -> str | None:
+    """The git revision of this code, with a plus where files have changed; None outside a checkout."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

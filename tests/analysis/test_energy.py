@@ -1,0 +1,146 @@
+"""Energies against sums done by hand, and against SpikingJelly's profilers on what they cover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from spikingjelly.activation_based.op_counter import (
+    LemaireEnergyProfiler,
+    SimpleEnergyProfiler,
+)
+from torch import nn
+
+from neurons import NodeConfig, SpikingLayer
+from snn_cace.analysis.energy import (
+    MODELS,
+    Energy,
+    break_even_rate,
+    energies_mj,
+    energy,
+    matched_bits,
+    read_prices,
+    sources,
+)
+from snn_cace.analysis.operations import ModuleCount, count_operations
+from snn_cace.analysis.rules import Operations
+from snn_cace.errors import InputError
+
+PRICES = read_prices()
+
+
+def module(**fixed: float) -> ModuleCount:
+    return ModuleCount("block", "Block", parameters=2048, state=512, buffer=256, fixed=Operations(**fixed))
+
+
+def test_each_model_by_hand():
+    """2048 parameters lie in 8 KiB (10 pJ an access), 512 states in 2 KiB (2.5 pJ), values in 1 KiB (1.25 pJ)."""
+    block = module(
+        macs=100, acs=10, comparisons=2, specials=3, weight_reads=110, state_reads=7, state_writes=8, value_reads=4
+    )
+    arithmetic = 100 * 4.6 + 10 * 0.9 + 2 * 0.9 + 3 * 4.6
+    assert energy([block], "compute", PRICES).total == pytest.approx(arithmetic)
+    assert energy([block], "memory", PRICES).total == pytest.approx(arithmetic + 4 * 24.96 * (110 + 7 + 8))
+    integer = 100 * 3.2 + (10 + 2) * 0.1 + 3 * 3.2
+    traffic = 110 * 10 + 15 * 2.5 + 4 * 1.25
+    assert energy([block], "sram", PRICES).total == pytest.approx(integer + traffic)
+
+
+def test_spikes_read_and_write_the_sums_that_they_add_to():
+    block = ModuleCount("b", "B", parameters=2048, buffer=2048, driven=Operations(acs=5, synops=5, weight_reads=5))
+    spent = energy([block], "sram", PRICES)
+    assert spent.fixed == 0
+    assert spent.driven == pytest.approx(5 * 0.1 + 5 * 10 + 2 * 5 * 10)
+
+
+@pytest.mark.parametrize(
+    ("steps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (15, 4), (16, 5), (255, 8)]
+)
+def test_s_steps_tell_s_plus_one_rates_apart(steps: int, bits: int):
+    assert matched_bits(steps) == bits
+
+
+def test_a_mac_of_few_bits_is_so_many_adds_and_never_dearer_than_a_whole_one():
+    block = module(macs=100)
+    assert energy([block], "compute", PRICES, bits=3).total == pytest.approx(100 * 3 * 0.9)
+    assert energy([block], "compute", PRICES, bits=8).total == pytest.approx(100 * 4.6)
+    for model in MODELS:
+        by_bits = [energy([module(macs=9, state_reads=9, value_reads=9)], model, PRICES, b).total for b in range(1, 33)]
+        assert by_bits == sorted(by_bits)
+
+
+def test_at_the_break_even_rate_both_cost_the_same():
+    spiking = Energy(fixed=30, driven=20)
+    rate = break_even_rate(spiking, 90, 0.2)
+    assert rate == pytest.approx(0.6)
+    assert spiking.fixed + spiking.driven * rate / 0.2 == pytest.approx(90)
+    assert break_even_rate(spiking, 30, 0.2) is None
+    assert break_even_rate(Energy(30, 0), 90, 0.0) == float("inf")
+
+
+def test_energy_is_linear_in_modules():
+    first, second = module(macs=5, weight_reads=7), module(acs=3, state_writes=2)
+    together, apart = energies_mj([first, second], PRICES), [energies_mj([m], PRICES) for m in (first, second)]
+    assert together == pytest.approx({m: apart[0][m] + apart[1][m] for m in MODELS})
+
+
+def test_the_memory_model_is_spikingjelly_s_simple_one_on_dense_layers():
+    network = nn.Sequential(nn.Linear(6, 9), nn.Linear(9, 5)).eval()
+    values = torch.randn(1, 6)
+    profiler = SimpleEnergyProfiler()
+    profiler.bind_model(network)
+    with torch.no_grad(), profiler:
+        network(values)
+    theirs = profiler.get_report().energy_total_pj
+    assert energy(count_operations(network, values).modules, "memory", PRICES).total == pytest.approx(theirs)
+
+
+def test_the_sram_model_is_spikingjelly_s_lemaire_one_on_a_dense_layer_but_for_addresses_and_biases():
+    """It adds a bias with an addition of its own, and addresses with one per value in and out; ours has neither."""
+    network = nn.Sequential(nn.Linear(600, 600)).eval()
+    values = torch.randn(1, 600)
+    profiler = LemaireEnergyProfiler()
+    profiler.bind_model(network)
+    with torch.no_grad(), profiler:
+        network(values)
+    theirs = profiler.get_report().total_pj - 0.1 * (600 + 2 * 600)
+    assert energy(count_operations(network, values).modules, "sram", PRICES).total == pytest.approx(theirs)
+
+
+def test_membranes_cost_what_lemaire_s_model_says_on_a_layer_of_if_neurons():
+    layer = SpikingLayer(NodeConfig("if", threshold=0.5))
+    current = torch.randn(4, 1, 1000, generator=torch.Generator().manual_seed(0))
+    profiler = LemaireEnergyProfiler()
+    profiler.bind_model(layer)
+    with torch.no_grad(), profiler:
+        layer.eval()(current)
+    counts = profiler.get_report().counts
+    (count,) = [m for m in count_operations(layer, current).modules if m.kind == "SpikingLayer"]
+    assert 4 * count.total.state_reads * 4 == counts["read_potential_bytes"]
+    assert 4 * count.total.state_writes * 4 == counts["write_potential_bytes"]
+
+
+def test_prices_may_be_replaced_and_every_one_has_a_source(tmp_path: Path):
+    text = Path("snn_cace/analysis/energy.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("picojoules: 4.6", "picojoules: 1.5"))
+    mine = read_prices(tmp_path / "mine.yaml")
+    assert energy([module(macs=2)], "compute", mine).total == pytest.approx(3.0)
+    assert all(row["source"] for row in sources(mine))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("picojoules: 0.9", "picojoules: -1"), "must not be negative"),
+        (("[0, 8192, 32768, 1048576]", "[0, 8192, 8192, 1048576]"), "sizes_bytes must grow"),
+        (("word_bytes", "word_bits"), "word_bits"),
+        (("picojoules: 24.96", "picojoules: much"), "memory"),
+    ],
+)
+def test_bad_prices_are_named(tmp_path: Path, change: tuple[str, str], message: str):
+    (tmp_path / "bad.yaml").write_text(Path("snn_cace/analysis/energy.yaml").read_text().replace(*change))
+    with pytest.raises(InputError, match=message):
+        read_prices(tmp_path / "bad.yaml")
+    with pytest.raises(InputError, match=r"no config file .*none\.yaml"):
+        read_prices(tmp_path / "none.yaml")

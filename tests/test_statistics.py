@@ -1,0 +1,71 @@
+"""What the statistics say of made-up scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from snn_cace.statistics import compare_with_baseline, holm, paired_difference
+
+
+def test_a_constant_advantage_is_certain_and_equal_scores_are_no_difference():
+    scores = np.random.default_rng(0).uniform(0, 100, (3, 50))
+    better = paired_difference(scores + 5, scores)
+    assert better["difference"] == pytest.approx(5)
+    assert better["ci95"] == pytest.approx([5, 5])
+    assert better["p_value"] < 0.001
+    same = paired_difference(scores, scores)
+    assert (same["difference"], same["ci95"], same["p_value"]) == (0, [0, 0], 1)
+
+
+def test_noise_alone_is_not_significant_and_swapping_sides_mirrors_the_result():
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(80, 10, (2, 3, 200))
+    found, mirrored = paired_difference(a, b), paired_difference(b, a)
+    assert found["ci95"][0] < 0 < found["ci95"][1]
+    assert found["p_value"] > 0.05
+    assert mirrored["difference"] == pytest.approx(-found["difference"])
+    assert mirrored["ci95"] == pytest.approx([-found["ci95"][1], -found["ci95"][0]])
+
+
+def test_seeds_that_disagree_are_no_evidence_however_many_clips_there_are():
+    """Seeds that differ by -10, 10, -10, 12 on every clip: clips alone would be certain of +0.5."""
+    a = np.repeat([[-10.0], [10], [-10], [12]], 500, axis=1) + 50
+    found = paired_difference(a, np.full_like(a, 50))
+    low, high = found["ci95"]
+    assert high - low > 10
+    assert found["p_over_clips"] < 0.001
+    assert found["p_value"] == found["p_over_seeds"] > 0.5
+
+
+def test_clips_that_disagree_are_no_evidence_however_alike_the_seeds():
+    """Two clips, one 10 better, one 9 worse, in every seed."""
+    a = np.tile([[10.0, -9.0]], (5, 1)) + 0.01 * np.arange(5)[:, None]
+    found = paired_difference(a, np.zeros_like(a))
+    assert found["p_over_seeds"] < 0.001
+    assert found["p_value"] == found["p_over_clips"] == 1
+
+
+def test_one_seed_says_nothing_about_seeds():
+    scores = np.random.default_rng(0).uniform(0, 100, (1, 50))
+    assert paired_difference(scores + 5, scores)["p_value"] == 1
+
+
+def test_holm_by_hand():
+    """0.01 x 4, 0.02 x 3 = 0.06, 0.03 x 2 = 0.06, 0.5: in order, never falling, back in their places."""
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert holm([0.4, 0.6]) == pytest.approx([0.8, 0.8])
+    assert holm([0.7, 0.9]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_only_common_seeds_are_compared_and_a_difference_needs_test_and_interval():
+    rng = np.random.default_rng(0)
+    base = {seed: rng.normal(80, 10, 100) for seed in range(5)}
+    better = {seed: base[seed] + rng.normal(5, 1, 100) for seed in (1, 2, 3)} | {7: base[0]}
+    same = {seed: base[seed] + rng.normal(0, 1, 100) for seed in range(5)}
+    first, second = compare_with_baseline({"base": base, "better": better, "same": same}, "base")
+    assert (first["a"], first["b"], first["seeds"], first["shown"]) == ("better", "base", [1, 2, 3], True)
+    assert (second["a"], second["shown"]) == ("same", False)
+    assert first["p_holm"] == pytest.approx(2 * first["p_value"])
+    assert compare_with_baseline({"base": base, "other": {9: base[0]}}, "base") == []
