@@ -1,14 +1,15 @@
 """What the spiking layers of a network do while it runs: firing rates, and neurons that are dead or saturated.
 
-Recorded from outside with SpikingJelly's monitor; layers hold no bookkeeping.
+Recorded from outside with hooks that come and go; layers hold no bookkeeping. SpikingJelly's monitors keep theirs all
+the time, which would keep layers from taking the path that writes no spikes.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from spikingjelly.activation_based.monitor import OutputMonitor
 from torch import nn
 
 from neurons.layer import SpikingLayer
@@ -42,39 +43,43 @@ class LayerActivity:
 
 
 class ActivityMonitor:
-    """Activity of every spiking layer over the batches between `start` and `stop`; costs nothing outside."""
+    """Activity of every spiking layer over the batches between `start` and `stop`; outside there are no hooks, so that
+    layers may run without writing their spikes.
+    """
 
     def __init__(self, network: nn.Module) -> None:
-        self.largest = {
-            name: module.config.largest_value
-            for name, module in network.named_modules()
-            if isinstance(module, SpikingLayer)
-        }
-        self.monitor = OutputMonitor(network, instance=SpikingLayer, function_on_output=rate_per_neuron)
-        self.monitor.disable()
+        self.layers = {name: module for name, module in network.named_modules() if isinstance(module, SpikingLayer)}
+        self.spikes: dict[str, torch.Tensor] = {}
+        self.updates: dict[str, int] = {}
+        self.hooks: list[Any] = []
 
     def start(self) -> None:
-        self.monitor.clear_recorded_data()
-        self.monitor.enable()
+        self.spikes, self.updates = {}, {}
+        self.hooks = [layer.register_forward_hook(self.listener(name)) for name, layer in self.layers.items()]
+
+    def listener(self, name: str) -> Any:
+        def hook(layer: SpikingLayer, args: tuple, spikes: torch.Tensor) -> None:
+            of_each = spikes.detach().flatten(0, -2).sum(0, dtype=torch.float64)
+            self.spikes[name] = self.spikes.get(name, 0) + of_each
+            self.updates[name] = self.updates.get(name, 0) + spikes.numel() // spikes.shape[-1]
+
+        return hook
 
     def stop(self) -> dict[str, LayerActivity]:
-        """Activity by the layer's name in the network; batches count alike."""
-        self.monitor.disable()
+        """Activity by the layer's name in the network."""
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks = []
         activity = {}
-        for layer, largest in self.largest.items():
-            rates = torch.stack(self.monitor[layer]).mean(0)
-            activity[layer] = LayerActivity(
+        for name, spikes in self.spikes.items():
+            rates = spikes / self.updates[name]
+            saturated = SATURATED_RATE * self.layers[name].config.largest_value
+            activity[name] = LayerActivity(
                 firing_rate=float(rates.mean()),
-                dead=float((rates == 0).float().mean()),
-                saturated=float((rates >= SATURATED_RATE * largest).float().mean()),
+                dead=float((rates == 0).double().mean()),
+                saturated=float((rates >= saturated).double().mean()),
             )
-        self.monitor.clear_recorded_data()
         return activity
-
-
-def rate_per_neuron(spikes: torch.Tensor) -> torch.Tensor:
-    """Spikes `[S, ..., N]` to the rate of each neuron over all else, `[N]`, off the graph."""
-    return spikes.detach().float().flatten(0, -2).mean(0)
 
 
 class RateRegulariser:
@@ -86,18 +91,23 @@ class RateRegulariser:
 
     def __init__(self, network: nn.Module, target: float) -> None:
         self.target = target
-        self.monitor = OutputMonitor(network, instance=SpikingLayer, function_on_output=torch.mean)
-        self.monitor.disable()
+        self.layers = [module for module in network.modules() if isinstance(module, SpikingLayer)]
+        self.rates: list[torch.Tensor] = []
+        self.hooks: list[Any] = []
 
     def start(self) -> None:
         """Record from here on."""
-        self.monitor.enable()
+        self.rates = []
+        self.hooks = [layer.register_forward_hook(self.listen) for layer in self.layers]
+
+    def listen(self, layer: nn.Module, args: tuple, spikes: torch.Tensor) -> None:
+        self.rates.append(spikes.mean())
 
     def penalty(self) -> torch.Tensor:
         """The penalty of what ran since `start`, a scalar; zero where nothing spikes."""
-        rates = [rate for layer in self.monitor.monitored_layers for rate in self.monitor[layer]]
-        self.monitor.disable()
-        self.monitor.clear_recorded_data()
+        for hook in self.hooks:
+            hook.remove()
+        rates, self.rates, self.hooks = self.rates, [], []
         return torch.stack([(rate - self.target) ** 2 for rate in rates]).mean() if rates else torch.zeros(())
 
 

@@ -69,10 +69,21 @@ class SpikingProjection(nn.Module):
         self.layer = make_layer(config.node, config.simulation_steps, config.membrane, direction, outputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.currents(values))
+
+    def currents(self, values: torch.Tensor) -> torch.Tensor:
+        """What drives the neurons, `[S, B, T, ..., outputs]`; a constant current is one tensor, expanded."""
         if self.coding is not None:
-            return self.layer(self.norm(self.linear(self.coding(values))))
+            return self.norm(self.linear(self.coding(values)))
         current = self.norm(self.linear(values))
-        return self.layer(current.expand(self.config.simulation_steps, *current.shape))
+        return current.expand(self.config.simulation_steps, *current.shape)
+
+    def read(self, values: torch.Tensor, readout: Readout) -> torch.Tensor:
+        """`readout` of the spikes, which are not written where only their rate is asked for: `[B, T, ..., outputs]`."""
+        listened = self._forward_hooks or readout._forward_hooks
+        if readout.name == "rate" and not listened and self.layer.fused:
+            return self.layer.rate(self.currents(values))
+        return readout(self(values))
 
 
 class SpikingLinear(nn.Module):
@@ -92,7 +103,7 @@ class SpikingLinear(nn.Module):
         self.register_buffer("spike_value", torch.ones(()))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.spike_value * self.readout(self.projection(values))
+        return self.spike_value * self.projection.read(values, self.readout)
 
 
 class SpikeLinear(nn.Linear):
@@ -100,17 +111,23 @@ class SpikeLinear(nn.Linear):
 
     It runs once on what was read out, not once per simulation step: the readouts are linear in the spikes (`maximum`
     is binary), so the values are the same. Event-driven hardware would instead accumulate one weight column per spike;
-    whoever counts operations takes the spikes of this layer's input.
+    whoever counts operations takes the spikes of this layer's input. Dropout drops a neuron for all simulation steps at
+    once, as SpikingJelly's multi-step dropout does.
 
     Shape: spikes `[S, ..., inputs]` to `[..., outputs]`.
     """
 
-    def __init__(self, inputs: int, outputs: int, readout: Readout) -> None:
+    def __init__(self, inputs: int, outputs: int, readout: Readout, dropout: float = 0.0) -> None:
         super().__init__(inputs, outputs)
         self.readout = readout
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, spikes: torch.Tensor) -> torch.Tensor:
-        return super().forward(self.readout(spikes))
+        return self.of(self.readout(spikes))
+
+    def of(self, read: torch.Tensor) -> torch.Tensor:
+        """The layer behind its readout: `[..., inputs]` to `[..., outputs]`."""
+        return super().forward(self.dropout(read))
 
 
 class SpikingMLP(nn.Module):
@@ -121,9 +138,11 @@ class SpikingMLP(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float, config: BlockConfig) -> None:
         super().__init__()
+        readout = Readout(config.readout, config.simulation_steps, config.node.tau)
         self.hidden = SpikingProjection(inputs, hidden, config)
-        self.dropout = nn.Dropout(dropout)
-        self.output = SpikeLinear(hidden, outputs, Readout(config.readout, config.simulation_steps, config.node.tau))
+        self.output = SpikeLinear(hidden, outputs, readout, dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.output(self.dropout(self.hidden(values)))
+        if self.output._forward_hooks:
+            return self.output(self.hidden(values))
+        return self.output.of(self.hidden.read(values, self.output.readout))

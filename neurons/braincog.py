@@ -81,4 +81,4 @@ class BrainCogEncoder(nn.Module):
             copies = self.norm(self.dropout(copies).flatten(1, 2)).view(copies.shape)
         else:
             copies = self.norm(current).unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
-        return self.layer(copies.movedim(0, 2)).mean(0)
+        return self.layer.rate(copies.movedim(0, 2))

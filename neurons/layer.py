@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
+from neurons.fused import NODES, SLOPES, Dynamics, FiringRate
 from neurons.nodes import FIXED_LENGTH, PARALLEL, NodeConfig, make_node
 
 MEMBRANES = ("carry", "reset")
@@ -30,6 +32,9 @@ class SpikingLayer(nn.Module):
     Membranes are kept in float32 at least: a bf16 or fp16 current is widened, and its spikes handed back in its dtype.
     That also lets SpikingJelly's CUDA kernels run, whose membranes are float32.
 
+    `rate` gives what a rate readout would; it writes no spikes where `neurons.fused` has kernels for the node and no
+    hook listens to the layer. Set `fused` to False to go the plain way always.
+
     Shape: current `[S, B, T, ..., N]` to spikes of the same shape, zeros and ones (integers for `ilif`), S simulation
     steps per segment; `steps` where the node has weights per step. With membrane `reset`, any `[S, ...]`.
     """
@@ -39,10 +44,49 @@ class SpikingLayer(nn.Module):
         self.config = config
         self.membrane = membrane
         self.node = make_node(config, steps)
+        self.fused = True
         self.log_threshold_gain = nn.Parameter(torch.zeros(())) if config.learn_threshold else None
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         return self.in_order_of_time(current, self.fire)
+
+    def rate(self, current: torch.Tensor) -> torch.Tensor:
+        """The mean over simulation steps of what `forward` gives: `[S, B, T, ..., N]` to `[B, T, ..., N]`."""
+        if not self.fuses(current):
+            return self(current).mean(0)
+        dtype, steps = current.dtype, len(current)
+        # An expanded current does not change over simulation steps: it is handed over once.
+        current = self._scaled(current[:1] if current.stride(0) == 0 else current)
+        clips, segments = current.shape[1:3]
+        in_rows = current.reshape(len(current), clips, segments, -1)
+        if self.membrane == "reset":
+            in_rows = in_rows.flatten(1, 2).unsqueeze(2)
+        rate = FiringRate.apply(in_rows, self.dynamics(steps, in_rows.shape[-1]))
+        return rate.view(current.shape[1:]).to(dtype)
+
+    def fuses(self, current: torch.Tensor) -> bool:
+        """Whether `rate` takes the fused path for this current."""
+        listened = self._forward_hooks or self._forward_pre_hooks or self.node._forward_hooks
+        known = self.config.node in NODES and self.config.surrogate in SLOPES
+        # Triton takes thresholds and time constants as 32-bit numbers.
+        exact = not (current.is_cuda and current.dtype == torch.float64)
+        return self.fused and known and exact and not listened and current.ndim > 3
+
+    def dynamics(self, steps: int, neurons: int) -> Dynamics:
+        """This layer as the fused kernels take it; all of its `neurons` run through the segments forwards."""
+        config = self.config
+        return Dynamics(
+            steps=steps,
+            leaky=config.node == "lif",
+            tau=float(config.tau),
+            threshold=float(config.threshold),
+            soft=config.reset == "soft",
+            detach=config.detach_reset,
+            strict=config.surrogate == "quadratic_gate",
+            slope=SLOPES[config.surrogate],
+            alpha=float(cast(Any, self.node).surrogate_function.alpha),
+            first_reversed=neurons,
+        )
 
     def membranes(self, current: torch.Tensor) -> torch.Tensor:
         """The membrane after each simulation step of what `forward` would run, reset included: `[S, B, T, ..., N]`.
@@ -108,6 +152,13 @@ class BidirectionalLayer(SpikingLayer):
     Shape: `[S, B, T, ..., N]`, N even.
     """
 
+    def fuses(self, current: torch.Tensor) -> bool:
+        return super().fuses(current) and current.ndim == 4
+
+    def dynamics(self, steps: int, neurons: int) -> Dynamics:
+        forwards = (neurons + 1) // 2 if self.membrane == "carry" else neurons
+        return dataclasses.replace(super().dynamics(steps, neurons), first_reversed=forwards)
+
     def in_order_of_time(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         return reverse_second_half(super().in_order_of_time(reverse_second_half(current), run))
 
@@ -131,6 +182,7 @@ class RecurrentLayer(SpikingLayer):
         if config.node in (*FIXED_LENGTH, *PARALLEL):
             raise ValueError(f"a recurrent block steps its node; {config.node} runs over whole sequences only")
         super().__init__(config, steps, membrane)
+        self.fused = False
         self.feedback = nn.Linear(neurons, neurons, bias=False)
 
     def run(self, current: torch.Tensor) -> torch.Tensor:

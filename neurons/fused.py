@@ -1,0 +1,140 @@
+"""Firing rates of integrate-and-fire layers without the spikes: one pass that never writes `[S, ...]`.
+
+A layer whose readout is the rate needs, of each neuron and segment, only how often it fired. Here membrane and count of
+a neuron stay in registers over all simulation steps; backwards, the membranes are computed again from the currents. The
+result equals the plain path's exactly, and the gradient to rounding. With
+
+    h_t = v_(t - 1) + (x_t - v_(t - 1)) / tau     (`if`: h_t = v_(t - 1) + x_t)
+    s_t = [h_t >= theta]                          (> with `quadratic_gate`)
+    v_t = (1 - s_t) h_t                           (soft reset: h_t - theta s_t)
+
+and g = dL / d rate / S, from the last step to the first, with sigma the surrogate's slope at h_t - theta:
+
+    dL/dh_t = sigma g + (1 - s_t) dL/dv_t [ - sigma h_t dL/dv_t where the reset is not detached ]
+    dL/dv_(t - 1) = (1 - 1 / tau) dL/dh_t,  dL/dx_t = dL/dh_t / tau
+
+(soft: dL/dv_t in place of (1 - s_t) dL/dv_t, and theta in place of h_t).
+
+On a CPU the kernels are compiled by Numba, once, and cached; on CUDA they are Triton's (`neurons.fused_cuda`). A
+constant current is one that does not change over the simulation steps of a segment: it is given once, and its gradient
+is the sum over them. Memory then does not grow with S.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.autograd.function import once_differentiable
+
+SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
+"""Surrogates whose slopes the kernels know."""
+NODES = ("if", "lif")
+UPDATES_PER_THREAD = 1 << 18
+"""Neuron updates below which a second thread does not pay."""
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """What the kernels need to know of a layer. first_reversed: the neuron from which on segments run backwards."""
+
+    steps: int
+    leaky: bool
+    tau: float
+    threshold: float
+    soft: bool
+    detach: bool
+    strict: bool
+    slope: int
+    alpha: float
+    first_reversed: int
+
+
+class FiringRate(torch.autograd.Function):
+    """Currents `[X, R, T, N]`, X = 1 (constant) or S, of R rows that live through T segments from rest, to firing rates
+    `[R, T, N]`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
+        current = current.contiguous()
+        ctx.save_for_backward(current)
+        ctx.dynamics = dynamics
+        rate = torch.empty(current.shape[1:], dtype=current.dtype, device=current.device)
+        kernels(current.device.type).forward(current, rate, dynamics)
+        return rate
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (current,) = ctx.saved_tensors
+        result = torch.empty_like(current)
+        kernels(current.device.type).backward(current, gradient.contiguous(), result, ctx.dynamics)
+        return result, None
+
+
+def kernels(device: str) -> Any:
+    """The module with `forward` and `backward` for tensors on `device`."""
+    if device == "cuda":
+        from neurons import fused_cuda
+
+        return fused_cuda
+    return CpuKernels
+
+
+class CpuKernels:
+    """Numba's kernels on torch tensors, rows shared among as many threads as PyTorch uses."""
+
+    @staticmethod
+    def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Dynamics) -> None:
+        from neurons.fused_cpu import rates
+
+        in_threads(rates, current, dynamics, rate)
+
+    @staticmethod
+    def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Dynamics) -> None:
+        from neurons.fused_cpu import gradients
+
+        in_threads(gradients, current, dynamics, gradient, result)
+
+
+def in_threads(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
+    """Run a compiled kernel over all rows, which are independent."""
+    arrays = [x.detach().numpy() for x in (current, *others)]
+    kind = np.float32 if current.dtype is torch.float32 else np.float64
+    numbers = (
+        dynamics.steps,
+        dynamics.leaky,
+        kind(dynamics.tau),
+        kind(dynamics.threshold),
+        dynamics.soft,
+        dynamics.detach,
+        dynamics.strict,
+        dynamics.slope,
+        kind(dynamics.alpha),
+        dynamics.first_reversed,
+    )
+    rows = current.shape[1]
+    work = current[0].numel() * dynamics.steps
+    threads = max(1, min(torch.get_num_threads(), rows, work // UPDATES_PER_THREAD))
+    bounds = [rows * part // threads for part in range(threads + 1)]
+    if threads == 1:
+        kernel(*arrays, 0, rows, *numbers)
+        return
+
+    def run(part: int) -> None:
+        kernel(*arrays, bounds[part], bounds[part + 1], *numbers)
+
+    parts = [pool(threads).submit(run, part) for part in range(1, threads)]
+    run(0)
+    for part in parts:
+        part.result()
+
+
+@cache
+def pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="neurons")

@@ -1,0 +1,187 @@
+"""The fused path against the plain one: rates exactly, gradients to rounding; CPU, and Triton in its interpreter."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikeRecorder, SpikingLinear, SpikingMLP
+from neurons.layer import SpikingLayer, make_layer
+
+STEPS, CLIPS, SEGMENTS = 5, 3, 4
+
+
+def layers() -> Iterator[SpikingLayer]:
+    nodes = itertools.product(
+        ("if", "lif"),
+        ("hard", "soft"),
+        ("piecewise_quadratic", "quadratic_gate", "sigmoid", "atan", "rect"),
+        (True, False),
+    )
+    for node, reset, surrogate, detach in nodes:
+        config = NodeConfig(node, threshold=0.5, reset=reset, surrogate=surrogate, alpha=2, detach_reset=detach)
+        for membrane, direction in (("carry", "forward"), ("reset", "forward"), ("carry", "bidirectional")):
+            yield make_layer(config, STEPS, membrane, direction, 7)
+
+
+def both(layer: SpikingLayer, constant: bool, dtype: torch.dtype, neurons: int) -> list[tuple[torch.Tensor, ...]]:
+    """Rates and gradients, fused and plain."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (1 if constant else STEPS, CLIPS, SEGMENTS, neurons)
+    current = torch.randn(shape, dtype=dtype, generator=generator).requires_grad_()
+    weight = torch.randn(shape[1:], dtype=dtype, generator=generator)
+    found = []
+    for layer.fused in (True, False):
+        held = current.expand(STEPS, -1, -1, -1)
+        assert layer.fuses(held) == layer.fused
+        rate = layer.rate(held)
+        found.append((rate.detach(), *torch.autograd.grad((rate * weight).sum(), current)))
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("constant", [True, False])
+def test_rates_are_equal_and_gradients_to_rounding(dtype: torch.dtype, constant: bool):
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-11}
+    for layer in layers():
+        (rate, gradient), (plain_rate, plain_gradient) = both(layer, constant, dtype, neurons=7)
+        assert torch.equal(rate, plain_rate), layer.config
+        torch.testing.assert_close(gradient, plain_gradient, **tolerance)
+        assert gradient.abs().sum() > 0
+
+
+def test_blocks_of_neurons_and_threads_share_the_work_alike():
+    """More neurons than a block holds, more rows than threads, and enough work for two of them."""
+    layer = make_layer(NodeConfig(threshold=0.5), 20, "carry", "bidirectional", 1100)
+    current = torch.randn(1, 6, 10, 1100, requires_grad=True)
+    found = []
+    threads = torch.get_num_threads()
+    for number in (1, 2):
+        torch.set_num_threads(number)
+        rate = layer.rate(current.expand(20, -1, -1, -1))
+        found.append((rate, *torch.autograd.grad(rate.square().sum(), current)))
+    torch.set_num_threads(threads)
+    for alone, shared in zip(*found, strict=True):
+        assert torch.equal(alone, shared)
+    layer.fused = False
+    plain = layer.rate(current.expand(20, -1, -1, -1))
+    assert torch.equal(found[0][0], plain)
+    (gradient,) = torch.autograd.grad(plain.square().sum(), current)
+    torch.testing.assert_close(found[0][1], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("membrane", ["carry", "reset"])
+def test_whole_blocks_give_the_same_both_ways(membrane: str):
+    torch.manual_seed(0)
+    block = BlockConfig(NodeConfig(threshold=0.5), 4, membrane)
+    learned = BlockConfig(NodeConfig(threshold=0.5, learn_threshold=True), 4, membrane)
+    networks = [
+        SpikingLinear(6, 8, block, "bidirectional"),
+        SpikingLinear(6, 8, learned),
+        SpikingMLP(6, 8, 6, 0.0, block),
+        BrainCogEncoder(6, 8, NodeConfig(threshold=0.5, surrogate="quadratic_gate"), dropout=0.0),
+    ]
+    values = torch.randn(3, 5, 6)
+    for network in networks:
+        layer = next(module for module in network.modules() if isinstance(module, SpikingLayer))
+        found = []
+        for layer.fused in (True, False):
+            network.zero_grad()
+            out = network(values)
+            out.square().sum().backward()
+            found.append((out, *(parameter.grad.clone() for parameter in network.parameters())))
+        assert torch.equal(found[0][0], found[1][0])
+        for fused, plain in zip(*found, strict=True):
+            torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_currents_give_rates_in_their_own_type():
+    layer = SpikingLayer(NodeConfig(threshold=0.5), membrane="carry")
+    current = torch.randn(1, 2, 3, 8, dtype=torch.bfloat16).expand(4, -1, -1, -1)
+    fused = layer.rate(current)
+    layer.fused = False
+    assert fused.dtype == torch.bfloat16
+    assert torch.equal(fused, layer.rate(current))
+
+
+def test_who_listens_sees_spikes_and_the_same_rates():
+    network = SpikingLinear(6, 8, BlockConfig(NodeConfig(threshold=0.5), 4)).eval()
+    values = torch.randn(3, 5, 6)
+    alone = network(values)
+    with SpikeRecorder(network) as recorder:
+        assert torch.equal(network(values), alone)
+    record = recorder.layers["projection.layer"]
+    assert record.firing_rate == pytest.approx(float(alone.detach().mean()))
+
+
+@pytest.mark.parametrize("node", ["plif", "alif", "gated_lif", "ilif", "psn"])
+def test_nodes_without_a_kernel_go_the_plain_way(node: str):
+    layer = SpikingLayer(NodeConfig(node), 4)
+    current = torch.randn(4, 2, 3, 5)
+    assert not layer.fuses(current)
+    assert torch.equal(layer.rate(current), layer(current).mean(0))
+
+
+def test_a_slope_on_a_schedule_is_read_when_it_is_used():
+    layer = SpikingLayer(NodeConfig(threshold=0.5, surrogate="atan", alpha=2), membrane="carry")
+    current = torch.randn(1, 2, 3, 5, requires_grad=True)
+    gradients = []
+    for layer.node.surrogate_function.alpha in (2.0, 5.0):
+        gradients.append(torch.autograd.grad(layer.rate(current.expand(4, -1, -1, -1)).sum(), current)[0])
+    layer.fused = False
+    (plain,) = torch.autograd.grad(layer.rate(current.expand(4, -1, -1, -1)).sum(), current)
+    assert not torch.allclose(*gradients)
+    torch.testing.assert_close(gradients[1], plain)
+
+
+def test_memory_for_the_way_back_does_not_grow_with_the_steps():
+    current = torch.randn(1, 8, 10, 64, requires_grad=True)
+    saved = []
+    for steps in (4, 64):
+        kept: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.numel()) or x, lambda x: x):
+            SpikingLayer(NodeConfig(), membrane="carry").rate(current.expand(steps, -1, -1, -1))
+        saved.append(sum(kept))
+    assert saved == [current.numel(), current.numel()]
+
+
+INTERPRETED = """
+import json, torch
+from test_fused import both, layers
+import neurons.fused as fused
+from neurons import fused_cuda
+fused.kernels = lambda device: fused_cuda
+worst, equal, number = 0.0, True, 0
+for index, layer in enumerate(list(layers())[::7]):
+    constant = index % 2 == 0
+    (rate, gradient), (plain_rate, plain_gradient) = both(layer, constant, torch.float32, 7)
+    equal &= torch.equal(rate, plain_rate)
+    worst = max(worst, float((gradient - plain_gradient).abs().max() / plain_gradient.abs().max()))
+    number += 1
+print(json.dumps({"equal": equal, "worst": worst, "layers": number}))
+"""
+
+
+@pytest.mark.slow
+def test_triton_s_kernels_agree_in_its_interpreter():
+    """In a process of its own: Triton decides on import whether it interprets."""
+    pytest.importorskip("triton")
+    environment = os.environ | {
+        "TRITON_INTERPRET": "1",
+        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), os.getcwd()]),  # noqa: PTH109, PTH120
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", INTERPRETED], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["layers"] == 18
+    assert found["equal"]
+    assert found["worst"] < 1e-4
