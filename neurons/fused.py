@@ -22,6 +22,7 @@ is the sum over them. Memory then does not grow with S.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -119,22 +120,22 @@ def in_threads(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: 
         dynamics.first_reversed,
     )
     rows = current.shape[1]
-    work = current[0].numel() * dynamics.steps
-    threads = max(1, min(torch.get_num_threads(), rows, work // UPDATES_PER_THREAD))
-    bounds = [rows * part // threads for part in range(threads + 1)]
-    if threads == 1:
-        kernel(*arrays, 0, rows, *numbers)
-        return
+    updates = current[0].numel() * dynamics.steps
+    rows_per_thread = max(1, UPDATES_PER_THREAD * rows // max(1, updates))
+    shared_among_threads(lambda start, stop: kernel(*arrays, start, stop, *numbers), rows, rows_per_thread)
 
-    def run(part: int) -> None:
-        kernel(*arrays, bounds[part], bounds[part + 1], *numbers)
 
-    parts = [pool(threads).submit(run, part) for part in range(1, threads)]
-    run(0)
+def shared_among_threads(run: Callable[[int, int], None], count: int, least: int) -> None:
+    """`run(start, stop)` over 0 ... count in as many threads as PyTorch uses, each with at least `least` of them."""
+    threads = max(1, min(torch.get_num_threads(), count // least))
+    bounds = [count * part // threads for part in range(threads + 1)]
+    parts = [pool(threads).submit(run, *bounds[part : part + 2]) for part in range(1, threads)]
+    run(*bounds[:2])
     for part in parts:
         part.result()
 
 
 @cache
 def pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait for work beside the one that asks."""
     return ThreadPoolExecutor(threads - 1, thread_name_prefix="neurons")

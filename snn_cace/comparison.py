@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -116,8 +114,7 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
     missing = [run for run in runs if not measured(measurements_file(run.files), opponents)]
     if jobs > 1 and len(missing) > 1:
         threads = max(1, usable_cores() // jobs)
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(jobs, len(missing)), context, limit_threads, (threads,)) as pool:
+        with ProcessPoolExecutor(min(jobs, len(missing)), workers(), limit_threads, (threads,)) as pool:
             for future in [pool.submit(measure, run.files.directory, opponents) for run in missing]:
                 future.result()
     else:
@@ -195,44 +192,75 @@ def train_missing(runs: list[Run], jobs: int) -> list[dict[str, Any]]:
     return failed
 
 
+def workers() -> Any:
+    """Where processes come from: forks of one that has imported what training needs, and done nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["snn_cace.training", "snn_cace.measurements", "snn_cace.model.dropout_cpu"])
+    return context
+
+
 def train_in_process(run: Run, threads: int) -> None:
-    """Train one run with `snn-cace train`; what it prints goes to a log beside its directory."""
+    """Train one run in a process of its own; what it prints goes to a log beside its directory."""
     directory = run.files.directory
     directory.parent.mkdir(parents=True, exist_ok=True)
-    name = run.label
-    command = [sys.executable, "-m", "snn_cace", "train", "--quiet", "--output", str(directory)]
-    config = directory.parent / f"{directory.name}.yaml"
     log = directory.parent / f"{directory.name}.log"
+    target = train_here if run.experiment.training.devices == 1 else train_by_command
+    process = workers().Process(target=target, args=(run, log, threads))
+    process.start()
+    try:
+        follow(process, run)
+    except BaseException:
+        process.kill()
+        raise
+    if process.exitcode:
+        said = [line for line in log.read_text().splitlines() if line.strip()]
+        reason = said[-1].removeprefix("snn-cace: ") if said else f"exit code {process.exitcode}"
+        raise InputError(f"{run.label} failed: {reason} (all of it: {log})")
+    accuracy = read(run.files.metrics)["test"]["segment_accuracy"]
+    print(f"  {run.label}: finished, test segment accuracy {accuracy:.2f} %", flush=True)
+
+
+def print_into(log: Path) -> None:
+    """All that this process prints from here on goes to `log`."""
+    with log.open("w") as printed:
+        for stream in (1, 2):
+            os.dup2(printed.fileno(), stream)
+
+
+def train_here(run: Run, log: Path, threads: int) -> None:
+    """Train a run; bad input is one line in the log and exit code 2."""
+    from snn_cace.training import train
+
+    print_into(log)
+    limit_threads(threads)
+    try:
+        train(run.experiment, run.files.directory, resume=run.files.config.is_file(), quiet=True)
+    except InputError as error:
+        print(f"snn-cace: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+
+
+def train_by_command(run: Run, log: Path, threads: int) -> None:
+    """Train a run on several devices: Lightning starts one process for each by the command line that it finds."""
+    command = [sys.executable, "-m", "snn_cace", "train", "--quiet", "--output", str(run.files.directory)]
     if run.files.config.is_file():
         command.append("--resume")
     else:
+        config = log.with_suffix(".yaml")
         write_text(config, as_yaml(run.experiment))
         command += ["--config", str(config)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with log.open("w") as printed:
-        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.STDOUT, env=environment)
-        try:
-            follow(process, run, name)
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            config.unlink(missing_ok=True)
-    if process.returncode:
-        said = [line for line in log.read_text().splitlines() if line.strip()]
-        raise InputError(f"{name} failed: {said[-1] if said else f'exit code {process.returncode}'} (all of it: {log})")
-    accuracy = read(run.files.metrics)["test"]["segment_accuracy"]
-    print(f"  {name}: finished, test segment accuracy {accuracy:.2f} %", flush=True)
+    print_into(log)
+    os.execve(sys.executable, command, os.environ | {"OMP_NUM_THREADS": str(threads)})
 
 
-def follow(process: subprocess.Popen, run: Run, name: str) -> None:
+def follow(process: Any, run: Run) -> None:
     """Print each epoch as the run's history grows, until the process ends."""
     shown = 0
-    while process.poll() is None:
-        time.sleep(POLL_SECONDS)
+    while process.is_alive():
+        process.join(POLL_SECONDS)
         history = read(run.files.history) if run.files.history.is_file() else []
         if len(history) > shown:
             shown = len(history)
             accuracy = history[-1].get("val/segment_accuracy", float("nan"))
             epochs = run.experiment.training.epochs
-            print(f"  {name}: epoch {shown}/{epochs}, val segment accuracy {accuracy:.2f} %", flush=True)
+            print(f"  {run.label}: epoch {shown}/{epochs}, val segment accuracy {accuracy:.2f} %", flush=True)

@@ -59,7 +59,7 @@ def measure(directory: Path, opponents: Sequence[Opponent]) -> None:
     network, experiment = trained.network, trained.experiment
     device = pick_device(experiment.training.device)
     data = ClipData(experiment.data, feature_dtype("32"))
-    held = dataclasses.replace(experiment.data, preload=True, batch_size=max(BATCH_SIZE, experiment.data.batch_size))
+    held = dataclasses.replace(experiment.data, batch_size=max(BATCH_SIZE, experiment.data.batch_size))
     held_data = ClipData(held, feature_dtype("32"))
     loader, test = held_data.loader("test"), held_data.dataset("test")
     clips = test.__getitems__(range(min(MEASURED_CLIPS, len(test))))

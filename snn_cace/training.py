@@ -131,7 +131,7 @@ class EventLocaliser(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         training = self.experiment.training
-        optimiser = torch.optim.Adam(self.parameters(), lr=training.learning_rate)
+        optimiser = torch.optim.Adam(self.parameters(), lr=training.learning_rate, fused=True)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 

@@ -104,7 +104,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_compared(
     words = ["compare", "--config", str(comparison), "--output", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 2
     said = capsys.readouterr()
-    assert "broken, seed 0 failed: snn-cace: the loss is nan" in said.err
+    assert "broken, seed 0 failed: the loss is nan" in said.err
     assert "| broken | failed |" in said.out
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert [variant["name"] for variant in result["variants"]] == ["small-dense"]

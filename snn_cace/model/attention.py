@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from snn_cace.model.dropout import Dropout
+
 
 class GuidedFeatures(NamedTuple):
     """visual `[B, T, Cv]`, one vector per segment, and audio `[B, T, Ca]`."""
@@ -34,7 +36,11 @@ class UnscaledAttention(nn.Module):
         self.value = nn.Linear(memory_dim, value_dim)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        return F.scaled_dot_product_attention(self.query(query), self.key(memory), self.value(memory), scale=1.0)
+        queries, keys, values = self.query(query), self.key(memory), self.value(memory)
+        if query.is_cuda:
+            return F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        # On a CPU, keys and values of different widths keep PyTorch's fused kernel out; its fallback scales in vain.
+        return (queries @ keys.transpose(-1, -2)).softmax(-1) @ values
 
 
 class SpatialAttention(nn.Module):
@@ -93,7 +99,7 @@ class PictureGuidance(nn.Module):
         self.self_spatial = SpatialAttention(visual_dim, visual_dim, hidden_dim)
         self.channel = ChannelAttention(visual_dim, audio_dim, hidden_dim)
         self.spatial = SpatialAttention(visual_dim, audio_dim, hidden_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, patches: torch.Tensor, audio: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
         attended = norm(patches + self.dropout(self.self_attention(patches, patches)))
@@ -115,7 +121,7 @@ class SoundGuidance(nn.Module):
         self.sound_attention = UnscaledAttention(audio_dim, audio_dim, audio_dim, audio_dim)
         self.sound_norm = nn.LayerNorm(audio_dim)
         self.cross_attention = UnscaledAttention(visual_dim, audio_dim, audio_dim, audio_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, patches: torch.Tensor, audio: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
         picture = norm(patches + self.dropout(self.picture_attention(patches, patches))).mean(-2)

@@ -13,6 +13,7 @@ from neurons import BlockConfig, SpikingCrossAttention, SpikingLinear, SpikingML
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.attention import GuidanceAttention
+from snn_cace.model.dropout import Dropout
 from snn_cace.model.localisation import LocalisationHead
 from snn_cace.model.relation import DenseAttention, FeedForward, Interaction, RelationBlock
 from snn_cace.model.temporal import temporal_encoder
@@ -42,7 +43,7 @@ class CaceNet(nn.Module):
             lambda: nn.Linear(shape.visual_channels, visual_dim),
             lambda block: SpikingLinear(shape.visual_channels, visual_dim, block),
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.guidance = GuidanceAttention(
             config.guidance,
             visual_dim,

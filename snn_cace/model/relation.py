@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from snn_cace.model.dropout import Dropout
+
 
 class FeedForward(nn.Module):
     """linear, relu, dropout, linear: `[B, T, width]` to `[B, T, width]`."""
@@ -18,7 +20,7 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.linear1 = nn.Linear(width, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear2 = nn.Linear(hidden, width)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -47,8 +49,8 @@ class RelationLayer(nn.Module):
         self.feed_forward = feed_forward
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
-        self.dropout1 = nn.Dropout(dropout)
-        self.dropout2 = nn.Dropout(dropout)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         query = self.norm1(query + self.dropout1(self.attention(query, memory)))
@@ -92,7 +94,7 @@ class Interaction(nn.Module):
         super().__init__()
         self.attention = attention
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         joint = first * second

@@ -145,3 +145,22 @@ def test_unscaled_attention_is_softmax_of_plain_products():
 def test_wrong_shapes_are_named(visual: tuple, audio: tuple, message: str):
     with pytest.raises(ValueError, match=message):
         build()(torch.zeros(visual), torch.zeros(audio))
+
+
+def test_dropout_drops_at_its_rate_keeps_the_mean_and_takes_the_same_elements_back():
+    torch.manual_seed(0)
+    values = torch.ones(300, 1000, requires_grad=True)
+    dropout = Dropout(0.2)
+    out = dropout(values)
+    out.backward(torch.full_like(values, 3.0))
+    kept = out.detach() > 0
+    assert float(kept.double().mean()) == pytest.approx(0.8, abs=0.003)
+    assert set(out.detach().unique().tolist()) == {0.0, 1.25}
+    assert torch.equal(values.grad, 3.75 * kept)
+    for lag in (1, 2, 1000):
+        pairs = (kept.flatten()[lag:] & kept.flatten()[:-lag]).double().mean()
+        assert float(pairs) == pytest.approx(0.64, abs=0.004)
+    assert not torch.equal(dropout(values), out)
+    torch.manual_seed(0)
+    assert torch.equal(Dropout(0.2)(values), out)
+    assert dropout.eval()(values) is values
