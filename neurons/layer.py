@@ -194,6 +194,13 @@ class RecurrentLayer(SpikingLayer):
         return torch.stack(spikes[1:])
 
 
+def allow_fused(network: nn.Module, allowed: bool) -> None:
+    """Let every spiking layer that can take the fused path do so, or let none."""
+    for layer in network.modules():
+        if isinstance(layer, SpikingLayer):
+            layer.fused = allowed and not isinstance(layer, RecurrentLayer)
+
+
 def make_layer(config: NodeConfig, steps: int, membrane: str, direction: str, neurons: int) -> SpikingLayer:
     """A layer of `neurons` that runs through the segments of a clip in `direction`.
 

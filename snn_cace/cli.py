@@ -16,6 +16,7 @@ VERBS = {
     "compare": "train variants over seeds and set them side by side",
     "report": "the report of a comparison, from its JSON alone",
     "spikes": "firing rates, rasters, accuracy against simulation steps and operations of a checkpoint",
+    "benchmark": "speed and memory, beside the machine's limits and other libraries",
     "convert": "an ANN's rectified blocks as spiking ones, calibrated, without training",
     "import-reference": "a run directory from the original authors' released weights",
     "data check": "what an AVE directory holds, and every problem in it",

@@ -310,6 +310,8 @@ class TrainingConfig:
         initialise_from: a checkpoint or run directory whose weights the network starts from, wherever a layer of the
             same size does the same job, spiking or not; learned thresholds of rectified slots without a norm start
             where its activations reach.
+        fused: firing rates without writing spikes, where there are kernels for it (`neurons.fused`); the result is the
+            same. False always goes SpikingJelly's way.
         distillation: see there.
     """
 
@@ -328,6 +330,7 @@ class TrainingConfig:
     firing_rate_target: float = 0.1
     surrogate_slope: float = 1.0
     initialise_from: str | None = None
+    fused: bool = True
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:

@@ -242,6 +242,51 @@ def spikes(words: Sequence[str]) -> None:
     print(path)
 
 
+def benchmark(words: Sequence[str]) -> None:
+    from snn_cace.comparison import Comparison
+
+    parser = OneLineParser(
+        prog="snn-cace benchmark",
+        description="Time training and inference of the variants of a comparison on made-up features, LIF layers and "
+        "temporal encoders, beside what limits this machine and beside other libraries.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", default="configs/compare/ave.yaml", help="comparison that names the variants")
+    parser.add_argument("--output", required=True, help="directory to write into; never one that is in use")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, nargs="*", default=[1, 4, 8, 15], help="simulation steps S to try")
+    parser.add_argument("--batches", type=int, nargs="*", default=[2, 4, 8, 16], help="batch sizes to try")
+    parser.add_argument("--clips", type=int, nargs="*", default=[64, 128, 256], help="clips of an epoch to try")
+    parser.add_argument("--encoder-batch", type=int, default=64, help="clips for temporal encoders and LIF layers")
+    parser.add_argument("--patches", type=int, nargs=2, default=[7, 7], metavar=("H", "W"))
+    parser.add_argument("--visual-channels", type=int, default=512)
+    parser.add_argument("--audio-channels", type=int, default=128)
+    parser.add_argument("--classes", type=int, default=28)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    options, overrides = parser.parse_known_args(list(words))
+    path = fresh_file(options.output, "benchmark.json")
+    config = Path(options.config)
+    comparison = read_config(config, Comparison)
+    experiments = [read_config(config.parent / file, Experiment, overrides) for file in comparison.experiments]
+    from snn_cace.benchmark import Sizes
+    from snn_cace.benchmark import benchmark as run
+    from snn_cace.contracts import FeatureShape
+    from snn_cace.files import write_json
+    from snn_cace.report.benchmark import write_benchmark
+    from snn_cace.runtime import pick_device
+    from snn_cace.summary import environment
+
+    device = pick_device(options.device)
+    shape = FeatureShape(options.visual_channels, options.audio_channels, options.classes)
+    sizes = Sizes(shape, tuple(options.patches))
+    result = run(
+        experiments, sizes, options.batch, options.steps, options.batches, options.clips, options.encoder_batch, device
+    )
+    result["environment"] = environment(device.type)
+    write_json(path, result)
+    print(f"\n{write_benchmark(result, path.parent)}\n{path}")
+
+
 def report(words: Sequence[str]) -> None:
     from snn_cace.report.comparison import write_report
 

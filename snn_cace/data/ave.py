@@ -71,15 +71,40 @@ def one_line(error: Exception) -> str:
 
 def read_rows(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarray:
     """Rows of a dataset; an InputError naming the file where they cannot be read or hold NaN or infinity."""
+    values = read_values(dataset, rows, path)
+    first = rows.start or 0 if isinstance(rows, slice) else rows
+    check_finite(values if isinstance(rows, slice) else values[None], first + np.arange(max(1, len(values))), path)
+    return values
+
+
+def read_some(dataset: h5py.Dataset, piece: slice, rows: np.ndarray, path: Path) -> np.ndarray:
+    """The `rows`, in order, of a piece of a dataset: in one read where half of the piece is wanted, else one by one.
+
+    Raises:
+        InputError: as `read_rows`, of the rows that are wanted.
+    """
+    if 2 * len(rows) >= piece.stop - piece.start:
+        values = read_values(dataset, piece, path)[rows - piece.start]
+    else:
+        values = np.empty((len(rows), *dataset.shape[1:]), dataset.dtype)
+        for place, row in enumerate(rows):
+            values[place] = read_values(dataset, int(row), path)
+    check_finite(values, rows, path)
+    return values
+
+
+def read_values(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarray:
     try:
-        values = dataset[rows]
+        return dataset[rows]
     except OSError as error:
         raise InputError(f"{path}: rows {rows} cannot be read (truncated?): {one_line(error)}; copy it again") from None
+
+
+def check_finite(values: np.ndarray, rows: np.ndarray, path: Path) -> None:
+    """Raise InputError naming the first of `rows` whose values hold NaN or infinity."""
     if not np.isfinite(values).all():
-        first = rows.start or 0 if isinstance(rows, slice) else rows
-        row = first if isinstance(rows, int) else first + int(np.argwhere(~np.isfinite(values))[0, 0])
+        row = int(rows[np.argwhere(~np.isfinite(values))[0, 0]])
         raise InputError(f"{path}: row {row} holds NaN or infinity; extract this clip's features again")
-    return values
 
 
 def row_chunks(dataset: h5py.Dataset) -> Iterator[slice]:

@@ -13,6 +13,7 @@ from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
+from snn_cace.model.dropout import Dropout
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
 BLOCKS = ("dense", "spiking", "braincog")
