@@ -311,8 +311,10 @@ def compare(words: Sequence[str]) -> None:
     parser.add_argument("--config", required=True, help="YAML file that names the variants and seeds")
     parser.add_argument("--output", help="directory for the runs and the report; default runs/NAME")
     parser.add_argument("--jobs", type=int, default=None, help="runs at a time; default one per core, one on a GPU")
+    parser.add_argument("--seeds", type=int, nargs="+", help="in place of the config's")
     options, overrides = parser.parse_known_args(in_full(words))
     comparison = read_config(options.config, Comparison)
+    comparison.seeds = options.seeds or comparison.seeds
     run_comparison(
         comparison, Path(options.config), options.output or f"runs/{comparison.name}", options.jobs, overrides
     )

@@ -7,6 +7,7 @@ of all segments query the sound of all segments. Mode `audio` runs the first, `v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,18 @@ class GuidedFeatures(NamedTuple):
     audio: torch.Tensor
 
 
+def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
+    """What each of several linear layers makes of the same values, in one matrix product.
+
+    One by one where a hook listens to a layer, so that whoever counts or records sees each.
+    """
+    if len(layers) == 1 or any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers):
+        return [layer(values) for layer in layers]
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    return F.linear(values, weight, bias).split([layer.out_features for layer in layers], dim=-1)
+
+
 class UnscaledAttention(nn.Module):
     """softmax(q(x) k(m)^T) v(m): dot-product attention whose energies are not divided by sqrt(d), as in the original.
 
@@ -35,9 +48,16 @@ class UnscaledAttention(nn.Module):
         self.key = nn.Linear(memory_dim, key_dim)
         self.value = nn.Linear(memory_dim, value_dim)
 
+    @property
+    def projections(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        return self.query, self.key, self.value
+
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        queries, keys, values = self.query(query), self.key(memory), self.value(memory)
-        if query.is_cuda:
+        return self.attend(self.query(query), *project(memory, self.key, self.value))
+
+    def attend(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """The attention behind its projections: `[..., Q, d]`, `[..., M, d]`, `[..., M, value_dim]`."""
+        if queries.is_cuda:
             return F.scaled_dot_product_attention(queries, keys, values, scale=1.0)
         # On a CPU, keys and values of different widths keep PyTorch's fused kernel out; its fallback scales in vain.
         return (queries @ keys.transpose(-1, -2)).softmax(-1) @ values
@@ -57,13 +77,17 @@ class SpatialAttention(nn.Module):
         self.guide = nn.Linear(guide_dim, hidden_dim)
         self.score = nn.Linear(hidden_dim, 1)
 
-    def weights(self, patches: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """`[B, T, P]`, summing to 1 over the patches of a segment."""
-        joint = F.relu(self.patch(patches)) * F.relu(self.guide(guide)).unsqueeze(-2)
+    def weights(self, projected: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        """`[B, T, P]`, summing to 1 over the patches of a segment; `projected` is what `patch` made of them."""
+        joint = F.relu(projected) * F.relu(self.guide(guide)).unsqueeze(-2)
         return torch.tanh(self.score(joint)).squeeze(-1).softmax(-1)
 
     def forward(self, patches: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        return (self.weights(patches, guide).unsqueeze(-2) @ patches).squeeze(-2)
+        return self.summed(patches, self.patch(patches), guide)
+
+    def summed(self, patches: torch.Tensor, projected: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        """The weighted sum where `patch` has run already."""
+        return (self.weights(projected, guide).unsqueeze(-2) @ patches).squeeze(-2)
 
 
 class ChannelAttention(nn.Module):
@@ -80,12 +104,18 @@ class ChannelAttention(nn.Module):
         self.weight = nn.Linear(hidden_dim, visual_dim)
 
     def forward(self, patches: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-        joint = F.relu(self.guide(audio)) * F.relu(self.patch(patches)).mean(-2)
+        return self.weights(self.patch(patches), audio)
+
+    def weights(self, projected: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
+        """The weights where `patch` has run already."""
+        joint = F.relu(self.guide(audio)) * F.relu(projected).mean(-2)
         return 1 + torch.sigmoid(self.weight(F.relu(self.bottleneck(joint)))).unsqueeze(-2)
 
 
 class PictureGuidance(nn.Module):
     """Sound guides pictures: patches weighted by channel and place, then by what the picture itself attends to.
+
+    projected: queries, keys and values that `self_attention` makes of the patches.
 
     Shape: patches `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Cv]`.
     """
@@ -101,15 +131,20 @@ class PictureGuidance(nn.Module):
         self.spatial = SpatialAttention(visual_dim, audio_dim, hidden_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, patches: torch.Tensor, audio: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-        attended = norm(patches + self.dropout(self.self_attention(patches, patches)))
-        self_guided = self.self_spatial(attended, attended.mean(-2))
-        guided = self.spatial(patches * self.channel(attended, audio), audio)
+    def forward(
+        self, patches: torch.Tensor, projected: Sequence[torch.Tensor], audio: torch.Tensor, norm: nn.LayerNorm
+    ) -> torch.Tensor:
+        attended = norm(patches + self.dropout(self.self_attention.attend(*projected)))
+        by_place, by_channel = project(attended, self.self_spatial.patch, self.channel.patch)
+        self_guided = self.self_spatial.summed(attended, by_place, attended.mean(-2))
+        guided = self.spatial(patches * self.channel.weights(by_channel, audio), audio)
         return guided + self.beta * torch.sigmoid(self_guided) * guided
 
 
 class SoundGuidance(nn.Module):
     """Pictures guide sound: x (1 + psi sigmoid(g)), where g is the sound that each segment's picture asks for.
+
+    projected: queries, keys and values that `picture_attention` makes of the patches.
 
     Shape: patches `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Ca]`.
     """
@@ -123,9 +158,12 @@ class SoundGuidance(nn.Module):
         self.cross_attention = UnscaledAttention(visual_dim, audio_dim, audio_dim, audio_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, patches: torch.Tensor, audio: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
-        picture = norm(patches + self.dropout(self.picture_attention(patches, patches))).mean(-2)
-        sound = self.sound_norm(audio + self.dropout(self.sound_attention(audio, audio)))
+    def forward(
+        self, patches: torch.Tensor, projected: Sequence[torch.Tensor], audio: torch.Tensor, norm: nn.LayerNorm
+    ) -> torch.Tensor:
+        picture = norm(patches + self.dropout(self.picture_attention.attend(*projected))).mean(-2)
+        heard = self.sound_attention.attend(*project(audio, *self.sound_attention.projections))
+        sound = self.sound_norm(audio + self.dropout(heard))
         return audio + self.psi * torch.sigmoid(self.cross_attention(picture, sound)) * audio
 
 
@@ -161,6 +199,13 @@ class GuidanceAttention(nn.Module):
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> GuidedFeatures:
         patches = visual.flatten(2, 3)
-        picture = patches.mean(-2) if self.picture is None else self.picture(patches, audio, self.visual_norm)
-        sound = audio if self.sound is None else self.sound(patches, audio, self.visual_norm)
+        layers: list[nn.Linear] = []
+        if self.picture is not None:
+            layers += self.picture.self_attention.projections
+        if self.sound is not None:
+            layers += self.sound.picture_attention.projections
+        projected = project(patches, *layers) if layers else []
+        norm = getattr(self, "visual_norm", None)
+        picture = patches.mean(-2) if self.picture is None else self.picture(patches, projected[:3], audio, norm)
+        sound = audio if self.sound is None else self.sound(patches, projected[-3:], audio, norm)
         return GuidedFeatures(picture, sound)
