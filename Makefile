@@ -20,7 +20,7 @@ demo: install
 	$(BIN)/snn-cace compare --config configs/compare/avdigits.yaml --seeds 0 1 2 --output runs/demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from snn_cace.data.synthetic import write_synthetic
 from snn_cace.losses import loss_terms, targets_from_labels, training_loss
 from snn_cace.model import CaceNet
 from snn_cace.model.temporal import BiLSTM
+from snn_cace.runtime import workers
 
 AVE_SHAPE = FeatureShape(visual_channels=512, audio_channels=128, classes=28)
 AVE_PATCHES = (7, 7)
@@ -169,7 +169,7 @@ def measure_inference(experiment: Experiment, sizes: Sizes, batch: int, device: 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function` returns, run where nothing else has used memory."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, workers()) as pool:
         return pool.submit(function, *arguments).result()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from snn_cace.checkpoints import RunFiles
 from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
+from snn_cace.runtime import workers
 from snn_cace.summary import Run, read, summarise, usable_cores
 
 if TYPE_CHECKING:
@@ -192,13 +192,6 @@ def train_missing(runs: list[Run], jobs: int) -> list[dict[str, Any]]:
     return failed
 
 
-def workers() -> Any:
-    """Where processes come from: forks of one that has imported what training needs, and done nothing else."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["snn_cace.training", "snn_cace.measurements", "snn_cace.model.dropout_cpu"])
-    return context
-
-
 def train_in_process(run: Run, threads: int) -> None:
     """Train one run in a process of its own; what it prints goes to a log beside its directory."""
     directory = run.files.directory
@@ -213,7 +206,7 @@ def train_in_process(run: Run, threads: int) -> None:
         process.kill()
         raise
     if process.exitcode:
-        said = [line for line in log.read_text().splitlines() if line.strip()]
+        said = [line for line in log.read_text().splitlines() if line.strip()] if log.is_file() else []
         reason = said[-1].removeprefix("snn-cace: ") if said else f"exit code {process.exitcode}"
         raise InputError(f"{run.label} failed: {reason} (all of it: {log})")
     accuracy = read(run.files.metrics)["test"]["segment_accuracy"]

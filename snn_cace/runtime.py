@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,3 +31,11 @@ def pick_device(name: str) -> torch.device:
 def progress(iterable: Iterable[Any], what: str, quiet: bool) -> Iterable[Any]:
     """A progress bar on standard error."""
     return tqdm(iterable, desc=what, leave=False, disable=quiet)
+
+
+def workers() -> Any:
+    """Where processes come from: forks of one that has imported what takes seconds to import, and done nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    modules = ("comparison", "training", "measurements", "benchmark", "model.dropout_cpu")
+    context.set_forkserver_preload([f"snn_cace.{module}" for module in modules])
+    return context

@@ -165,3 +165,18 @@ def test_dropout_drops_at_its_rate_keeps_the_mean_and_takes_the_same_elements_ba
     torch.manual_seed(0)
     assert torch.equal(Dropout(0.2)(values), out)
     assert dropout.eval()(values) is values
+
+
+@pytest.mark.parametrize("guidance", ["none", "audio", "visual", "co"])
+def test_a_listener_sees_every_projection_and_changes_no_output(guidance: str):
+    """Layers that project the same values run as one matrix product, unless a hook listens to them."""
+    network = build(guidance=guidance).eval()
+    given = inputs()
+    with torch.no_grad():
+        alone = network(*given).event_logits
+        heard: list[str] = []
+        for name, module in network.guidance.named_modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_hook(lambda _, __, ___, name=name: heard.append(name))
+        torch.testing.assert_close(network(*given).event_logits, alone)
+    assert sorted(heard) == sorted(n for n, m in network.guidance.named_modules() if isinstance(m, torch.nn.Linear))
