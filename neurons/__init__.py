@@ -1,7 +1,7 @@
 """Spiking building blocks over SpikingJelly: nodes from checked numbers, surrogates, codings, readouts, norms, blocks.
 
-Depends on torch and SpikingJelly only. Every block starts each call from rest and keeps no membrane after it, so no
-state leaks from one batch into the next and nobody has to call a reset.
+Depends on torch and SpikingJelly, and on Numba or Triton for its fused kernels. Every block starts each call from rest
+and keeps no membrane after it, so no state leaks from one batch into the next and nobody has to call a reset.
 """
 
 from neurons.activity import ActivityMonitor, LayerActivity, RateRegulariser, scale_surrogates

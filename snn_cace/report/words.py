@@ -89,7 +89,7 @@ def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
 
 def speed_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str:
     ratio = variant["latency_ms"] / dense["latency_ms"]
-    how = f"{ratio:.1f} times as long as" if ratio > 1.05 else f"{ratio:.2f} of" if ratio < 0.95 else "as long as"
+    how = "as long as" if 0.95 <= ratio <= 1.05 else f"{ratio:.2f} times as long as"
     return f"On this machine one clip takes {variant['name']} {variant['latency_ms']:.1f} ms, {how} {dense['name']}."
 
 
