@@ -291,9 +291,12 @@ class NorseRate(nn.Module):
         return torch.stack(spikes).mean(0)
 
 
-def lif_layers(device: torch.device, steps: Sequence[int], batch: int, neurons: int = 512) -> dict[str, Any]:
+def lif_layers(
+    device: torch.device, steps: Sequence[int], batch: int, compiled: bool = False, neurons: int = 512
+) -> dict[str, Any]:
     """A layer of LIF neurons on a constant current with a rate readout, forward and backward, ours and its peers';
-    `equal`: whether the rates are ours exactly. Segments are rows here: every membrane starts from rest.
+    `equal`: whether the rates are ours exactly. Segments are rows here: every membrane starts from rest. `compiled`
+    times SpikingJelly's under torch.compile too, which takes half a minute for each S.
     """
     generator = torch.Generator().manual_seed(0)
     current = torch.randn(batch, SEGMENTS, neurons, generator=generator).to(device)
@@ -301,6 +304,10 @@ def lif_layers(device: torch.device, steps: Sequence[int], batch: int, neurons: 
     for number in steps:
         layers: dict[str, nn.Module] = {"fused (ours)": RateOf(SpikingLayer(NODE), fused=True)}
         layers["SpikingJelly"] = RateOf(SpikingLayer(NODE), fused=False)
+        if compiled:
+            plain = RateOf(SpikingLayer(NODE), fused=False)
+            plain.compile()
+            layers["SpikingJelly, compiled"] = plain
         layers |= {name: make() for name, make in PEERS.items() if importlib.util.find_spec(name.lower())}
         held = current.expand(number, *current.shape)
         ours = layers["fused (ours)"](held)
@@ -345,23 +352,29 @@ def rate_step(layer: nn.Module, current: torch.Tensor, steps: int) -> Callable[[
     return run
 
 
+@dataclass
+class Amounts:
+    """How much is measured: the batch of training steps; simulation steps, batch sizes and clips of an epoch to try;
+    and the batch of temporal encoders and LIF layers.
+    """
+
+    batch: int
+    steps: Sequence[int]
+    batches: Sequence[int]
+    clips: Sequence[int]
+    encoder_batch: int
+
+
 def benchmark(
-    experiments: Sequence[Experiment],
-    sizes: Sizes,
-    batch: int,
-    steps: Sequence[int],
-    batches: Sequence[int],
-    clip_counts: Sequence[int],
-    encoder_batch: int,
-    device: torch.device,
+    experiments: Sequence[Experiment], sizes: Sizes, amounts: Amounts, device: torch.device, compiled: bool = False
 ) -> dict[str, Any]:
     """All measurements; `experiments[0]` is what the others' ratios are against."""
     say = partial(print, flush=True)
     threads = torch.get_num_threads()
     say("limits of the machine")
     result: dict[str, Any] = {
-        "batch": batch,
-        "encoder_batch": encoder_batch,
+        "batch": amounts.batch,
+        "encoder_batch": amounts.encoder_batch,
         "threads": threads,
         "shape": vars(sizes.shape) | {"patches": sizes.patches},
         "limits": limits(device),
@@ -378,8 +391,8 @@ def benchmark(
     for experiment in experiments:
         say(f"{experiment.name}: training step and inference")
         result["variants"][experiment.name] = {
-            "training": trained(experiment, batch),
-            **measure_inference(experiment, sizes, batch, device),
+            "training": trained(experiment, amounts.batch),
+            **measure_inference(experiment, sizes, amounts.batch, device),
         }
     first = next(iter(result["variants"].values()))
     for row in result["variants"].values():
@@ -388,13 +401,15 @@ def benchmark(
     spiking = [e for e in experiments if any(s.block != "dense" for s in vars(e.model.slots).values())]
     say("against simulation steps and batch size")
     result["against_steps"] = {
-        e.name: {str(s): trained(with_steps(e, s), batch) for s in steps} for e in spiking if e.name != "snn-braincog"
+        e.name: {str(s): trained(with_steps(e, s), amounts.batch) for s in amounts.steps}
+        for e in spiking
+        if e.name != "snn-braincog"
     }
-    result["against_batch"] = {e.name: {str(b): trained(e, b) for b in batches} for e in experiments}
+    result["against_batch"] = {e.name: {str(b): trained(e, b) for b in amounts.batches} for e in experiments}
     say("epochs by clips")
-    result["epochs"] = epochs(experiments[0], sizes, clip_counts, device)
+    result["epochs"] = epochs(experiments[0], sizes, amounts.clips, device)
     say("temporal encoders")
-    result["temporal_encoders"] = temporal_encoders(device, encoder_batch)
+    result["temporal_encoders"] = temporal_encoders(device, amounts.encoder_batch)
     say("LIF layers")
-    result["lif"] = lif_layers(device, steps, batch=encoder_batch)
+    result["lif"] = lif_layers(device, amounts.steps, amounts.encoder_batch, compiled)
     return result

@@ -57,6 +57,7 @@ class DataConfig:
         batch_size: clips per batch.
         workers: processes that read ahead; 0 reads in the main process.
         preload: hold each split in memory; otherwise rows are read from disk as they are needed.
+        hold: what features are held as in memory: `full` (the precision they are used in), `float16` or `bfloat16`.
     """
 
     directory: str | None = None
@@ -65,6 +66,7 @@ class DataConfig:
     batch_size: int = 64
     workers: int = 0
     preload: bool = True
+    hold: Literal["full", "float16", "bfloat16"] = "full"
 
 
 @dataclass

@@ -258,6 +258,7 @@ def benchmark(words: Sequence[str]) -> None:
     parser.add_argument("--batches", type=int, nargs="*", default=[2, 4, 8, 16], help="batch sizes to try")
     parser.add_argument("--clips", type=int, nargs="*", default=[64, 128, 256], help="clips of an epoch to try")
     parser.add_argument("--encoder-batch", type=int, default=64, help="clips for temporal encoders and LIF layers")
+    parser.add_argument("--compile", action="store_true", help="time SpikingJelly's LIF under torch.compile too")
     parser.add_argument("--patches", type=int, nargs=2, default=[7, 7], metavar=("H", "W"))
     parser.add_argument("--visual-channels", type=int, default=512)
     parser.add_argument("--audio-channels", type=int, default=128)
@@ -268,7 +269,7 @@ def benchmark(words: Sequence[str]) -> None:
     config = Path(options.config)
     comparison = read_config(config, Comparison)
     experiments = [read_config(config.parent / file, Experiment, overrides) for file in comparison.experiments]
-    from snn_cace.benchmark import Sizes
+    from snn_cace.benchmark import Amounts, Sizes
     from snn_cace.benchmark import benchmark as run
     from snn_cace.contracts import FeatureShape
     from snn_cace.files import write_json
@@ -279,9 +280,8 @@ def benchmark(words: Sequence[str]) -> None:
     device = pick_device(options.device)
     shape = FeatureShape(options.visual_channels, options.audio_channels, options.classes)
     sizes = Sizes(shape, tuple(options.patches))
-    result = run(
-        experiments, sizes, options.batch, options.steps, options.batches, options.clips, options.encoder_batch, device
-    )
+    amounts = Amounts(options.batch, options.steps, options.batches, options.clips, options.encoder_batch)
+    result = run(experiments, sizes, amounts, device, options.compile)
     result["environment"] = environment(device.type)
     write_json(path, result)
     print(f"\n{write_benchmark(result, path.parent)}\n{path}")

@@ -18,6 +18,7 @@ from snn_cace.config import DataConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data import ave
 from snn_cace.data.avdigits import cached_avdigits
+from snn_cace.errors import InputError
 
 Batch = dict[str, torch.Tensor]
 """`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows on disk."""
@@ -40,9 +41,16 @@ class ClipDataset(Dataset):
     """
 
     def __init__(
-        self, directory: Path, rows: np.ndarray, dtype: torch.dtype, modalities: str = "both", preload: bool = False
+        self,
+        directory: Path,
+        rows: np.ndarray,
+        dtype: torch.dtype,
+        modalities: str = "both",
+        preload: bool = False,
+        hold: str = "full",
     ) -> None:
         self.directory, self.rows, self.dtype, self.modalities = directory, rows, dtype, modalities
+        self.held_dtype = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(hold, dtype)
         self._files: dict[str, h5py.File] = {}
         self._owner = 0
         self._held: Batch | None = None
@@ -59,7 +67,8 @@ class ClipDataset(Dataset):
         if self._held is None:
             return self._read(positions)
         chosen = torch.as_tensor(positions)
-        return {name: values[chosen] for name, values in self._held.items()}
+        batch = {name: values[chosen] for name, values in self._held.items()}
+        return {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_files": {}, "_owner": 0}
@@ -80,13 +89,14 @@ class ClipDataset(Dataset):
         for name, file in ave.FILES.items():
             path = self.directory / file
             with ave.opened(path) as dataset:
-                values = torch.empty((len(self.rows), *dataset.shape[1:]), dtype=self.dtype)
+                dtype = self.dtype if name == "labels" else self.held_dtype
+                values = torch.empty((len(self.rows), *dataset.shape[1:]), dtype=dtype)
                 small = values.numel() * dataset.dtype.itemsize < SHOWN_BYTES
                 pieces = list(ave.row_chunks(dataset))
                 for piece in tqdm(pieces, desc=f"reading {file}", leave=False, disable=small):
                     first, last = np.searchsorted(ordered, (piece.start, piece.stop))
                     read = torch.from_numpy(ave.read_some(dataset, piece, ordered[first:last], path))
-                    values[torch.from_numpy(places[first:last])] = read.to(self.dtype)
+                    values[torch.from_numpy(places[first:last])] = fitting(read, dtype, path)
             held[name] = values
         absent = ABSENT[self.modalities]
         if absent:
@@ -114,6 +124,16 @@ class ClipDataset(Dataset):
         for file in self._files.values():
             file.close()
         self._files = {}
+
+
+def fitting(values: torch.Tensor, dtype: torch.dtype, path: Path) -> torch.Tensor:
+    """`values` as `dtype`; an InputError where they are too large for it."""
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    if largest > torch.finfo(dtype).max:
+        raise InputError(
+            f"{path}: {largest:g} is too large for {str(dtype).removeprefix('torch.')}; use data.hold: full"
+        )
+    return values.to(dtype)
 
 
 def whole_batch(batch: Any) -> Batch:
@@ -146,7 +166,7 @@ class ClipData(L.LightningDataModule):
         if split not in self._datasets:
             rows = np.arange(self.layout.clips) if split == "all" else self.layout.orders[split]
             self._datasets[split] = ClipDataset(
-                self.directory, rows, self.dtype, self.config.modalities, self.config.preload
+                self.directory, rows, self.dtype, self.config.modalities, self.config.preload, self.config.hold
             )
         return self._datasets[split]
 

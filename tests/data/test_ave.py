@@ -53,6 +53,37 @@ def test_held_in_memory_and_read_row_by_row_are_the_same(tmp_path: Path):
         assert torch.equal(held.__getitems__([2, 0])[name], read.__getitems__([2, 0])[name])
 
 
+@pytest.mark.parametrize("rows", [[4, 2, 9], [0], list(range(11, -1, -1)), [3, 3]])
+def test_whole_files_are_read_in_pieces_into_any_order(
+    tmp_path: Path, rows: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    """Pieces of a few rows, some of which hold none, few or all of those wanted."""
+    write_ave(tmp_path)
+    read = ClipDataset(tmp_path, np.array(rows), torch.float32)
+    monkeypatch.setattr(ave, "CHUNK_BYTES", 6000)
+    held = ClipDataset(tmp_path, np.array(rows), torch.float32, preload=True)
+    for name in ("visual", "audio", "labels", "index"):
+        assert torch.equal(held.__getitems__(range(len(rows)))[name], read.__getitems__(range(len(rows)))[name])
+
+
+@pytest.mark.parametrize(("hold", "spacing"), [("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_features_held_in_half_precision_are_rounded_and_labels_are_not(tmp_path: Path, hold: str, spacing: float):
+    write_ave(tmp_path)
+    whole, half = (
+        ClipDataset(tmp_path, np.arange(4), torch.float32, preload=True, hold=h).__getitems__([0, 3])
+        for h in ("full", hold)
+    )
+    assert half["visual"].dtype == torch.float32
+    assert 0 < (half["visual"] - whole["visual"]).abs().max() <= spacing
+    assert torch.equal(half["labels"], whole["labels"])
+
+
+def test_features_too_large_for_half_precision_are_refused(tmp_path: Path):
+    write_ave(tmp_path, audio=np.full((CLIPS, SEGMENTS, 6), 1e5, np.float32))
+    with pytest.raises(InputError, match=r"audio_feature\.h5: 100000 is too large for float16; use data\.hold: full"):
+        ClipDataset(tmp_path, np.arange(4), torch.float32, preload=True, hold="float16")
+
+
 @pytest.mark.parametrize(("modalities", "silent"), [("audio", "visual"), ("visual", "audio")])
 def test_one_modality_alone_leaves_the_other_zero(tmp_path: Path, modalities: str, silent: str):
     write_ave(tmp_path)
