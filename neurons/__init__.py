@@ -15,7 +15,7 @@ from neurons.blocks import (
 )
 from neurons.braincog import BrainCogEncoder
 from neurons.coding import CODINGS
-from neurons.layer import DIRECTIONS, SpikingLayer, allow_fused
+from neurons.layer import DIRECTIONS, SpikingLayer, run_layers
 from neurons.nodes import NODES, NodeConfig, make_node
 from neurons.norm import NORMS, fold
 from neurons.readout import READOUTS, Readout
@@ -47,10 +47,10 @@ __all__ = [
     "SpikingMLP",
     "SpikingProjection",
     "Trace",
-    "allow_fused",
     "fold",
     "make_node",
     "make_surrogate",
+    "run_layers",
     "scale_surrogates",
     "trace_layers",
 ]

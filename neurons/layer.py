@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from neurons.fused import NODES, SLOPES, Dynamics, FiringRate
 from neurons.nodes import FIXED_LENGTH, PARALLEL, NodeConfig, make_node
@@ -45,6 +46,7 @@ class SpikingLayer(nn.Module):
         self.membrane = membrane
         self.node = make_node(config, steps)
         self.fused = True
+        self.recompute = False
         self.log_threshold_gain = nn.Parameter(torch.zeros(())) if config.learn_threshold else None
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
@@ -106,7 +108,13 @@ class SpikingLayer(nn.Module):
         return run(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)
 
     def fire(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both in order of time, from rest."""
+        """Currents to spikes, both in order of time, from rest; with `recompute`, only the currents are kept."""
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self.run_from_rest, current, use_reentrant=False)
+        return self.run_from_rest(current)
+
+    def run_from_rest(self, current: torch.Tensor) -> torch.Tensor:
+        """Currents to spikes, both in order of time; nothing of the node's state is left."""
         self.reset()
         spikes = self.run(current)
         self.reset()
@@ -194,11 +202,14 @@ class RecurrentLayer(SpikingLayer):
         return torch.stack(spikes[1:])
 
 
-def allow_fused(network: nn.Module, allowed: bool) -> None:
-    """Let every spiking layer that can take the fused path do so, or let none."""
+def run_layers(network: nn.Module, fused: bool = True, recompute: bool = False) -> None:
+    """How every spiking layer runs: by the fused path where it can, and, elsewhere, keeping every simulation step for
+    the way back or running them again (activation checkpointing, for long S).
+    """
     for layer in network.modules():
         if isinstance(layer, SpikingLayer):
-            layer.fused = allowed and not isinstance(layer, RecurrentLayer)
+            layer.fused = fused and not isinstance(layer, RecurrentLayer)
+            layer.recompute = recompute
 
 
 def make_layer(config: NodeConfig, steps: int, membrane: str, direction: str, neurons: int) -> SpikingLayer:

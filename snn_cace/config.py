@@ -314,6 +314,8 @@ class TrainingConfig:
             where its activations reach.
         fused: firing rates without writing spikes, where there are kernels for it (`neurons.fused`); the result is the
             same. False always goes SpikingJelly's way.
+        recompute: spiking layers that do not run fused run again on the way back, instead of keeping every simulation
+            step in memory: slower, for long S.
         distillation: see there.
     """
 
@@ -333,6 +335,7 @@ class TrainingConfig:
     surrogate_slope: float = 1.0
     initialise_from: str | None = None
     fused: bool = True
+    recompute: bool = False
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from neurons import ActivityMonitor, LayerActivity, allow_fused
+from neurons import ActivityMonitor, LayerActivity, run_layers
 from snn_cace.config import Experiment
 from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch
@@ -60,7 +60,7 @@ def run_network(
     """
     precision = experiment.training.precision
     network = network.to(device=device, dtype=feature_dtype(precision)).eval()
-    allow_fused(network, experiment.training.fused)
+    run_layers(network, experiment.training.fused)
     torch.manual_seed(experiment.training.seed)
     for batch in progress(loader, "evaluating", quiet):
         moved = {name: values.to(device, non_blocking=True) for name, values in batch.items()}

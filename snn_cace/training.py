@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from neurons import ActivityMonitor, RateRegulariser, SpikingLayer, allow_fused, scale_surrogates
+from neurons import ActivityMonitor, RateRegulariser, SpikingLayer, run_layers, scale_surrogates
 from snn_cace.checkpoints import RunFiles, hyper_parameters, load_checkpoint
 from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, read_config
 from snn_cace.contracts import FeatureShape, NetworkOutput
@@ -50,7 +50,7 @@ class EventLocaliser(L.LightningModule):
         self.save_hyperparameters(hyper_parameters(experiment, shape))
         self.experiment = experiment
         self.network = CaceNet(experiment.model, shape)
-        allow_fused(self.network, experiment.training.fused)
+        run_layers(self.network, experiment.training.fused, experiment.training.recompute)
         self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
         self.activity = ActivityMonitor(self.network)
         training = experiment.training

@@ -152,6 +152,26 @@ def test_memory_for_the_way_back_does_not_grow_with_the_steps():
     assert saved == [current.numel(), current.numel()]
 
 
+@pytest.mark.parametrize("direction", ["forward", "recurrent"])
+def test_running_again_on_the_way_back_gives_the_same_and_keeps_no_steps(direction: str):
+    torch.manual_seed(0)
+    layer = make_layer(NodeConfig("plif", threshold=0.5), 16, "carry", direction, 6)
+    current = torch.randn(1, 3, 4, 6, requires_grad=True)
+    found, kept = [], []
+    for layer.recompute in (False, True):
+        layer.zero_grad()
+        saved: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, saved=saved: saved.append(x.numel()) or x, lambda x: x):
+            rate = layer.rate(current.expand(16, -1, -1, -1))
+        kept.append(sum(saved))
+        rate.square().sum().backward()
+        found.append((rate, current.grad.clone(), *(parameter.grad.clone() for parameter in layer.parameters())))
+        current.grad = None
+    for stored, again in zip(*found, strict=True):
+        assert torch.equal(stored, again)
+    assert kept[1] < kept[0] / 2
+
+
 INTERPRETED = """
 import json, torch
 from test_fused import both, layers
