@@ -81,7 +81,8 @@ class SpikeRecorder:
     """Records every spiking layer of `network` that runs within `with SpikeRecorder(network) as recorder:`.
 
     Before each batch, `recorder.label(groups)` may name the group (0 ... groups - 1) of each segment, `[B, T]`; a layer
-    that runs through a memory of several modalities takes them again for each.
+    that runs through a memory of several modalities takes them again for each, and one that does not run through
+    segments, such as a clip's classifier, has no groups.
     """
 
     network: nn.Module
@@ -118,9 +119,12 @@ class SpikeRecorder:
         """`[S, B, T, ..., N]`."""
         spikes = spikes.flatten(3) if spikes.ndim > 3 else spikes.unsqueeze(2)
         steps, clips, segments, neurons = spikes.shape
-        labels = torch.zeros(clips, segments, dtype=torch.long) if self.labels is None else self.labels
-        of_a_clip = labels.shape[1]
-        labels = labels.to(spikes.device).repeat(1, segments // of_a_clip)
+        labels = self.labels
+        if labels is None and self.groups == 1:
+            labels = torch.zeros(clips, segments, dtype=torch.long)
+        if labels is not None and segments % labels.shape[1]:
+            labels = None
+        of_a_clip = segments if labels is None else labels.shape[1]
         if name not in self.layers:
             step, segment, neuron, first = (
                 torch.zeros(size, dtype=torch.float64) for size in (steps, of_a_clip, neurons, steps + 1)
@@ -137,8 +141,6 @@ class SpikeRecorder:
             )
         record = self.layers[name]
         counts = spikes.float().sum(0)
-        by_group = torch.zeros(self.groups, neurons, device=spikes.device)
-        by_group.index_add_(0, labels.flatten(), counts.flatten(0, 1))
         fired = spikes > 0
         first = torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), steps)
         record.segments += clips * segments
@@ -147,12 +149,15 @@ class SpikeRecorder:
             (record.step_spikes, spikes.sum((1, 2, 3), dtype=torch.float64)),
             (record.segment_spikes, counts.sum((0, 2), dtype=torch.float64).unflatten(0, (-1, of_a_clip)).sum(0)),
             (record.neuron_spikes, counts.sum((0, 1), dtype=torch.float64)),
-            (record.group_spikes, by_group),
-            (record.group_segments, torch.bincount(labels.flatten(), minlength=self.groups)),
             (record.counts, torch.bincount(counts.long().flatten(), minlength=len(record.counts))),
             (record.first_spikes, torch.bincount(first.flatten(), minlength=steps + 1)),
         ):
             total += seen.to("cpu", torch.float64)
+        if labels is not None:
+            each = labels.to(spikes.device).repeat(1, segments // of_a_clip).flatten()
+            by_group = torch.zeros(self.groups, neurons, device=spikes.device).index_add_(0, each, counts.flatten(0, 1))
+            record.group_spikes += by_group.to("cpu", torch.float64)
+            record.group_segments += torch.bincount(each, minlength=self.groups).to("cpu", torch.float64)
 
 
 class RateMeter:

@@ -256,7 +256,9 @@ def firing_rates(variants: list[dict[str, Any]]) -> Figure | None:
 
 @styled
 def rates_in_time(variants: list[dict[str, Any]]) -> Figure | None:
-    """Firing rate over simulation steps and over segments, mean over layers, and in events against background."""
+    """Firing rate over simulation steps and over segments, mean over layers, and in events against background. Layers
+    that do not run through segments are left out of the last two.
+    """
     spiking = [(index, variant) for index, variant in enumerate(variants) if variant.get("layers")]
     if not spiking:
         return None
@@ -266,9 +268,11 @@ def rates_in_time(variants: list[dict[str, Any]]) -> Figure | None:
         by_step = np.mean([np.interp(np.linspace(0, 1, 60), *on_unit(x["per_step"])) for x in layers], axis=0)
         longest = max(layer["simulation_steps"] for layer in layers)
         steps.plot(np.linspace(1, longest, 60), by_step, color=colour(index), label=variant["name"])
-        per_segment = np.mean([layer["per_segment"] for layer in layers], axis=0)
+        whole = max(len(layer["per_segment"]) for layer in layers)
+        per_segment = np.mean([x["per_segment"] for x in layers if len(x["per_segment"]) == whole], axis=0)
         segments.plot(range(1, len(per_segment) + 1), per_segment, "o-", color=colour(index), markersize=4)
-        pair = [np.mean([x[key] for x in layers if x[key] is not None]) for key in ("event", "background")]
+        in_segments = [x for x in layers if x["event"] is not None and x["background"] is not None]
+        pair = [np.mean([x[key] for x in in_segments]) if in_segments else 0.0 for key in ("event", "background")]
         groups.bar([place - 0.2, place + 0.2], pair, width=0.36, color=[colour(index), "none"], edgecolor=colour(index))
     steps.set_ylabel("firing rate, mean over layers")
     steps.set_xlabel("simulation step within a segment")

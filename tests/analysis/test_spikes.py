@@ -23,6 +23,7 @@ from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.evaluation import evaluate_network
 from snn_cace.model import CaceNet
+from snn_cace.report.spikes import write_spike_report
 
 CPU = torch.device("cpu")
 SPIKING = SlotConfig(block="spiking", steps=4, threshold=0.2)
@@ -78,6 +79,22 @@ def test_rates_over_a_split_equal_one_pass_over_all_its_clips(tmp_path: Path):
     everything = torch.cat([spikes.flatten() for spikes in seen.values()])
     assert result["firing_rate"] == pytest.approx(float(everything.mean()))
     assert result["raster"]["index"] == SPLIT_ROWS["test"][1]
+
+
+def test_every_slot_may_spike_and_be_analysed_and_drawn(tmp_path: Path):
+    """The event head runs once per clip, the interaction's memory over both modalities, patches over places."""
+    slots = ("visual_projection", "temporal_encoder", "feed_forward", "interaction", "event_head")
+    experiment = experiment_with(tmp_path, **dict.fromkeys(slots, SPIKING))
+    network, data = network_of(experiment), data_of(experiment)
+    result = analyse(network, data, "test", 0, experiment, CPU)
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, SpikingLayer)}
+    assert set(result["layers"]) == set(layers)
+    head = result["layers"]["head.event.hidden.layer"]
+    assert (len(head["per_segment"]), head["event"], head["per_class"]) == (1, None, [None] * (CLASSES + 1))
+    assert len(result["layers"]["visual_interaction.attention.key.layer"]["per_segment"]) == 10
+    assert result["layers"]["visual_projection.projection.layer"]["neurons"] == 2 * 3 * 8
+    write_spike_report(result, tmp_path / "out")
+    assert len(list((tmp_path / "out" / "figures").glob("*.png"))) == 6
 
 
 def test_as_many_steps_as_trained_change_nothing_and_fewer_are_another_config(tmp_path: Path):

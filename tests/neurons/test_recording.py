@@ -98,6 +98,18 @@ def test_every_sum_equals_a_brute_force_recomputation(network: Network):
     assert set(recorder.layers) == {n for n, m in network.named_modules() if isinstance(m, SpikingLayer)}
 
 
+def test_a_layer_that_does_not_run_through_segments_has_no_groups():
+    layer = SpikingLayer(NODE)
+    current = torch.randn(4, 2, 1, 6)
+    with SpikeRecorder(layer, GROUPS) as recorder:
+        recorder.label(torch.zeros(2, 5, dtype=torch.long))
+        spikes = layer(current)
+    record = recorder.layers[""]
+    assert record.firing_rate == pytest.approx(float(spikes.mean()))
+    assert record.segment_rates.tolist() == pytest.approx([float(spikes.mean())])
+    assert record.group_rates.isnan().all()
+
+
 def test_integer_neurons_count_every_spike():
     torch.manual_seed(0)
     layer = SpikingLayer(NodeConfig("ilif", threshold=0.2, levels=3))
