@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikingLayer, SpikingLinear
-from snn_cace.config import Experiment
+from snn_cace.config import DataConfig, Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import ClipData
 from snn_cace.data.synthetic import write_synthetic
@@ -173,7 +173,9 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def epochs(experiment: Experiment, sizes: Sizes, counts: Sequence[int], device: torch.device) -> dict[str, Any]:
+def epochs(
+    experiment: Experiment, sizes: Sizes, counts: Sequence[int], batch: int, device: torch.device
+) -> dict[str, Any]:
     """One pass over so many clips on disk in AVE's layout, for training, read into memory first: seconds of both."""
     found = {}
     for count in counts:
@@ -189,7 +191,7 @@ def epochs(experiment: Experiment, sizes: Sizes, counts: Sequence[int], device: 
                 0,
             )
             experiment = copy.deepcopy(experiment)
-            experiment.data.directory = directory
+            experiment.data = DataConfig(directory=directory, batch_size=batch, preload=True)
             data = ClipData(experiment.data, torch.float32)
             started = time.perf_counter()
             loader = data.loader("all")
@@ -199,8 +201,8 @@ def epochs(experiment: Experiment, sizes: Sizes, counts: Sequence[int], device: 
             optimiser = torch.optim.Adam(network.parameters(), lr=1e-4, fused=True)
             contrast = experiment.model.contrast
             started = time.perf_counter()
-            for batch in loader:
-                given = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
+            for clip_batch in loader:
+                given = {name: values.to(device, non_blocking=True) for name, values in clip_batch.items()}
                 output = network(given["visual"], given["audio"])
                 terms = loss_terms(output, targets_from_labels(given["labels"]), contrast.temperature, False)
                 optimiser.zero_grad()
@@ -407,7 +409,7 @@ def benchmark(
     }
     result["against_batch"] = {e.name: {str(b): trained(e, b) for b in amounts.batches} for e in experiments}
     say("epochs by clips")
-    result["epochs"] = epochs(experiments[0], sizes, amounts.clips, device)
+    result["epochs"] = epochs(experiments[0], sizes, amounts.clips, amounts.batch, device)
     say("temporal encoders")
     result["temporal_encoders"] = temporal_encoders(device, amounts.encoder_batch)
     say("LIF layers")
