@@ -141,8 +141,13 @@ def linear(result: dict[str, Any]) -> Figure:
     panels = [("against_steps", "simulation steps"), ("against_batch", "batch size")]
     figure, axes = figures.new_figure(11, 3.6, columns=3)
     for (key, title), panel in zip(panels, axes, strict=False):
-        for index, (name, rows) in enumerate(result[key].items()):
-            draw_line(panel, index, name, {int(n): MILLISECONDS * row["seconds"] for n, row in rows.items()})
+        for name, rows in result[key].items():
+            draw_line(
+                panel,
+                list(result["variants"]).index(name),
+                name,
+                {int(n): MILLISECONDS * row["seconds"] for n, row in rows.items()},
+            )
         panel.set_xlabel(title)
         panel.set_ylabel("training step, ms")
     draw_line(axes[2], 0, "epoch", {int(n): row["seconds"] for n, row in result.get("epochs", {}).items()})
@@ -160,7 +165,7 @@ def draw_line(panel: Any, index: int, name: str, points: dict[int, float]) -> No
     slope, start = np.polyfit(x, y, 1)
     panel.plot(x, y, "o", color=figures.colour(index), label=name)
     panel.plot(x, start + slope * x, color=figures.colour(index), linewidth=1)
-    panel.set_ylim(bottom=0)
+    panel.set_ylim(0, max(panel.get_ylim()[1], 1.1 * y.max()))
 
 
 def write_benchmark(result: dict[str, Any], directory: Path) -> str:
