@@ -132,7 +132,9 @@ class EventLocaliser(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         training = self.experiment.training
-        optimiser = torch.optim.Adam(self.parameters(), lr=training.learning_rate, fused=True)
+        # Lightning refuses to clip gradients for a fused optimiser under mixed precision.
+        fused = training.precision != "bf16-mixed"
+        optimiser = torch.optim.Adam(self.parameters(), lr=training.learning_rate, fused=fused)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 
