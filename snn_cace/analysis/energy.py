@@ -157,8 +157,8 @@ def part_energy(part: Operations, module: ModuleCount, model: str, prices: Energ
 
 
 def sram_energy(part: Operations, module: ModuleCount, prices: SramPrices, bits: int) -> float:
-    """After Lemaire et al.: a weight, membrane or value lies in a memory as large as its module's weights, membranes or
-    largest tensor; a spike's accumulate reads and writes the sum that it adds to.
+    """After Lemaire et al.: a weight, membrane or value lies in a memory as large as all weights that its module reads,
+    its membranes or its largest tensor; a spike's accumulate reads and writes the sum that it adds to.
     """
     add, multiply = prices.add.picojoules, prices.multiply.picojoules
     mac = add + multiply if bits == WORD_BITS else min(add + multiply, bits * add)
@@ -170,7 +170,7 @@ def sram_energy(part: Operations, module: ModuleCount, prices: SramPrices, bits:
     narrow = bits / WORD_BITS
     return (
         arithmetic
-        + access(module.parameters) * part.weight_reads
+        + access(module.weights) * part.weight_reads
         + access(module.state * narrow) * (part.state_reads + part.state_writes) * narrow
         + access(module.buffer * narrow) * (part.value_reads + part.value_writes) * narrow
         + access(module.buffer) * 2 * part.synops

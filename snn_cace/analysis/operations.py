@@ -38,16 +38,17 @@ class UncountedOperationError(LookupError):
 class ModuleCount:
     """One module's own operations per clip, without its children's.
 
-    name: in the network. kind: its class. parameters: numbers that it holds itself. state: words of membrane or LSTM
-    state that it keeps for one clip. buffer: words of the largest tensor that it takes or hands on, for one clip and,
-    of spiking layers, one simulation step. fixed: operations that do not depend on how much the network fires. driven:
-    those that spikes cause. spikes: fired, where it is a spiking layer. zeros, elements: what rectifiers and spiking
-    layers hand on.
+    name: in the network. kind: its class. parameters: numbers that it holds itself. weights: numbers that its
+    operations read, whoever holds them. state: words of membrane or LSTM state that it keeps for one clip. buffer:
+    words of the largest tensor that it takes or hands on, for one clip and, of spiking layers, one simulation step.
+    fixed: operations that do not depend on how much the network fires. driven: those that spikes cause. spikes: fired,
+    where it is a spiking layer. zeros, elements: what rectifiers and spiking layers hand on.
     """
 
     name: str
     kind: str
     parameters: int = 0
+    weights: int = 0
     state: float = 0.0
     buffer: float = 0.0
     fixed: Operations = field(default_factory=Operations)
@@ -72,7 +73,7 @@ class Count:
 
     modules: list[ModuleCount]
     idle: list[str] = field(default_factory=list)
-    """Leaf modules that never ran."""
+    """Leaf modules that never ran, but for dropout, which does nothing in evaluation."""
 
     def within(self, names: Iterable[str] | None = None) -> list[ModuleCount]:
         """The modules called `names` and all below them; without names, all."""
@@ -112,10 +113,12 @@ class OperationCounter(TorchDispatchMode):
         self.counts = {name: ModuleCount(name, type(module).__name__) for name, module in network.named_modules()}
         for name, module in network.named_modules():
             self.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
-        self.owners = {
-            tensor.untyped_storage()._cdata: name.rpartition(".")[0]
-            for name, tensor in [*network.named_parameters(), *network.named_buffers()]
-        }
+        self.owners: dict[int, str] = {}
+        self.sizes: dict[int, int] = {}
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+            storage = tensor.untyped_storage()._cdata
+            self.owners[storage], self.sizes[storage] = name.rpartition(".")[0], tensor.numel()
+        self.read: dict[str, set[int]] = {name: set() for name in self.counts}
         self.ran: set[str] = set()
         self.running: list[str] = [NETWORK]
         self.whole = 0
@@ -153,7 +156,8 @@ class OperationCounter(TorchDispatchMode):
                 return
             values = out[0] if isinstance(out, tuple) else out
             with torch.utils._python_dispatch._disable_current_modes():
-                self.record(name, rule(module, args[0], out, self.is_spikes(args[0])), args[0], values)
+                cost = rule(module, args[0], out, self.is_spikes(args[0]))
+                self.record(name, cost, args[0], values, *module.parameters())
                 if isinstance(module, SpikingLayer):
                     self.record_firing(self.counts[name], values)
                 if isinstance(module, nn.LSTM):
@@ -174,7 +178,7 @@ class OperationCounter(TorchDispatchMode):
                 self.spiking |= {x.untyped_storage()._cdata: x for x in flat((out,)) if isinstance(x, torch.Tensor)}
         elif operation in COMPUTED:
             cost = COMPUTED[operation](Call(args, out, self.is_spikes, self.is_weight))
-            self.record(self.running[-1], cost, *(x for x in tensors if not self.is_weight(x)), *flat((out,)))
+            self.record(self.running[-1], cost, *tensors, *flat((out,)))
             if operation in (torch.ops.aten.relu, torch.ops.aten.relu_):
                 module = self.counts[self.running[-1]]
                 module.zeros += out.numel() - int(out.count_nonzero())
@@ -198,8 +202,11 @@ class OperationCounter(TorchDispatchMode):
         module = self.counts[name]
         module.fixed = module.fixed + cost.fixed
         module.driven = module.driven + cost.driven
-        sizes = [x.numel() / (len(x) if self.is_spikes(x) else 1) for x in tensors if isinstance(x, torch.Tensor)]
-        module.buffer = max(module.buffer, *sizes, 0.0)
+        weights = [x.untyped_storage()._cdata for x in tensors if self.is_weight(x)]
+        self.read[name].update(weights)
+        module.weights = sum(self.sizes[storage] for storage in self.read[name])
+        values = [x for x in tensors if isinstance(x, torch.Tensor) and not self.is_weight(x)]
+        module.buffer = max([module.buffer, *(x.numel() / (len(x) if self.is_spikes(x) else 1) for x in values)])
 
     def record_firing(self, module: ModuleCount, spikes: torch.Tensor) -> None:
         module.spikes = (module.spikes or 0.0) + spike_count(spikes)
@@ -223,7 +230,9 @@ class OperationCounter(TorchDispatchMode):
         idle = [
             name
             for name in leaves
-            if name not in self.ran and not any(name.startswith(whole + ".") for whole in within_whole)
+            if name not in self.ran
+            and not isinstance(self.network.get_submodule(name), nn.Dropout)
+            and not any(name.startswith(whole + ".") for whole in within_whole)
         ]
         return Count(list(self.counts.values()), idle)
 

@@ -31,11 +31,11 @@ PRICES = read_prices()
 
 
 def module(**fixed: float) -> ModuleCount:
-    return ModuleCount("block", "Block", parameters=2048, state=512, buffer=256, fixed=Operations(**fixed))
+    return ModuleCount("block", "Block", weights=2048, state=512, buffer=256, fixed=Operations(**fixed))
 
 
 def test_each_model_by_hand():
-    """2048 parameters lie in 8 KiB (10 pJ an access), 512 states in 2 KiB (2.5 pJ), values in 1 KiB (1.25 pJ)."""
+    """2048 weights lie in 8 KiB (10 pJ an access), 512 states in 2 KiB (2.5 pJ), values in 1 KiB (1.25 pJ)."""
     block = module(
         macs=100, acs=10, comparisons=2, specials=3, weight_reads=110, state_reads=7, state_writes=8, value_reads=4
     )
@@ -48,7 +48,7 @@ def test_each_model_by_hand():
 
 
 def test_spikes_read_and_write_the_sums_that_they_add_to():
-    block = ModuleCount("b", "B", parameters=2048, buffer=2048, driven=Operations(acs=5, synops=5, weight_reads=5))
+    block = ModuleCount("b", "B", weights=2048, buffer=2048, driven=Operations(acs=5, synops=5, weight_reads=5))
     spent = energy([block], "sram", PRICES)
     assert spent.fixed == 0
     assert spent.driven == pytest.approx(5 * 0.1 + 5 * 10 + 2 * 5 * 10)

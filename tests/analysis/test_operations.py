@@ -26,6 +26,7 @@ from neurons import (
     SpikingLinear,
     SpikingMLP,
 )
+from neurons.layer import RecurrentLayer
 from snn_cace.analysis.operations import UncountedOperationError, count_operations, summed
 from snn_cace.analysis.rules import Operations
 from snn_cace.config import SlotConfig
@@ -334,6 +335,23 @@ def test_recurrent_feedback_costs_a_column_for_every_spike_but_those_of_the_last
     fed = float(spikes.sum() - spikes[-1, :, -1].sum())
     found = total(network, values)
     assert found.synops == pytest.approx(6 * fed)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "weights"),
+    [
+        (nn.Linear(4, 6), torch.zeros(2, 4), 4 * 6 + 6),
+        (DenseAttention(8, 2, 0.0), torch.zeros(2, 3, 8), 4 * 8 * 8 + 4 * 8),
+        (BiLSTM(4, 6), torch.zeros(2, 3, 4), 2 * (4 * 3 * (4 + 3) + 8 * 3)),
+        (RecurrentLayer(NodeConfig("lif"), 2, "carry", 5), torch.zeros(2, 1, 3, 5), 25),
+    ],
+)
+def test_a_module_s_weights_are_all_that_it_reads_its_children_s_too(
+    module: nn.Module, inputs: torch.Tensor, weights: int
+):
+    args = (inputs, inputs) if isinstance(module, DenseAttention) else (inputs,)
+    (reading,) = [m for m in count_operations(module.eval(), *args).modules if m.total.weight_reads or m.weights]
+    assert reading.weights == weights
 
 
 def test_a_network_is_the_sum_of_its_modules_and_every_leaf_is_accounted_for():
