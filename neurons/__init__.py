@@ -4,7 +4,7 @@ Depends on torch and SpikingJelly, and on Numba or Triton for its fused kernels.
 and keeps no membrane after it, so no state leaks from one batch into the next and nobody has to call a reset.
 """
 
-from neurons.activity import ActivityMonitor, LayerActivity, RateRegulariser, scale_surrogates
+from neurons.activity import ActivityMonitor, LayerActivity, RateMeter, RateRegulariser, scale_surrogates
 from neurons.attention import SpikingCrossAttention
 from neurons.blocks import (
     BlockConfig,
@@ -19,7 +19,7 @@ from neurons.layer import DIRECTIONS, SpikingLayer, run_layers
 from neurons.nodes import NODES, NodeConfig, make_node
 from neurons.norm import NORMS, fold
 from neurons.readout import READOUTS, Readout
-from neurons.recording import LayerRecord, RateMeter, SpikeRecorder, Trace, trace_layers
+from neurons.recording import LayerRecord, SpikeRecorder, Trace, trace_layers
 from neurons.surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [

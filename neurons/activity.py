@@ -1,15 +1,16 @@
 """What the spiking layers of a network do while it runs: firing rates, and neurons that are dead or saturated.
 
-Recorded from outside with hooks that come and go; layers hold no bookkeeping. SpikingJelly's monitors keep theirs all
-the time, which would keep layers from taking the path that writes no spikes.
+Recorded from outside by SpikingJelly's monitors, which are made when listening starts and closed when it ends: a
+monitor that stays, even a disabled one, would keep layers from taking the path that writes no spikes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from spikingjelly.activation_based.monitor import OutputMonitor
 from torch import nn
 
 from neurons.layer import SpikingLayer
@@ -42,43 +43,44 @@ class LayerActivity:
         return None
 
 
+def unhealthy_shares(rates: torch.Tensor, largest: int) -> tuple[float, float]:
+    """The shares of neurons that are dead and saturated, from their spikes per step, each step holding `largest`."""
+    return float((rates == 0).double().mean()), float((rates >= SATURATED_RATE * largest).double().mean())
+
+
+def monitor_spikes(network: nn.Module, keep: Callable[[torch.Tensor], object]) -> OutputMonitor:
+    """Keeps what `keep` makes of each spiking layer's spikes, until it is closed."""
+    return OutputMonitor(network, SpikingLayer, keep)
+
+
 class ActivityMonitor:
-    """Activity of every spiking layer over the batches between `start` and `stop`; outside there are no hooks, so that
-    layers may run without writing their spikes.
-    """
+    """Activity of every spiking layer over the batches between `start` and `stop`."""
 
     def __init__(self, network: nn.Module) -> None:
-        self.layers = {name: module for name, module in network.named_modules() if isinstance(module, SpikingLayer)}
-        self.spikes: dict[str, torch.Tensor] = {}
-        self.updates: dict[str, int] = {}
-        self.hooks: list[Any] = []
+        self.network = network
+        self.monitor: OutputMonitor | None = None
 
     def start(self) -> None:
-        self.spikes, self.updates = {}, {}
-        self.hooks = [layer.register_forward_hook(self.listener(name)) for name, layer in self.layers.items()]
-
-    def listener(self, name: str) -> Any:
-        def hook(layer: SpikingLayer, args: tuple, spikes: torch.Tensor) -> None:
-            of_each = spikes.detach().flatten(0, -2).sum(0, dtype=torch.float64)
-            self.spikes[name] = self.spikes.get(name, 0) + of_each
-            self.updates[name] = self.updates.get(name, 0) + spikes.numel() // spikes.shape[-1]
-
-        return hook
+        self.monitor = monitor_spikes(
+            self.network,
+            lambda spikes: (spikes.detach().flatten(0, -2).sum(0, dtype=torch.float64), spikes[..., 0].numel()),
+        )
 
     def stop(self) -> dict[str, LayerActivity]:
-        """Activity by the layer's name in the network."""
-        for hook in self.hooks:
-            hook.remove()
-        self.hooks = []
+        """Activity by the layer's name in the network; empty where nothing ran since `start`."""
+        if self.monitor is None:
+            return {}
+        monitor, self.monitor = self.monitor, None
+        monitor.close()
         activity = {}
-        for name, spikes in self.spikes.items():
-            rates = spikes / self.updates[name]
-            saturated = SATURATED_RATE * self.layers[name].config.largest_value
-            activity[name] = LayerActivity(
-                firing_rate=float(rates.mean()),
-                dead=float((rates == 0).double().mean()),
-                saturated=float((rates >= saturated).double().mean()),
-            )
+        for name in monitor.monitored_layers:
+            if not monitor[name]:
+                continue
+            spikes, updates = zip(*monitor[name], strict=True)
+            rates = torch.stack(spikes).sum(0) / sum(updates)
+            layer = self.network.get_submodule(name)
+            assert isinstance(layer, SpikingLayer)
+            activity[name] = LayerActivity(float(rates.mean()), *unhealthy_shares(rates, layer.config.largest_value))
         return activity
 
 
@@ -90,25 +92,42 @@ class RateRegulariser:
     """
 
     def __init__(self, network: nn.Module, target: float) -> None:
-        self.target = target
-        self.layers = [module for module in network.modules() if isinstance(module, SpikingLayer)]
-        self.rates: list[torch.Tensor] = []
-        self.hooks: list[Any] = []
+        self.network, self.target = network, target
+        self.monitor: OutputMonitor | None = None
 
     def start(self) -> None:
         """Record from here on."""
-        self.rates = []
-        self.hooks = [layer.register_forward_hook(self.listen) for layer in self.layers]
-
-    def listen(self, layer: nn.Module, args: tuple, spikes: torch.Tensor) -> None:
-        self.rates.append(spikes.mean())
+        self.monitor = monitor_spikes(self.network, torch.Tensor.mean)
 
     def penalty(self) -> torch.Tensor:
         """The penalty of what ran since `start`, a scalar; zero where nothing spikes."""
-        for hook in self.hooks:
-            hook.remove()
-        rates, self.rates, self.hooks = self.rates, [], []
-        return torch.stack([(rate - self.target) ** 2 for rate in rates]).mean() if rates else torch.zeros(())
+        monitor, self.monitor = self.monitor, None
+        if monitor is None:
+            return torch.zeros(())
+        monitor.close()
+        rates = monitor.records
+        return (torch.stack(rates) - self.target).square().mean() if rates else torch.zeros(())
+
+
+class RateMeter:
+    """The firing rate over all spiking layers of `network` that run within `with RateMeter(network) as meter:`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.monitor = monitor_spikes(
+            network, lambda spikes: (spikes.detach().sum(dtype=torch.float64).item(), spikes.numel())
+        )
+
+    def __enter__(self) -> RateMeter:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.monitor.close()
+
+    @property
+    def rate(self) -> float:
+        """Spikes per neuron per simulation step."""
+        spikes, updates = zip(*self.monitor.records, strict=True)
+        return sum(spikes) / sum(updates)
 
 
 def scale_surrogates(network: nn.Module, factor: float) -> None:

@@ -81,7 +81,7 @@ class SpikingProjection(nn.Module):
     def read(self, values: torch.Tensor, readout: Readout) -> torch.Tensor:
         """`readout` of the spikes, which are not written where only their rate is asked for: `[B, T, ..., outputs]`."""
         listened = self._forward_hooks or readout._forward_hooks
-        if readout.name == "rate" and not listened and self.layer.fused:
+        if readout.name == "rate" and not listened:
             return self.layer.rate(self.currents(values))
         return readout(self(values))
 

@@ -6,10 +6,11 @@ are no hooks, and nothing costs anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from spikingjelly.activation_based.monitor import InputMonitor, OutputMonitor
 from torch import nn
 
 from neurons.layer import SpikingLayer
@@ -76,8 +77,7 @@ class LayerRecord:
         return 1 - (spikes - self.extra_spikes) / (self.neurons * self.segments * self.steps)
 
 
-@dataclass
-class SpikeRecorder:
+class SpikeRecorder(OutputMonitor):
     """Records every spiking layer of `network` that runs within `with SpikeRecorder(network) as recorder:`.
 
     Before each batch, `recorder.label(groups)` may name the group (0 ... groups - 1) of each segment, `[B, T]`; a layer
@@ -85,30 +85,17 @@ class SpikeRecorder:
     segments, such as a clip's classifier, has no groups.
     """
 
-    network: nn.Module
-    groups: int = 1
-    layers: dict[str, LayerRecord] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.hooks: list[Any] = []
+    def __init__(self, network: nn.Module, groups: int = 1) -> None:
+        self.groups = groups
+        self.layers: dict[str, LayerRecord] = {}
         self.labels: torch.Tensor | None = None
-
-    def __enter__(self) -> SpikeRecorder:
-        for name, module in self.network.named_modules():
-            if isinstance(module, SpikingLayer):
-                self.hooks.append(module.register_forward_hook(self.listener(name)))
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for hook in self.hooks:
-            hook.remove()
-        self.hooks = []
+        super().__init__(network, SpikingLayer)
 
     def label(self, groups: torch.Tensor) -> None:
         """The group of each segment of the next batch, `[B, T]` integers."""
         self.labels = groups
 
-    def listener(self, name: str) -> Any:
+    def create_hook(self, name: str) -> Any:
         def hook(layer: SpikingLayer, args: tuple, spikes: torch.Tensor) -> None:
             self.record(name, layer.config.largest_value, spikes.detach())
 
@@ -160,32 +147,6 @@ class SpikeRecorder:
             record.group_segments += torch.bincount(each, minlength=self.groups).to("cpu", torch.float64)
 
 
-class RateMeter:
-    """The firing rate over all spiking layers of `network` that run within `with RateMeter(network) as meter:`."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.layers = [module for module in network.modules() if isinstance(module, SpikingLayer)]
-        self.spikes = self.updates = 0.0
-        self.hooks: list[Any] = []
-
-    def __enter__(self) -> RateMeter:
-        self.hooks = [layer.register_forward_hook(self.listen) for layer in self.layers]
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        for hook in self.hooks:
-            hook.remove()
-
-    def listen(self, layer: nn.Module, args: tuple, spikes: torch.Tensor) -> None:
-        self.spikes += float(spikes.detach().sum(dtype=torch.float64))
-        self.updates += spikes.numel()
-
-    @property
-    def rate(self) -> float:
-        """Spikes per neuron per simulation step."""
-        return self.spikes / self.updates
-
-
 @dataclass
 class Trace:
     """One layer on one batch: spikes and, where its node keeps one, the membrane after each simulation step, both
@@ -199,27 +160,15 @@ class Trace:
 @torch.no_grad()
 def trace_layers(network: nn.Module, *inputs: torch.Tensor) -> dict[str, Trace]:
     """Spikes and membranes of every spiking layer while `network` runs on `inputs` once, by the layer's name."""
-    currents: dict[str, torch.Tensor] = {}
-    spikes: dict[str, torch.Tensor] = {}
-    layers = {name: module for name, module in network.named_modules() if isinstance(module, SpikingLayer)}
-
-    def keep(name: str) -> Any:
-        def hook(layer: SpikingLayer, args: tuple, out: torch.Tensor) -> None:
-            currents[name], spikes[name] = args[0], out
-
-        return hook
-
-    hooks = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
-    try:
+    with InputMonitor(network, SpikingLayer) as currents, OutputMonitor(network, SpikingLayer) as spikes:
         network(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     traces = {}
-    for name, layer in layers.items():
+    for name in spikes.monitored_layers:
+        layer = network.get_submodule(name)
+        assert isinstance(layer, SpikingLayer)
         try:
-            membrane = layer.membranes(currents[name])
+            membrane = layer.membranes(currents[name][-1])
         except ValueError:
             membrane = None
-        traces[name] = Trace(spikes[name], membrane)
+        traces[name] = Trace(spikes[name][-1], membrane)
     return traces

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from neurons import LayerRecord, SpikeRecorder, Trace, trace_layers
-from neurons.activity import SATURATED_RATE
+from neurons.activity import unhealthy_shares
 from snn_cace.analysis.anytime import anytime, simulation_steps
 from snn_cace.config import Experiment
 from snn_cace.data.ave import class_names
@@ -86,6 +86,7 @@ def record_split(
 def layer_summary(record: LayerRecord) -> dict[str, Any]:
     """Rates, distributions and histograms of a layer; rates are spikes per neuron per simulation step."""
     rates = record.neuron_rates.numpy()
+    dead, saturated = unhealthy_shares(record.neuron_rates, record.largest)
     groups = record.group_rates.tolist()
     fired = record.first_spikes[:-1]
     events = slice(0, -1)
@@ -94,8 +95,8 @@ def layer_summary(record: LayerRecord) -> dict[str, Any]:
         "simulation_steps": record.steps,
         "neurons": record.neurons,
         "activation_sparsity": record.silent_steps,
-        "dead": float((rates == 0).mean()),
-        "saturated": float((rates >= SATURATED_RATE * record.largest).mean()),
+        "dead": dead,
+        "saturated": saturated,
         "per_step": record.step_rates.tolist(),
         "per_segment": record.segment_rates.tolist(),
         "per_class": [None if math.isnan(rate) else rate for rate in groups],
@@ -133,7 +134,8 @@ def raster(network: CaceNet, clip: Batch, index: int) -> dict[str, Any]:
     """Spikes and membranes of one clip, layer by layer, in the order of segments and, within them, simulation steps.
 
     spikes: pairs of time (segment * S + step) and neuron, among `neurons` of the layer that are shown. membranes: of
-    `traced` neurons, after each simulation step; None where a node keeps none. Patches are averaged over.
+    `traced` neurons, after each simulation step; None where a node keeps none. Each place of a picture is a neuron
+    of its own.
     """
     network.eval()
     traces = trace_layers(network, clip["visual"], clip["audio"])
