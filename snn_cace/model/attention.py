@@ -66,7 +66,8 @@ class UnscaledAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """A weight per patch from the product of patch and guide, and the patches' weighted sum.
 
-    weights = softmax over patches of tanh(score(relu(patch(x)) * relu(guide(g)))).
+    weights = softmax over patches of tanh(score(relu(patch(x)) * relu(guide(g)))). projected: what `patch` makes of the
+    patches, where that has run already, beside other projections.
 
     Shape: patches `[B, T, P, Cv]`, guide `[B, T, G]` to `[B, T, Cv]`.
     """
@@ -77,21 +78,18 @@ class SpatialAttention(nn.Module):
         self.guide = nn.Linear(guide_dim, hidden_dim)
         self.score = nn.Linear(hidden_dim, 1)
 
-    def weights(self, projected: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """`[B, T, P]`, summing to 1 over the patches of a segment; `projected` is what `patch` made of them."""
-        joint = F.relu(projected) * F.relu(self.guide(guide)).unsqueeze(-2)
-        return torch.tanh(self.score(joint)).squeeze(-1).softmax(-1)
-
-    def forward(self, patches: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        return self.summed(patches, self.patch(patches), guide)
-
-    def summed(self, patches: torch.Tensor, projected: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
-        """The weighted sum where `patch` has run already."""
-        return (self.weights(projected, guide).unsqueeze(-2) @ patches).squeeze(-2)
+    def forward(
+        self, patches: torch.Tensor, guide: torch.Tensor, projected: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        joint = F.relu(self.patch(patches) if projected is None else projected) * F.relu(self.guide(guide)).unsqueeze(
+            -2
+        )
+        weights = torch.tanh(self.score(joint)).squeeze(-1).softmax(-1)
+        return (weights.unsqueeze(-2) @ patches).squeeze(-2)
 
 
 class ChannelAttention(nn.Module):
-    """A weight in (1, 2) per channel of a picture, from its patches and its sound.
+    """A weight in (1, 2) per channel of a picture, from its patches and its sound; projected as in `SpatialAttention`.
 
     Shape: patches `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, 1, Cv]`.
     """
@@ -103,12 +101,11 @@ class ChannelAttention(nn.Module):
         self.bottleneck = nn.Linear(visual_dim, hidden_dim)
         self.weight = nn.Linear(hidden_dim, visual_dim)
 
-    def forward(self, patches: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-        return self.weights(self.patch(patches), audio)
-
-    def weights(self, projected: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-        """The weights where `patch` has run already."""
-        joint = F.relu(self.guide(audio)) * F.relu(projected).mean(-2)
+    def forward(
+        self, patches: torch.Tensor, audio: torch.Tensor, projected: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        seen = F.relu(self.patch(patches) if projected is None else projected).mean(-2)
+        joint = F.relu(self.guide(audio)) * seen
         return 1 + torch.sigmoid(self.weight(F.relu(self.bottleneck(joint)))).unsqueeze(-2)
 
 
@@ -136,8 +133,8 @@ class PictureGuidance(nn.Module):
     ) -> torch.Tensor:
         attended = norm(patches + self.dropout(self.self_attention.attend(*projected)))
         by_place, by_channel = project(attended, self.self_spatial.patch, self.channel.patch)
-        self_guided = self.self_spatial.summed(attended, by_place, attended.mean(-2))
-        guided = self.spatial(patches * self.channel.weights(by_channel, audio), audio)
+        self_guided = self.self_spatial(attended, attended.mean(-2), by_place)
+        guided = self.spatial(patches * self.channel(attended, audio, by_channel), audio)
         return guided + self.beta * torch.sigmoid(self_guided) * guided
 
 
