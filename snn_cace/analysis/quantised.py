@@ -17,7 +17,9 @@ import torch
 from torch import nn
 from torch.ao.quantization.observer import HistogramObserver
 
-ROUNDED = (nn.Linear, nn.MultiheadAttention, nn.LSTM)
+from snn_cace.model.relation import DenseAttention
+
+ROUNDED = (nn.Linear, DenseAttention, nn.LSTM)
 LARGEST_BITS = 8
 
 
@@ -68,10 +70,11 @@ def quantised(
         return roundings[-1]
 
     for module in chosen:
-        inputs = [add() for _ in range(3 if isinstance(module, nn.MultiheadAttention) else 1)]
+        # An attention takes a query and a memory; an LSTM may be handed a state, which stays as it is.
+        inputs = [add() for _ in range(2 if isinstance(module, DenseAttention) else 1)]
 
         def before(module: nn.Module, args: tuple, inputs: list[Rounding] = inputs) -> tuple:
-            rounded = [rounding(value) for rounding, value in zip(inputs, args, strict=False)]
+            rounded = [rounding(value) for rounding, value in zip(inputs, args[: len(inputs)], strict=True)]
             return (*rounded, *args[len(rounded) :])
 
         hooks.append(module.register_forward_pre_hook(before))
