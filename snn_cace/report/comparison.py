@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
 from snn_cace.report import figures
@@ -201,17 +202,9 @@ def health_rows(variant: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
-    return result
-
-
 def config_differences(variants: list[dict[str, Any]]) -> list[list[str]]:
     """Keys that are not the same in all variants, with each one's value."""
-    configs = [flat(variant["config"]) for variant in variants]
+    configs = [dotted(variant["config"]) for variant in variants]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [key for key in keys if any(config.get(key) != configs[0].get(key) for config in configs)]
     return [[key, *(str(config.get(key, "-")) for config in configs)] for key in differing if key != "name"]

@@ -83,14 +83,34 @@ def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
     listed = ", ".join(f"{100 * shares[m]:.1f} % ({MODEL_WORDS.get(m, m)})" for m in models)
     return (
         f"The compared slots are {listed} of {dense['name']}'s whole energy: "
-        "spikes that cost nothing could save no more."
+        f"spikes that cost nothing could save no more. {costliest_part_sentence(dense, models)}"
     )
+
+
+def costliest_part_sentence(variant: dict[str, Any], models: list[str]) -> str:
+    """The part of the network, slots left out, that takes most energy by the first model, and its share by each."""
+    parts: dict[str, dict[str, float]] = {}
+    for module in variant["modules"]:
+        if module["slot"] is None:
+            part = parts.setdefault(module["name"].partition(".")[0], dict.fromkeys(models, 0.0))
+            for model in models:
+                part[model] += module["energy_mj"][model]
+    name, spent = max(parts.items(), key=lambda item: item[1][models[0]])
+    shares = ", ".join(f"{100 * spent[m] / variant['energy_mj'][m]:.1f} % ({MODEL_WORDS.get(m, m)})" for m in models)
+    return f"Of what lies outside all slots, {name} takes most: {shares}."
 
 
 def speed_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str:
     ratio = variant["latency_ms"] / dense["latency_ms"]
     how = "as long as" if 0.95 <= ratio <= 1.05 else f"{ratio:.2f} times as long as"
-    return f"On this machine one clip takes {variant['name']} {variant['latency_ms']:.1f} ms, {how} {dense['name']}."
+    said = f"On this machine one clip takes {variant['name']} {variant['latency_ms']:.1f} ms, {how} {dense['name']}."
+    ours, theirs = variant["joules_per_clip"], dense["joules_per_clip"]
+    if ours is not None and theirs:
+        said += (
+            f" The GPU's own meter says {1000 * ours:.3g} mJ per clip, its idle draw included: "
+            f"{ours / theirs:.2f} times {dense['name']}'s {1000 * theirs:.3g} mJ."
+        )
+    return said
 
 
 def break_even_sentence(variant: dict[str, Any], models: list[str]) -> str | None:
@@ -162,6 +182,12 @@ def cautions(result: dict[str, Any]) -> list[str]:
     return found
 
 
+def idle_lines(result: dict[str, Any]) -> list[str]:
+    """Modules that hold parameters or compute, but never ran while operations were counted."""
+    idle = {variant["name"]: variant["idle_modules"] for variant in result["variants"] if variant["idle_modules"]}
+    return [f"Never ran in {name} while operations were counted: {', '.join(found)}." for name, found in idle.items()]
+
+
 def notes(result: dict[str, Any]) -> list[str]:
     """How each number was made."""
     environment = result["environment"]
@@ -179,6 +205,7 @@ def notes(result: dict[str, Any]) -> list[str]:
         "Energy: counted operations times published prices; no chip was measured. Leakage, routing and reuse of "
         "weights between segments are left out.",
         f"Compared slots, spiking in at least one variant: {slots}.",
+        *idle_lines(result),
         "Fewer simulation steps and early exit run the same trained weights; where membranes are carried from segment "
         "to segment, a deeper run cannot go on from a shallower one, and all depths tried are counted.",
         "Latency: one clip, forward pass, median of 20, nothing beside it. Training seconds and memory: several runs "

@@ -14,7 +14,7 @@ import pytest
 
 from snn_cace.cli import main
 from snn_cace.report.comparison import config_differences, table_rows, write_report
-from snn_cace.report.words import accuracy_sentence, break_even_sentence, cautions, change, conclusions, headline
+from snn_cace.report.words import accuracy_sentence, break_even_sentence, cautions, change, conclusions, headline, notes
 
 SAMPLE = Path(__file__).parent / "comparison.json"
 BROWSER = shutil.which("chromium")
@@ -69,6 +69,24 @@ def test_the_summary_says_how_much_spikes_could_save_at_most(result: dict[str, A
     ann = next(variant for variant in result["variants"] if variant["kind"] == "ann")
     share = 100 * ann["spiking_blocks"]["energy_mj"]["compute"] / ann["energy_mj"]["compute"]
     assert any(f"The compared slots are {share:.1f} % (arithmetic alone)" in line for line in conclusions(result))
+
+
+def test_the_costliest_part_beside_the_slots_is_named_with_its_share(result: dict[str, Any]):
+    ann = next(variant for variant in result["variants"] if variant["kind"] == "ann")
+    spent = sum(m["energy_mj"]["compute"] for m in ann["modules"] if m["name"].startswith("guidance."))
+    share = 100 * spent / ann["energy_mj"]["compute"]
+    assert any(f"guidance takes most: {share:.1f} % (arithmetic alone)" in line for line in conclusions(result))
+
+
+def test_measured_joules_and_modules_that_never_ran_are_told_where_there_are_any(result: dict[str, Any]):
+    assert not any("own meter" in line for line in conclusions(result))
+    assert not any("Never ran" in line for line in notes(result))
+    ann, snn = result["variants"]
+    ann["joules_per_clip"], snn["joules_per_clip"], snn["idle_modules"] = 0.2, 0.3, ["head.spare"]
+    assert any(
+        "meter says 300 mJ per clip" in line and "1.50 times small-dense's 200" in line for line in conclusions(result)
+    )
+    assert "Never ran in small-spiking while operations were counted: head.spare." in notes(result)
 
 
 def test_few_seeds_and_the_paper_s_protocol_are_cautioned_against(result: dict[str, Any]):
