@@ -45,11 +45,13 @@ def plan_runs(comparison: Comparison, config_path: Path, output: Path, overrides
     """Every experiment with every seed.
 
     Raises:
-        InputError: nothing to compare, a name used twice, different data sets, or a run directory that holds another
-            experiment.
+        InputError: nothing to compare, a name or seed used twice, different data sets, or a run directory that holds
+            another experiment.
     """
     if not comparison.experiments or not comparison.seeds:
         raise InputError(f"{config_path}: name at least one experiment and one seed")
+    if len(set(comparison.seeds)) < len(comparison.seeds):
+        raise InputError(f"{config_path}: a seed is named twice in {comparison.seeds}; the same run counts once")
     runs = []
     names: set[str] = set()
     for file in comparison.experiments:

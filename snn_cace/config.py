@@ -413,6 +413,14 @@ def as_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones; an empty mapping stays a value."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+    return result
+
+
 def as_yaml(config: Any) -> str:
     return yaml.safe_dump(as_dict(config), sort_keys=False)
 

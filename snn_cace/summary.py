@@ -350,11 +350,14 @@ def processor() -> str:
 
 
 def revision() -> str | None:
-    """The git revision of this code, with a plus where files have changed; None outside a checkout."""
+    """The git revision of this code, with a plus where files have changed; None where it is no checkout of its own."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty=+"],
-            cwd=Path(__file__).parent,
+            cwd=root,
             capture_output=True,
             text=True,
             check=True,

@@ -21,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from neurons import ActivityMonitor, RateRegulariser, SpikingLayer, run_layers, scale_surrogates
 from snn_cace.checkpoints import RunFiles, hyper_parameters, load_checkpoint
-from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, read_config
+from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, dotted, read_config
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.errors import InputError
@@ -199,15 +199,9 @@ def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> 
         )
 
 
-def different_keys(first: dict[str, Any], second: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in first.keys() | second.keys():
-        a, b = first.get(key), second.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += different_keys(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append(prefix + key)
-    return sorted(found)
+def different_keys(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    a, b = dotted(first), dotted(second)
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
 
 
 def train(experiment: Experiment, output: str | Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:

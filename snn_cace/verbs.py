@@ -15,6 +15,7 @@ from snn_cace.config import (
     as_dict,
     as_yaml,
     config_errors,
+    dotted,
     instantiate,
     read_config,
     typed_parser,
@@ -44,7 +45,7 @@ def experiment_options(verb: str, words: Sequence[str], options: list[str], base
     short = "; ".join(f"{flag} is short for {full}" for flag, full in SHORTCUTS.items())
     parser = typed_parser(Experiment, prog=f"snn-cace {verb}", epilog=short)
     if base is not None:
-        parser.set_defaults(flat(as_dict(base)))
+        parser.set_defaults(dotted(as_dict(base)))
     own = parser.add_argument_group(f"options of {verb}")
     add: dict[str, tuple[str, dict[str, Any]]] = {
         "checkpoint": ("--checkpoint", {"help": "checkpoint file, or run directory (then its best checkpoint)"}),
@@ -85,14 +86,6 @@ def in_full(words: Sequence[str]) -> list[str]:
             raise InputError(f"{flag} needs a value")
         moved += [SHORTCUTS[flag], value]
     return [*kept, *moved]
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return result
 
 
 def value_of(flag: str, words: Sequence[str]) -> str | None:

@@ -81,7 +81,7 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     assert "4 runs, 4 finished before" in capsys.readouterr().out
 
 
-def test_a_comparison_of_two_experiments_with_one_name_is_refused(
+def test_a_comparison_that_names_an_experiment_or_a_seed_twice_or_none_is_refused(
     comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     comparison.write_text("name: small\nexperiments: [dense.yaml, dense.yaml]\n")
@@ -90,6 +90,9 @@ def test_a_comparison_of_two_experiments_with_one_name_is_refused(
     comparison.write_text("name: small\nexperiments: []\n")
     assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out")]) == 2
     assert "name at least one experiment and one seed" in capsys.readouterr().err
+    comparison.write_text("name: small\nexperiments: [dense.yaml]\n")
+    assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out"), "--seeds", "1", "1"]) == 2
+    assert "a seed is named twice in [1, 1]" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
