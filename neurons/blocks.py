@@ -75,15 +75,21 @@ class SpikingProjection(nn.Module):
         """What drives the neurons, `[S, B, T, ..., outputs]`; a constant current is one tensor, expanded."""
         if self.coding is not None:
             return self.norm(self.linear(self.coding(values)))
-        current = self.norm(self.linear(values))
-        return current.expand(self.config.simulation_steps, *current.shape)
+        current = self.constant_current(values)
+        return current.expand(self.config.simulation_steps, *current.shape[1:])
+
+    def constant_current(self, values: torch.Tensor) -> torch.Tensor:
+        """What drives the neurons at every simulation step where there is no coding: `[1, B, T, ..., outputs]`."""
+        return self.norm(self.linear(values)).unsqueeze(0)
 
     def read(self, values: torch.Tensor, readout: Readout) -> torch.Tensor:
         """`readout` of the spikes, which are not written where only their rate is asked for: `[B, T, ..., outputs]`."""
         listened = self._forward_hooks or readout._forward_hooks
-        if readout.name == "rate" and not listened:
+        if readout.name != "rate" or listened:
+            return readout(self(values))
+        if self.coding is not None:
             return self.layer.rate(self.currents(values))
-        return readout(self(values))
+        return self.layer.rate(self.constant_current(values), held=self.config.simulation_steps)
 
 
 class SpikingLinear(nn.Module):

@@ -79,6 +79,5 @@ class BrainCogEncoder(nn.Module):
         if self.training:
             copies = current.unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
             copies = self.norm(self.dropout(copies).flatten(1, 2)).view(copies.shape)
-        else:
-            copies = self.norm(current).unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
-        return self.layer.rate(copies.movedim(0, 2))
+            return self.layer.rate(copies.movedim(0, 2))
+        return self.layer.rate(self.norm(current).transpose(0, 1).unsqueeze(0), held=self.simulation_steps)

@@ -22,15 +22,14 @@ is the sum over them. Memory then does not grow with S.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
+
+from neurons.threads import shared_among_threads
 
 SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
 """Surrogates whose slopes the kernels know."""
@@ -123,19 +122,3 @@ def in_threads(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: 
     updates = current[0].numel() * dynamics.steps
     rows_per_thread = max(1, UPDATES_PER_THREAD * rows // max(1, updates))
     shared_among_threads(lambda start, stop: kernel(*arrays, start, stop, *numbers), rows, rows_per_thread)
-
-
-def shared_among_threads(run: Callable[[int, int], None], count: int, least: int) -> None:
-    """`run(start, stop)` over 0 ... count in as many threads as PyTorch uses, each with at least `least` of them."""
-    threads = max(1, min(torch.get_num_threads(), count // least))
-    bounds = [count * part // threads for part in range(threads + 1)]
-    parts = [pool(threads).submit(run, *bounds[part : part + 2]) for part in range(1, threads)]
-    run(*bounds[:2])
-    for part in parts:
-        part.result()
-
-
-@cache
-def pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that wait for work beside the one that asks."""
-    return ThreadPoolExecutor(threads - 1, thread_name_prefix="neurons")

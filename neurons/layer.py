@@ -52,13 +52,16 @@ class SpikingLayer(nn.Module):
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         return self.in_order_of_time(current, self.fire)
 
-    def rate(self, current: torch.Tensor) -> torch.Tensor:
-        """The mean over simulation steps of what `forward` gives: `[S, B, T, ..., N]` to `[B, T, ..., N]`."""
+    def rate(self, current: torch.Tensor, held: int | None = None) -> torch.Tensor:
+        """The mean over simulation steps of what `forward` gives: `[S, B, T, ..., N]` to `[B, T, ..., N]`.
+
+        held: simulation steps for which a constant current, `[1, B, T, ..., N]`, is held. The fused path then writes
+        nothing that grows with S, neither forwards nor backwards.
+        """
         if not self.fuses(current):
-            return self(current).mean(0)
-        dtype, steps = current.dtype, len(current)
-        # An expanded current does not change over simulation steps: it is handed over once.
-        current = self._scaled(current[:1] if current.stride(0) == 0 else current)
+            return self(current if held is None else current.expand(held, *current.shape[1:])).mean(0)
+        dtype, steps = current.dtype, held or len(current)
+        current = self._scaled(current)
         clips, segments = current.shape[1:3]
         in_rows = current.reshape(len(current), clips, segments, -1)
         if self.membrane == "reset":

@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from spikingjelly.activation_based import functional
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikingLayer, SpikingLinear
+from neurons.nodes import make_node
 from snn_cace.config import DataConfig, Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import ClipData
@@ -254,6 +256,31 @@ def temporal_encoders(device: torch.device, batch: int, steps: int = 15) -> dict
     }
 
 
+class FusedRate(nn.Module):
+    """Ours, by the fused path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = SpikingLayer(NODE)
+
+    def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
+        return self.layer.rate(current.unsqueeze(0), held=steps)
+
+
+class SpikingJellyRate(nn.Module):
+    """SpikingJelly's own multi-step LIF, whose kernel it picks by device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node = make_node(NODE)
+
+    def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
+        functional.reset_net(self.node)
+        rate = self.node(current.expand(steps, *current.shape)).mean(0)
+        functional.reset_net(self.node)
+        return rate
+
+
 class SnnTorchRate(nn.Module):
     """snnTorch's Leaky with the same dynamics: beta = 1 - 1 / tau, currents divided by tau, reset to zero at once."""
 
@@ -265,11 +292,11 @@ class SnnTorchRate(nn.Module):
             beta=0.5, threshold=NODE.threshold, reset_mechanism="zero", reset_delay=False, init_hidden=False
         )
 
-    def forward(self, current: torch.Tensor) -> torch.Tensor:
-        membrane = torch.zeros_like(current[0])
-        spikes = []
-        for now in current:
-            fired, membrane = self.node(now / NODE.tau, membrane)
+    def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
+        membrane = torch.zeros_like(current)
+        spikes, into = [], current / NODE.tau
+        for _ in range(steps):
+            fired, membrane = self.node(into, membrane)
             spikes.append(fired)
         return torch.stack(spikes).mean(0)
 
@@ -285,10 +312,10 @@ class NorseRate(nn.Module):
             LIFBoxParameters(tau_mem_inv=torch.tensor(500.0), v_th=torch.tensor(NODE.threshold)), dt=0.001
         )
 
-    def forward(self, current: torch.Tensor) -> torch.Tensor:
+    def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
         state, spikes = None, []
-        for now in current:
-            fired, state = self.node(now, state)
+        for _ in range(steps):
+            fired, state = self.node(current, state)
             spikes.append(fired)
         return torch.stack(spikes).mean(0)
 
@@ -304,20 +331,17 @@ def lif_layers(
     current = torch.randn(batch, SEGMENTS, neurons, generator=generator).to(device)
     found: dict[str, Any] = {"neurons": current.numel(), "steps": {}}
     for number in steps:
-        layers: dict[str, nn.Module] = {"fused (ours)": RateOf(SpikingLayer(NODE), fused=True)}
-        layers["SpikingJelly"] = RateOf(SpikingLayer(NODE), fused=False)
+        layers: dict[str, nn.Module] = {"fused (ours)": FusedRate(), "SpikingJelly": SpikingJellyRate()}
         if compiled:
-            plain = RateOf(SpikingLayer(NODE), fused=False)
-            plain.compile()
-            layers["SpikingJelly, compiled"] = plain
+            layers["SpikingJelly, compiled"] = SpikingJellyRate()
+            layers["SpikingJelly, compiled"].compile()
         layers |= {name: make() for name, make in PEERS.items() if importlib.util.find_spec(name.lower())}
-        held = current.expand(number, *current.shape)
-        ours = layers["fused (ours)"](held)
+        ours = layers["fused (ours)"](current, number)
         rows = {}
         for name, layer in layers.items():
             layer = layer.to(device)
             with torch.no_grad():
-                equal = bool(torch.equal(layer(held), ours))
+                equal = bool(torch.equal(layer(current, number), ours))
             rows[name] = timed(rate_step(layer, current, number), device, repeats=5) | {"equal": equal}
             rows[name]["bytes_per_second"] = 4 * 4 * current.numel() / rows[name]["seconds"]
         for row in rows.values():
@@ -330,18 +354,6 @@ def lif_layers(
 PEERS: dict[str, Callable[[], nn.Module]] = {"snnTorch": SnnTorchRate, "Norse": NorseRate}
 
 
-class RateOf(nn.Module):
-    """The firing rate of a layer, by the fused path or by SpikingJelly's."""
-
-    def __init__(self, layer: SpikingLayer, fused: bool) -> None:
-        super().__init__()
-        self.layer = layer
-        layer.fused = fused
-
-    def forward(self, current: torch.Tensor) -> torch.Tensor:
-        return self.layer.rate(current)
-
-
 def rate_step(layer: nn.Module, current: torch.Tensor, steps: int) -> Callable[[], Any]:
     """Forward and backward of a rate of a constant current."""
     leaf = current.detach().requires_grad_()
@@ -349,7 +361,7 @@ def rate_step(layer: nn.Module, current: torch.Tensor, steps: int) -> Callable[[
 
     def run() -> None:
         leaf.grad = None
-        layer(leaf.expand(steps, *leaf.shape)).backward(weight)
+        layer(leaf, steps).backward(weight)
 
     return run
 

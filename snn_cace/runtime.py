@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import platform
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,6 +30,22 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+MALLOC_SETTINGS = {-1: 2**31 - 1, -3: 2**30}
+"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's mallopt, in bytes."""
+
+
+def keep_freed_memory() -> bool:
+    """Have this process keep the memory that it frees, for its next tensors; whether that could be asked for.
+
+    glibc hands large pieces back to the system after every step, and fetches them again page by page in the next:
+    on a virtual machine a fetched page costs more than the arithmetic on it. The peak stays what it is.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all(mallopt(setting, size) for setting, size in MALLOC_SETTINGS.items())
+
+
 def progress(iterable: Iterable[Any], what: str, quiet: bool) -> Iterable[Any]:
     """A progress bar on standard error."""
     return tqdm(iterable, desc=what, leave=False, disable=quiet)
@@ -36,6 +54,6 @@ def progress(iterable: Iterable[Any], what: str, quiet: bool) -> Iterable[Any]:
 def workers() -> Any:
     """Where processes come from: forks of one that has imported what takes seconds to import, and done nothing else."""
     context = multiprocessing.get_context("forkserver")
-    modules = ("comparison", "training", "measurements", "benchmark", "model.dropout_cpu")
+    modules = ("comparison", "training", "measurements", "benchmark", "model.kernels_cpu")
     context.set_forkserver_preload([f"snn_cace.{module}" for module in modules])
     return context

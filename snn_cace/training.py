@@ -30,7 +30,7 @@ from snn_cace.files import write_json, write_text
 from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
-from snn_cace.runtime import feature_dtype, pick_device
+from snn_cace.runtime import feature_dtype, keep_freed_memory, pick_device
 from snn_cace.transfer import initialise, initialise_thresholds
 
 CALIBRATION_BATCHES = 8
@@ -212,6 +212,7 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
     """
     training = experiment.training
     pick_device(training.device)
+    keep_freed_memory()
     data = ClipData(
         experiment.data,
         feature_dtype(training.precision),

@@ -8,13 +8,15 @@ of all segments query the sound of all segments. Mode `audio` runs the first, `v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from snn_cace.model.dropout import Dropout
+from snn_cace.model.residual import residual_norm
 
 
 class GuidedFeatures(NamedTuple):
@@ -22,6 +24,29 @@ class GuidedFeatures(NamedTuple):
 
     visual: torch.Tensor
     audio: torch.Tensor
+
+
+class Parts(torch.autograd.Function):
+    """`[..., a + b + ...]` to `[..., a]`, `[..., b]`, ...: torch's `split`, but on the way back each gradient is copied
+    straight into its place, by all threads; torch's own concatenates in one thread and then copies into order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, joined: torch.Tensor, sizes: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        ctx.sizes = sizes
+        ctx.set_materialize_grads(False)
+        return joined.split(sizes, dim=-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, None]:
+        given = next((gradient for gradient in gradients if gradient is not None), None)
+        if given is None:
+            return None, None
+        joined = given.new_empty(*given.shape[:-1], sum(ctx.sizes))
+        for part, gradient in zip(joined.split(ctx.sizes, dim=-1), gradients, strict=True):
+            part.zero_() if gradient is None else part.copy_(gradient)
+        return joined, None
 
 
 def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
@@ -33,7 +58,12 @@ def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
         return [layer(values) for layer in layers]
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
-    return F.linear(values, weight, bias).split([layer.out_features for layer in layers], dim=-1)
+    return Parts.apply(F.linear(values, weight, bias), [layer.out_features for layer in layers])
+
+
+def mean_of_patches(values: torch.Tensor) -> torch.Tensor:
+    """`[B, T, P, N]` to `[B, T, N]`. As a sum, whose gradient is a view: that of torch's mean is written out."""
+    return values.sum(-2) / values.shape[-2]
 
 
 class UnscaledAttention(nn.Module):
@@ -104,7 +134,7 @@ class ChannelAttention(nn.Module):
     def forward(
         self, patches: torch.Tensor, audio: torch.Tensor, projected: torch.Tensor | None = None
     ) -> torch.Tensor:
-        seen = F.relu(self.patch(patches) if projected is None else projected).mean(-2)
+        seen = mean_of_patches(F.relu(self.patch(patches) if projected is None else projected))
         joint = F.relu(self.guide(audio)) * seen
         return 1 + torch.sigmoid(self.weight(F.relu(self.bottleneck(joint)))).unsqueeze(-2)
 
@@ -131,9 +161,9 @@ class PictureGuidance(nn.Module):
     def forward(
         self, patches: torch.Tensor, projected: Sequence[torch.Tensor], audio: torch.Tensor, norm: nn.LayerNorm
     ) -> torch.Tensor:
-        attended = norm(patches + self.dropout(self.self_attention.attend(*projected)))
+        attended = residual_norm(patches, self.self_attention.attend(*projected), self.dropout, norm)
         by_place, by_channel = project(attended, self.self_spatial.patch, self.channel.patch)
-        self_guided = self.self_spatial(attended, attended.mean(-2), by_place)
+        self_guided = self.self_spatial(attended, mean_of_patches(attended), by_place)
         guided = self.spatial(patches * self.channel(attended, audio, by_channel), audio)
         return guided + self.beta * torch.sigmoid(self_guided) * guided
 
@@ -158,10 +188,10 @@ class SoundGuidance(nn.Module):
     def forward(
         self, patches: torch.Tensor, projected: Sequence[torch.Tensor], audio: torch.Tensor, norm: nn.LayerNorm
     ) -> torch.Tensor:
-        picture = norm(patches + self.dropout(self.picture_attention.attend(*projected))).mean(-2)
+        attended = residual_norm(patches, self.picture_attention.attend(*projected), self.dropout, norm)
         heard = self.sound_attention.attend(*project(audio, *self.sound_attention.projections))
-        sound = self.sound_norm(audio + self.dropout(heard))
-        return audio + self.psi * torch.sigmoid(self.cross_attention(picture, sound)) * audio
+        sound = residual_norm(audio, heard, self.dropout, self.sound_norm)
+        return audio + self.psi * torch.sigmoid(self.cross_attention(mean_of_patches(attended), sound)) * audio
 
 
 class GuidanceAttention(nn.Module):

@@ -1,8 +1,8 @@
 """Dropout whose mask is never written: drawn by counting on the way there, and again on the way back.
 
-PyTorch draws a mask of floats, divides it, multiplies by it and keeps it; on a CPU that costs as much as a matrix
-product. Here element i of a call is kept where hash(i, seed) >= p 2^32, with a seed from PyTorch's generator and the
-32-bit hash "lowbias32" (Wellons, 2018). On CUDA, and in half precision, PyTorch's own runs.
+PyTorch draws a mask of floats, divides it, multiplies by it and keeps it; `snn-cace benchmark` times both (parts). Here
+element i of a call is kept where hash(i, seed) >= p 2^32, with a seed from PyTorch's generator and the 32-bit hash
+"lowbias32" (Wellons, 2018). On CUDA, and in half precision, PyTorch's own runs.
 """
 
 from __future__ import annotations
@@ -14,36 +14,54 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from neurons.fused import shared_among_threads
+from neurons.threads import shared_among_threads
 
-ELEMENTS_PER_THREAD = 1 << 16
+ELEMENTS_PER_THREAD = 1 << 18
+"""Elements below which a second thread does not pay."""
+
+
+class Draw:
+    """One call's dropout, as the kernels take it: `seed`, the hash below which an element is zero, and what the others
+    are multiplied by.
+    """
+
+    def __init__(self, probability: float) -> None:
+        self.seed = int(torch.randint(2**32, ())) if probability else 0
+        self.bound = round(probability * 2**32)
+        self.scale = 1 / (1 - probability)
 
 
 class CountedDropout(torch.autograd.Function):
     """`[...]` to `[...]`, each element zero with probability p, else divided by 1 - p."""
 
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, probability: float, seed: int) -> torch.Tensor:
-        ctx.probability, ctx.seed = probability, seed
-        return dropped(values, probability, seed)
+    def forward(ctx: Any, values: torch.Tensor, draw: Draw) -> torch.Tensor:
+        ctx.draw = draw
+        return dropped(values, draw)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return dropped(gradient, ctx.probability, ctx.seed), None, None
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return dropped(gradient, ctx.draw), None
 
 
-def dropped(values: torch.Tensor, probability: float, seed: int) -> torch.Tensor:
-    from snn_cace.model.dropout_cpu import drop
+def dropped(values: torch.Tensor, draw: Draw) -> torch.Tensor:
+    from snn_cace.model.kernels_cpu import drop
 
     values = values.detach().contiguous()
     result = torch.empty_like(values)
     given, out = values.view(-1).numpy(), result.view(-1).numpy()
-    bound, scale = round(probability * 2**32), given.dtype.type(1 / (1 - probability))
+    scale = given.dtype.type(draw.scale)
     shared_among_threads(
-        lambda start, stop: drop(given, out, start, stop, seed, bound, scale), len(given), ELEMENTS_PER_THREAD
+        lambda start, stop: drop(given, out, start, stop, draw.seed, draw.bound, scale), len(given), ELEMENTS_PER_THREAD
     )
     return result
+
+
+def has_kernels(values: torch.Tensor) -> bool:
+    """Whether the CPU kernels take these values; a graph that is being compiled cannot hold them."""
+    known = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
+    return known and not torch.compiler.is_compiling()
 
 
 class Dropout(nn.Dropout):
@@ -52,6 +70,6 @@ class Dropout(nn.Dropout):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         if not self.training or self.p == 0:
             return values
-        if values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64) or self.p == 1:
+        if self.p == 1 or not has_kernels(values):
             return F.dropout(values, self.p)
-        return CountedDropout.apply(values, self.p, int(torch.randint(2**32, ())))
+        return CountedDropout.apply(values, Draw(self.p))

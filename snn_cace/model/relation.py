@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from snn_cace.model.dropout import Dropout
+from snn_cace.model.residual import residual_norm
 
 
 class FeedForward(nn.Module):
@@ -53,8 +54,8 @@ class RelationLayer(nn.Module):
         self.dropout2 = Dropout(dropout)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        query = self.norm1(query + self.dropout1(self.attention(query, memory)))
-        return self.norm2(query + self.dropout2(self.feed_forward(query)))
+        query = residual_norm(query, self.attention(query, memory), self.dropout1, self.norm1)
+        return residual_norm(query, self.feed_forward(query), self.dropout2, self.norm2)
 
 
 class RelationBlock(nn.Module):
@@ -99,4 +100,4 @@ class Interaction(nn.Module):
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         joint = first * second
         memory = torch.cat([second, first], dim=1)
-        return self.norm(joint + self.dropout(self.attention(joint, memory)))
+        return residual_norm(joint, self.attention(joint, memory), self.dropout, self.norm)

@@ -14,6 +14,7 @@ from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
 from snn_cace.model.dropout import Dropout
+from snn_cace.model.residual import residual_norm
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
 BLOCKS = ("dense", "spiking", "braincog")
@@ -165,6 +166,35 @@ def test_dropout_drops_at_its_rate_keeps_the_mean_and_takes_the_same_elements_ba
     torch.manual_seed(0)
     assert torch.equal(Dropout(0.2)(values), out)
     assert dropout.eval()(values) is values
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3])
+@pytest.mark.parametrize("rows", [3, 20000])
+def test_the_end_of_a_residual_block_equals_its_modules_one_by_one(probability: float, rows: int):
+    """20000 rows are work for two threads. With the same draw, dropout takes the same elements either way."""
+    torch.manual_seed(0)
+    norm = torch.nn.LayerNorm(48).double()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    dropout = Dropout(probability)
+    given = [torch.randn(2, rows // 2, 48, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    push = torch.randn_like(given[0])
+    found = []
+    for listened in (False, True):
+        hook = norm.register_forward_hook(lambda *_: None) if listened else None
+        torch.manual_seed(1)
+        out = residual_norm(*given, dropout, norm)
+        found.append((out, *torch.autograd.grad((out * push).sum(), [*given, norm.weight, norm.bias])))
+        if hook:
+            hook.remove()
+    for fused, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_nan_and_infinity_pass_through_the_end_of_a_residual_block():
+    values = torch.tensor([[1.0, float("nan"), 2.0], [1.0, float("inf"), 0.0]])
+    out = residual_norm(values, torch.zeros_like(values), Dropout(0.0), torch.nn.LayerNorm(3))
+    assert not torch.isfinite(out).any()
 
 
 @pytest.mark.parametrize("guidance", ["none", "audio", "visual", "co"])

@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikeRecorder, SpikingLinear, SpikingMLP
-from neurons.layer import SpikingLayer, make_layer
+from neurons.layer import SpikingLayer, make_layer, run_layers
 
 STEPS, CLIPS, SEGMENTS = 5, 3, 4
 
@@ -39,9 +41,8 @@ def both(layer: SpikingLayer, constant: bool, dtype: torch.dtype, neurons: int) 
     weight = torch.randn(shape[1:], dtype=dtype, generator=generator)
     found = []
     for layer.fused in (True, False):
-        held = current.expand(STEPS, -1, -1, -1)
-        assert layer.fuses(held) == layer.fused
-        rate = layer.rate(held)
+        assert layer.fuses(current) == layer.fused
+        rate = layer.rate(current, held=STEPS if constant else None)
         found.append((rate.detach(), *torch.autograd.grad((rate * weight).sum(), current)))
     return found
 
@@ -65,13 +66,13 @@ def test_blocks_of_neurons_and_threads_share_the_work_alike():
     threads = torch.get_num_threads()
     for number in (1, 2):
         torch.set_num_threads(number)
-        rate = layer.rate(current.expand(20, -1, -1, -1))
+        rate = layer.rate(current, held=20)
         found.append((rate, *torch.autograd.grad(rate.square().sum(), current)))
     torch.set_num_threads(threads)
     for alone, shared in zip(*found, strict=True):
         assert torch.equal(alone, shared)
     layer.fused = False
-    plain = layer.rate(current.expand(20, -1, -1, -1))
+    plain = layer.rate(current, held=20)
     assert torch.equal(found[0][0], plain)
     (gradient,) = torch.autograd.grad(plain.square().sum(), current)
     torch.testing.assert_close(found[0][1], gradient, rtol=1e-4, atol=1e-6)
@@ -104,11 +105,12 @@ def test_whole_blocks_give_the_same_both_ways(membrane: str):
 
 def test_half_precision_currents_give_rates_in_their_own_type():
     layer = SpikingLayer(NodeConfig(threshold=0.5), membrane="carry")
-    current = torch.randn(1, 2, 3, 8, dtype=torch.bfloat16).expand(4, -1, -1, -1)
-    fused = layer.rate(current)
+    current = torch.randn(1, 2, 3, 8, dtype=torch.bfloat16)
+    fused = layer.rate(current, held=4)
     layer.fused = False
     assert fused.dtype == torch.bfloat16
-    assert torch.equal(fused, layer.rate(current))
+    assert torch.equal(fused, layer.rate(current, held=4))
+    assert torch.equal(fused, layer.rate(current.expand(4, -1, -1, -1)))
 
 
 def test_who_listens_sees_spikes_and_the_same_rates():
@@ -134,22 +136,36 @@ def test_a_slope_on_a_schedule_is_read_when_it_is_used():
     current = torch.randn(1, 2, 3, 5, requires_grad=True)
     gradients = []
     for layer.node.surrogate_function.alpha in (2.0, 5.0):
-        gradients.append(torch.autograd.grad(layer.rate(current.expand(4, -1, -1, -1)).sum(), current)[0])
+        gradients.append(torch.autograd.grad(layer.rate(current, held=4).sum(), current)[0])
     layer.fused = False
-    (plain,) = torch.autograd.grad(layer.rate(current.expand(4, -1, -1, -1)).sum(), current)
+    (plain,) = torch.autograd.grad(layer.rate(current, held=4).sum(), current)
     assert not torch.allclose(*gradients)
     torch.testing.assert_close(gradients[1], plain)
 
 
-def test_memory_for_the_way_back_does_not_grow_with_the_steps():
-    current = torch.randn(1, 8, 10, 64, requires_grad=True)
-    saved = []
-    for steps in (4, 64):
-        kept: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.numel()) or x, lambda x: x):
-            SpikingLayer(NodeConfig(), membrane="carry").rate(current.expand(steps, -1, -1, -1))
-        saved.append(sum(kept))
-    assert saved == [current.numel(), current.numel()]
+class Largest(TorchDispatchMode):
+    """The largest tensor that any operation hands on."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor):
+            self.numbers = max(self.numbers, out.untyped_storage().nbytes() // out.itemsize)
+        return out
+
+
+def test_no_tensor_grows_with_the_steps_on_either_way():
+    values = torch.randn(8, 10, 64, requires_grad=True)
+    found = {}
+    for fused, steps in itertools.product((True, False), (4, 64)):
+        network = SpikingLinear(64, 64, BlockConfig(NodeConfig(threshold=0.5), steps))
+        run_layers(network, fused)
+        with Largest() as largest:
+            network(values).sum().backward()
+        found[fused, steps] = largest.numbers
+    assert found[True, 4] == found[True, 64] == values.numel()
+    assert found[False, 64] == 64 * values.numel()
 
 
 @pytest.mark.parametrize("direction", ["forward", "recurrent"])
@@ -162,7 +178,7 @@ def test_running_again_on_the_way_back_gives_the_same_and_keeps_no_steps(directi
         layer.zero_grad()
         saved: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda x, saved=saved: saved.append(x.numel()) or x, lambda x: x):
-            rate = layer.rate(current.expand(16, -1, -1, -1))
+            rate = layer.rate(current, held=16)
         kept.append(sum(saved))
         rate.square().sum().backward()
         found.append((rate, current.grad.clone(), *(parameter.grad.clone() for parameter in layer.parameters())))

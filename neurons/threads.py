@@ -1,0 +1,74 @@
+"""Compiled work shared among the threads that PyTorch has waiting."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import torch
+
+
+def shared_among_threads(run: Callable[[int, int], None], count: int, least: int) -> None:
+    """`run(start, stop)` over 0 ... count in as many threads as PyTorch uses, each with at least `least` of them.
+
+    PyTorch's OpenMP threads wait by spinning: threads of another pool would find every core taken, and take two to
+    three times as long. So the work runs in OpenMP's own (`GOMP_parallel`, which LLVM's and Intel's have too), where
+    PyTorch has it loaded. `run` must release the GIL to be worth it.
+    """
+    threads = max(1, min(torch.get_num_threads(), count // least))
+    openmp = openmp_of_torch()
+    if threads == 1:
+        run(0, count)
+    elif openmp is None:
+        parts = [pool(threads).submit(run, *part_of(count, part, threads)) for part in range(1, threads)]
+        run(*part_of(count, 0, threads))
+        for part in parts:
+            part.result()
+    else:
+        in_openmp(openmp, run, count, threads)
+
+
+def part_of(count: int, part: int, parts: int) -> tuple[int, int]:
+    """Where the `part`-th of `parts` equal parts of 0 ... count starts and stops."""
+    return count * part // parts, count * (part + 1) // parts
+
+
+def in_openmp(openmp: Any, run: Callable[[int, int], None], count: int, threads: int) -> None:
+    """OpenMP may give fewer threads than asked for: each asks how many there are."""
+    failures: list[BaseException] = []
+
+    def body(_: Any) -> None:
+        try:
+            run(*part_of(count, openmp.omp_get_thread_num(), openmp.omp_get_num_threads()))
+        except BaseException as failure:
+            failures.append(failure)
+
+    openmp.GOMP_parallel(BODY(body), None, threads, 0)
+    if failures:
+        raise failures[0]
+
+
+BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@cache
+def openmp_of_torch() -> Any:
+    """The OpenMP library that PyTorch has loaded, or None where there is none to be found."""
+    if not torch.backends.openmp.is_available():
+        return None
+    try:
+        loaded = ctypes.CDLL(None)
+        wanted = (loaded.GOMP_parallel, loaded.omp_get_thread_num, loaded.omp_get_num_threads)
+    except (OSError, AttributeError, TypeError):
+        return None
+    wanted[0].restype = None
+    return loaded
+
+
+@cache
+def pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait for work beside the one that asks."""
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="neurons")

@@ -1,0 +1,99 @@
+"""What ends every attention and feed-forward block: norm(kept + dropout(branch)), in one pass over memory on a CPU.
+
+PyTorch makes three tensors on the way there and three on the way back, which costs more than the arithmetic. Here a
+row is dropped, added and normalised while it lies in the cache; the way back keeps the sum and each row's moments:
+
+    y = w (s - mean) / std + b, s = kept + dropout(branch)
+    dL/ds = (w g - mean(w g) - n mean(w g n)) / std, n = (s - mean) / std, g = dL/dy
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from neurons.threads import part_of, shared_among_threads
+from snn_cace.model.dropout import ELEMENTS_PER_THREAD, Draw, Dropout, has_kernels
+
+
+class ResidualNorm(torch.autograd.Function):
+    """kept and branch `[..., N]`, weight and bias `[N]` to `[..., N]`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kept: torch.Tensor,
+        branch: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        eps: float,
+        draw: Draw,
+    ) -> torch.Tensor:
+        from snn_cace.model import kernels_cpu
+
+        normalise: Any = kernels_cpu.normalise
+
+        rows = kept.detach().reshape(-1, kept.shape[-1])
+        given = (rows, branch.detach().reshape(rows.shape))
+        total, out, moments = torch.empty_like(rows), torch.empty_like(rows), rows.new_empty(2, len(rows))
+        arrays = arrays_of(*given, total, out, moments, weight, bias)
+        drawn = (draw.seed, draw.bound, arrays[0].dtype.type(draw.scale))
+        shared_among_threads(
+            lambda start, stop: normalise(*arrays, eps, start, stop, *drawn), len(rows), least_rows(rows)
+        )
+        ctx.save_for_backward(total, moments, weight)
+        ctx.draw = draw
+        return out.view(kept.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        from snn_cace.model import kernels_cpu
+
+        unnormalise: Any = kernels_cpu.unnormalise
+
+        total, moments, weight = ctx.saved_tensors
+        draw = ctx.draw
+        to_kept = torch.empty_like(total)
+        to_branch = torch.empty_like(total) if draw.bound else to_kept
+        least = least_rows(total)
+        parts = max(1, len(total) // least)
+        of_parts = total.new_zeros(2, parts, len(weight))
+        to_weight, to_bias = of_parts.numpy()
+        arrays = arrays_of(gradient.reshape(total.shape), total, moments, weight, to_kept, to_branch)
+        drawn = (draw.seed, draw.bound, arrays[0].dtype.type(draw.scale))
+
+        def run(first: int, last: int) -> None:
+            for part in range(first, last):
+                rows = part_of(len(total), part, parts)
+                unnormalise(*arrays, to_weight[part], to_bias[part], *rows, *drawn)
+
+        shared_among_threads(run, parts, 1)
+        shape = gradient.shape
+        return to_kept.view(shape), to_branch.view(shape), *of_parts.sum(1).unbind(), None, None
+
+
+def arrays_of(*tensors: torch.Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def least_rows(rows: torch.Tensor) -> int:
+    """Rows below which a second thread does not pay."""
+    return max(1, ELEMENTS_PER_THREAD // 2 // rows.shape[1])
+
+
+def residual_norm(kept: torch.Tensor, branch: torch.Tensor, dropout: Dropout, norm: nn.LayerNorm) -> torch.Tensor:
+    """norm(kept + dropout(branch)), both `[..., N]`.
+
+    Module by module where a hook listens to one, and where the kernels do not reach: CUDA, half precision.
+    """
+    listened = any(m._forward_hooks or m._forward_pre_hooks for m in (dropout, norm))
+    same = kept.dtype == branch.dtype == norm.weight.dtype and not torch.is_autocast_enabled(kept.device.type)
+    probability = dropout.p if dropout.training else 0.0
+    if listened or not same or probability == 1 or not has_kernels(kept):
+        return norm(kept + dropout(branch))
+    weight, bias = cast(Any, norm.weight), cast(Any, norm.bias)
+    return ResidualNorm.apply(kept, branch, weight, bias, norm.eps, Draw(probability))
