@@ -77,6 +77,12 @@ class FiringRate(torch.autograd.Function):
         return result, None
 
 
+@torch.compiler.disable
+def firing_rate(current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
+    """`FiringRate`, which has kernels of its own: a compiled network calls it between its graphs."""
+    return FiringRate.apply(current, dynamics)
+
+
 def kernels(device: str) -> Any:
     """The module with `forward` and `backward` for tensors on `device`."""
     if device == "cuda":

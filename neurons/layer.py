@@ -11,7 +11,7 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from neurons.fused import NODES, SLOPES, Dynamics, FiringRate
+from neurons.fused import NODES, SLOPES, Dynamics, firing_rate
 from neurons.nodes import FIXED_LENGTH, PARALLEL, NodeConfig, make_node
 
 MEMBRANES = ("carry", "reset")
@@ -66,7 +66,7 @@ class SpikingLayer(nn.Module):
         in_rows = current.reshape(len(current), clips, segments, -1)
         if self.membrane == "reset":
             in_rows = in_rows.flatten(1, 2).unsqueeze(2)
-        rate = FiringRate.apply(in_rows, self.dynamics(steps, in_rows.shape[-1]))
+        rate = firing_rate(in_rows, self.dynamics(steps, in_rows.shape[-1]))
         return rate.view(current.shape[1:]).to(dtype)
 
     def fuses(self, current: torch.Tensor) -> bool:

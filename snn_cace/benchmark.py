@@ -193,7 +193,7 @@ def epochs(
                 0,
             )
             experiment = copy.deepcopy(experiment)
-            experiment.data = DataConfig(directory=directory, batch_size=batch, preload=True)
+            experiment.data = DataConfig(directory=directory, batch_size=batch, keep_in="memory")
             data = ClipData(experiment.data, torch.float32)
             started = time.perf_counter()
             loader = data.loader("all")

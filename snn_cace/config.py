@@ -56,8 +56,10 @@ class DataConfig:
         modalities: `both`, or one of them with the other set to zero.
         batch_size: clips per batch.
         workers: processes that read ahead; 0 reads in the main process.
-        preload: hold each split in memory; otherwise rows are read from disk as they are needed.
-        hold: what features are held as in memory: `full` (the precision they are used in), `float16` or `bfloat16`.
+        keep_in: where clips are kept once each file has been read from beginning to end: on the `device` that trains,
+            in `memory`, or `mapped` from a flat file on disk that goes with the process. `disk` keeps nothing and reads
+            rows as they are needed. `auto` is the first of these that all splits fit into with as much to spare.
+        keep_as: what features are kept as: `full` (the precision they are used in), `float16` or `bfloat16`.
     """
 
     directory: str | None = None
@@ -65,8 +67,8 @@ class DataConfig:
     modalities: Literal["both", "audio", "visual"] = "both"
     batch_size: int = 64
     workers: int = 0
-    preload: bool = True
-    hold: Literal["full", "float16", "bfloat16"] = "full"
+    keep_in: Literal["auto", "device", "memory", "mapped", "disk"] = "auto"
+    keep_as: Literal["full", "float16", "bfloat16"] = "full"
 
 
 @dataclass
@@ -316,6 +318,8 @@ class TrainingConfig:
             same. False always goes SpikingJelly's way.
         recompute: spiking layers that do not run fused run again on the way back, instead of keeping every simulation
             step in memory: slower, for long S.
+        compile: `off`; `default` trains through torch.compile, which takes minutes at first and again for each batch
+            size; `reduce-overhead` also replays CUDA graphs. Evaluation is never compiled.
         distillation: see there.
     """
 
@@ -336,6 +340,7 @@ class TrainingConfig:
     initialise_from: str | None = None
     fused: bool = True
     recompute: bool = False
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
@@ -385,6 +390,10 @@ def check(experiment: Experiment) -> None:
     for key, value in positive.items():
         if not value > 0:
             raise InputError(f"{key} must be above 0, not {value}")
+    if data.keep_in == "device" and data.workers:
+        raise InputError(f"data.keep_in: device needs data.workers: 0, not {data.workers}: clips are there already")
+    if data.keep_in == "disk" and data.keep_as != "full":
+        raise InputError(f"data.keep_as: {data.keep_as} needs clips that are kept; data.keep_in: disk keeps none")
     if model.d_model % model.heads or model.d_model % 2:
         raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads ({model.heads})")
     for name, slot in vars(model.slots).items():

@@ -29,6 +29,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def cache_directory() -> Path:
+    """`$SNN_CACE_CACHE`, else `$XDG_CACHE_HOME/snn_cace`, else `~/.cache/snn_cace`."""
+    given = os.environ.get("SNN_CACE_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "snn_cace")
+
+
 def write_text(path: str | Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -8,10 +8,10 @@ import math
 import resource
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -35,6 +35,13 @@ from snn_cace.transfer import initialise, initialise_thresholds
 
 CALIBRATION_BATCHES = 8
 """Training batches over which activations of a network to start from are recorded."""
+PLACES = {
+    "device": "kept on the device that trains",
+    "memory": "kept in memory",
+    "mapped": "kept in a mapped file",
+    "disk": "read from disk as they are needed",
+}
+"""Where clips are kept, in words for the log."""
 LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}
 
 
@@ -51,6 +58,8 @@ class EventLocaliser(L.LightningModule):
         self.experiment = experiment
         self.network = CaceNet(experiment.model, shape)
         run_layers(self.network, experiment.training.fused, experiment.training.recompute)
+        # In a list, so that it is no part of this module, which holds the network already.
+        self.stepped = [compiled(self.network, experiment.training.compile)]
         self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
         self.activity = ActivityMonitor(self.network)
         training = experiment.training
@@ -93,7 +102,8 @@ class EventLocaliser(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         if self.regulariser is not None:
             self.regulariser.start()
-        output = self.network(batch["visual"], batch["audio"])
+        (network,) = self.stepped
+        output = network(batch["visual"], batch["audio"])
         terms = self.terms(output, batch)
         loss = training_loss(terms, self.experiment.model.contrast, self.contrastive_on)
         if self.regulariser is not None:
@@ -132,11 +142,21 @@ class EventLocaliser(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         training = self.experiment.training
-        # Lightning refuses to clip gradients for a fused optimiser under mixed precision.
-        fused = training.precision != "bf16-mixed"
-        optimiser = torch.optim.Adam(self.parameters(), lr=training.learning_rate, fused=fused)
+        optimiser = make_optimiser(self.parameters(), training)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
         return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def compiled(network: CaceNet, how: str) -> Callable[..., NetworkOutput]:
+    """The network as training runs it: itself, or compiled."""
+    if how == "off":
+        return network
+    return cast(Any, torch.compile(network, mode=None if how == "default" else how))
+
+
+def make_optimiser(parameters: Iterable[torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Adam:
+    # Lightning refuses to clip gradients for a fused optimiser under mixed precision.
+    return torch.optim.Adam(parameters, lr=training.learning_rate, fused=training.precision != "bf16-mixed")
 
 
 class LossHistory(Callback):
@@ -218,6 +238,7 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
         feature_dtype(training.precision),
         training.seed,
         "test" if training.protocol == "paper" else "val",
+        pick_device(training.device),
     )
     files = RunFiles(Path(output))
     if getattr(rank_zero_only, "rank", 0) == 0:
@@ -352,6 +373,7 @@ def describe_run(module: EventLocaliser, data: ClipData) -> str:
     splits = ", ".join(f"{split} {len(order)}" for split, order in data.layout.orders.items())
     lines = [
         f"{experiment.name}: {parameters:,} parameters, clips: {splits}",
+        f"features: {data.kept_bytes / 2**20:,.0f} MiB, {PLACES[data.place]}",
         f"protocol {experiment.training.protocol}: the best epoch is picked on the {data.evaluation_split} split",
     ]
     device = pick_device(experiment.training.device)

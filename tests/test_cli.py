@@ -92,6 +92,9 @@ def test_bad_words_are_told_in_one_line(
         (["--precision", "16"], "training.precision"),
         (["--device=tpu"], "training.device"),
         (["--data"], "--data needs a value"),
+        (["--data.keep_in", "device", "--data.workers", "2"], "data.keep_in: device needs data.workers: 0, not 2"),
+        (["--data.keep_in", "disk", "--data.keep_as", "float16"], "data.keep_as: float16 needs clips that are kept"),
+        (["--training.compile", "yes"], "training.compile"),
     ],
 )
 def test_bad_options_name_the_key(tmp_path: Path, capsys: pytest.CaptureFixture, override: list[str], message: str):
@@ -101,7 +104,7 @@ def test_bad_options_name_the_key(tmp_path: Path, capsys: pytest.CaptureFixture,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("reading", [["--data.preload", "true"], ["--data.preload", "false", "--data.workers", "1"]])
+@pytest.mark.parametrize("reading", [["--data.keep_in", "memory"], ["--data.keep_in", "disk", "--data.workers", "1"]])
 def test_nan_features_end_training_with_the_file_and_row(
     tmp_path: Path, capsys: pytest.CaptureFixture, reading: list[str]
 ):

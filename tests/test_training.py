@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -59,6 +60,26 @@ def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tmp_path: Path,
     histories = [json.loads((tmp_path / run / "history.json").read_text()) for run in ("whole", "broken")]
     assert histories[0] == histories[1]
     assert [epoch["epoch"] for epoch in histories[0]] == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_training_through_a_compiled_network_gives_the_same_and_stores_it_plain(
+    tmp_path: Path, ave: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Traced and differentiated as any compiled network, but run by PyTorch's own kernels, so that it takes seconds."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    experiment = small_experiment(ave, epochs=2, block="spiking")
+    model = experiment.model
+    experiment.data.batch_size = 6  # one size of batch, one compilation
+    model.dropout = model.relation_dropout = model.interaction_dropout = 0.0
+    losses = {}
+    for how in ("off", "default"):
+        experiment.training.compile = how
+        train(experiment, tmp_path / how, quiet=True)
+        history = json.loads((tmp_path / how / "history.json").read_text())
+        losses[how] = [epoch["train/loss"] for epoch in history]
+    assert losses["default"] == pytest.approx(losses["off"], rel=1e-4)
+    assert weights(tmp_path / "default").keys() == weights(tmp_path / "off").keys()
 
 
 def test_a_run_holds_what_the_contract_names(tmp_path: Path, ave: Path):

@@ -17,7 +17,6 @@ halves of the official test utterances and 20 % of the images each.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ import numpy as np
 
 from snn_cace.config import AVDigitsConfig
 from snn_cace.data import ave
-from snn_cace.files import write_text
+from snn_cace.files import cache_directory, write_text
 
 SEGMENTS = 10
 CLASSES = 9
@@ -111,14 +110,11 @@ def annotation_lines(labels: np.ndarray) -> Iterator[str]:
 def cached_avdigits(config: AVDigitsConfig) -> Path:
     """A directory with AV-Digits in AVE's layout, made on first use (seconds) and kept in the user's cache.
 
-    It lies in `$SNN_CACE_CACHE`, else `$XDG_CACHE_HOME/snn_cace`, else `~/.cache/snn_cace`, under a name made from the
-    config and the recipe's own source, so that a changed recipe is never served from an old cache.
+    It lies in `snn_cace.files.cache_directory` under a name made from the config and the recipe's own source, so that a
+    changed recipe is never served from an old cache.
     """
     recipe = Path(__file__).read_bytes() + repr(config).encode()
-    root = os.environ.get("SNN_CACE_CACHE") or Path(
-        os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "snn_cace"
-    )
-    directory = Path(root) / f"avdigits-{hashlib.sha256(recipe).hexdigest()[:16]}"
+    directory = cache_directory() / f"avdigits-{hashlib.sha256(recipe).hexdigest()[:16]}"
     if directory.is_dir():
         return directory
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from snn_cace.config import DataConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data import ave
 from snn_cace.data.avdigits import cached_avdigits
+from snn_cace.data.placement import choose_place, room
 from snn_cace.errors import InputError
 
 Batch = dict[str, torch.Tensor]
@@ -26,12 +28,13 @@ Batch = dict[str, torch.Tensor]
 
 ABSENT = {"both": None, "audio": "visual", "visual": "audio"}
 """Which modality is set to zero."""
+HOST = torch.device("cpu")
 SHOWN_BYTES = 1 << 28
 """Reading a file of this size or more shows its progress."""
 
 
 class ClipDataset(Dataset):
-    """The clips of one split, read row by row as they are asked for, or held in memory.
+    """The clips of one split, kept at `keep_in` (see `DataConfig`), or read row by row as they are asked for (`disk`).
 
     HDF5 files are opened by the process that reads them, on its first read: handles cross neither fork nor spawn.
     Asking for a list of positions gives one batch.
@@ -46,16 +49,16 @@ class ClipDataset(Dataset):
         rows: np.ndarray,
         dtype: torch.dtype,
         modalities: str = "both",
-        preload: bool = False,
-        hold: str = "full",
+        keep_in: str = "disk",
+        keep_as: str = "full",
+        device: torch.device = HOST,
     ) -> None:
         self.directory, self.rows, self.dtype, self.modalities = directory, rows, dtype, modalities
-        self.held_dtype = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(hold, dtype)
+        self.kept_dtype = kept_dtype(keep_as, dtype)
+        self.place, self.device = keep_in, device
         self._files: dict[str, h5py.File] = {}
         self._owner = 0
-        self._held: Batch | None = None
-        if preload:
-            self._held = self._read_whole()
+        self._held: Batch | None = None if keep_in == "disk" else self._read_whole()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,7 +69,7 @@ class ClipDataset(Dataset):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         if self._held is None:
             return self._read(positions)
-        chosen = torch.as_tensor(positions)
+        chosen = torch.as_tensor(positions, device=self._held["index"].device)
         batch = {name: values[chosen] for name, values in self._held.items()}
         return {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
 
@@ -82,26 +85,29 @@ class ClipDataset(Dataset):
         return batch | {"index": torch.from_numpy(rows)}
 
     def _read_whole(self) -> Batch:
-        """All rows, each file read once from its beginning to its end in large pieces, whatever the order of rows."""
+        """All rows, each file read once from its beginning to its end in large pieces, whatever the order of rows and
+        however the file is chunked.
+        """
         places = np.argsort(self.rows, kind="stable")
         ordered = self.rows[places]
         held: Batch = {}
         for name, file in ave.FILES.items():
             path = self.directory / file
             with ave.opened(path) as dataset:
-                dtype = self.dtype if name == "labels" else self.held_dtype
-                values = torch.empty((len(self.rows), *dataset.shape[1:]), dtype=dtype)
+                dtype = self.dtype if name == "labels" else self.kept_dtype
+                values = room((len(self.rows), *dataset.shape[1:]), dtype, self.place, self.device)
                 small = values.numel() * dataset.dtype.itemsize < SHOWN_BYTES
                 pieces = list(ave.row_chunks(dataset))
                 for piece in tqdm(pieces, desc=f"reading {file}", leave=False, disable=small):
                     first, last = np.searchsorted(ordered, (piece.start, piece.stop))
                     read = torch.from_numpy(ave.read_some(dataset, piece, ordered[first:last], path))
-                    values[torch.from_numpy(places[first:last])] = fitting(read, dtype, path)
+                    into = torch.from_numpy(places[first:last]).to(values.device)
+                    values[into] = fitting(read, dtype, path).to(values.device)
             held[name] = values
         absent = ABSENT[self.modalities]
         if absent:
             held[absent].zero_()
-        return held | {"index": torch.from_numpy(self.rows)}
+        return held | {"index": torch.from_numpy(self.rows).to(held["labels"].device)}
 
     def _read_file(self, name: str, rows: np.ndarray) -> torch.Tensor:
         path, dataset = self.directory / ave.FILES[name], self._dataset(name)
@@ -126,12 +132,17 @@ class ClipDataset(Dataset):
         self._files = {}
 
 
+def kept_dtype(keep_as: str, dtype: torch.dtype) -> torch.dtype:
+    """What features are kept as that are used as `dtype`."""
+    return {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(keep_as, dtype)
+
+
 def fitting(values: torch.Tensor, dtype: torch.dtype, path: Path) -> torch.Tensor:
     """`values` as `dtype`; an InputError where they are too large for it."""
     largest = float(values.abs().max()) if values.numel() else 0.0
     if largest > torch.finfo(dtype).max:
         raise InputError(
-            f"{path}: {largest:g} is too large for {str(dtype).removeprefix('torch.')}; use data.hold: full"
+            f"{path}: {largest:g} is too large for {str(dtype).removeprefix('torch.')}; use data.keep_as: full"
         )
     return values.to(dtype)
 
@@ -144,14 +155,23 @@ def whole_batch(batch: Any) -> Batch:
 class ClipData(L.LightningDataModule):
     """Data loaders over an AVE directory, or over AV-Digits where the config names none.
 
-    `evaluation_split` is what validation runs on during training: `val`, or `test` under the paper's protocol.
+    `evaluation_split` is what validation runs on during training: `val`, or `test` under the paper's protocol. device:
+    what uses the clips, and may keep them; a trainer's own where one is attached.
 
     Raises:
         InputError: the directory does not hold AVE's layout.
     """
 
-    def __init__(self, config: DataConfig, dtype: torch.dtype, seed: int = 0, evaluation_split: str = "val") -> None:
+    def __init__(
+        self,
+        config: DataConfig,
+        dtype: torch.dtype,
+        seed: int = 0,
+        evaluation_split: str = "val",
+        device: torch.device = HOST,
+    ) -> None:
         super().__init__()
+        self.device = device
         self.config, self.dtype, self.seed, self.evaluation_split = config, dtype, seed, evaluation_split
         self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
         self.layout = ave.read_layout(self.directory)
@@ -161,12 +181,36 @@ class ClipData(L.LightningDataModule):
     def shape(self) -> FeatureShape:
         return FeatureShape(self.layout.visual_channels, self.layout.audio_channels, self.layout.classes)
 
+    @cached_property
+    def place(self) -> str:
+        """Where clips are kept: what the config says, or what all of them fit into."""
+        if self.config.keep_in != "auto":
+            return self.config.keep_in
+        return choose_place(self.kept_bytes, self.used_on, self.config.workers)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the features of all clips as they are kept."""
+        layout = self.layout
+        of_a_segment = layout.height * layout.width * layout.visual_channels + layout.audio_channels
+        return layout.clips * layout.segments * of_a_segment * kept_dtype(self.config.keep_as, self.dtype).itemsize
+
+    @property
+    def used_on(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else self.device
+
     def dataset(self, split: str) -> ClipDataset:
         """The clips of `train`, `val`, `test`, or of `all` in their order on disk."""
         if split not in self._datasets:
             rows = np.arange(self.layout.clips) if split == "all" else self.layout.orders[split]
             self._datasets[split] = ClipDataset(
-                self.directory, rows, self.dtype, self.config.modalities, self.config.preload, self.config.hold
+                self.directory,
+                rows,
+                self.dtype,
+                self.config.modalities,
+                self.place,
+                self.config.keep_as,
+                self.used_on,
             )
         return self._datasets[split]
 
@@ -184,7 +228,7 @@ class ClipData(L.LightningDataModule):
             sampler=sampler,
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available() and self.place != "device",
             collate_fn=whole_batch,
         )
 

@@ -58,7 +58,8 @@ def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
         return [layer(values) for layer in layers]
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
-    return Parts.apply(F.linear(values, weight, bias), [layer.out_features for layer in layers])
+    joined, sizes = F.linear(values, weight, bias), [layer.out_features for layer in layers]
+    return joined.split(sizes, dim=-1) if torch.compiler.is_compiling() else Parts.apply(joined, sizes)
 
 
 def mean_of_patches(values: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 from small import CLASSES, CLIPS, SEGMENTS, write_ave
 from torch.utils.data import DataLoader
 
-from snn_cace.data import ave
+from snn_cace.data import ave, placement
 from snn_cace.data.batches import ClipDataset, whole_batch
 from snn_cace.data.check import check_directory
+from snn_cace.data.placement import choose_place
 from snn_cace.errors import InputError
 
 
@@ -45,12 +47,38 @@ def test_reading_ahead_in_other_processes_gives_the_same_batches(tmp_path: Path)
             assert all(torch.equal(got[name], expected[name]) for name in expected)
 
 
-def test_held_in_memory_and_read_row_by_row_are_the_same(tmp_path: Path):
+@pytest.mark.parametrize("keep_as", ["full", "bfloat16"])
+def test_clips_are_the_same_wherever_they_are_kept(tmp_path: Path, keep_as: str, monkeypatch: pytest.MonkeyPatch):
     write_ave(tmp_path)
+    monkeypatch.setenv("SNN_CACE_CACHE", str(tmp_path / "cache"))
     rows = np.array([4, 2, 9])
-    held, read = (ClipDataset(tmp_path, rows, torch.float32, preload=preload) for preload in (True, False))
-    for name in ("visual", "audio", "labels", "index"):
-        assert torch.equal(held.__getitems__([2, 0])[name], read.__getitems__([2, 0])[name])
+    found = [
+        ClipDataset(tmp_path, rows, torch.float32, keep_in=place, keep_as=keep_as).__getitems__([2, 0])
+        for place in ("memory", "device", "mapped")
+    ]
+    if keep_as == "full":
+        found.append(ClipDataset(tmp_path, rows, torch.float32).__getitems__([2, 0]))
+    for other in found[1:]:
+        for name in ("visual", "audio", "labels", "index"):
+            assert torch.equal(found[0][name], other[name])
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_clips_are_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(placement.psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (300, 400))
+    assert [choose_place(size, cpu, 0) for size in (499, 500)] == ["memory", "mapped"]
+    assert [choose_place(size, gpu, 0) for size in (149, 150, 500)] == ["device", "memory", "mapped"]
+    assert choose_place(149, gpu, 2) == "memory"
+
+
+def test_a_mapped_file_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write_ave(tmp_path)
+    monkeypatch.setenv("SNN_CACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(placement.psutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(InputError, match=r"cannot map 0\.0 GiB of clips in .*cache: .*use data\.keep_in: disk"):
+        ClipDataset(tmp_path, np.arange(4), torch.float32, keep_in="mapped")
 
 
 @pytest.mark.parametrize("rows", [[4, 2, 9], [0], list(range(11, -1, -1)), [3, 3]])
@@ -61,7 +89,7 @@ def test_whole_files_are_read_in_pieces_into_any_order(
     write_ave(tmp_path)
     read = ClipDataset(tmp_path, np.array(rows), torch.float32)
     monkeypatch.setattr(ave, "CHUNK_BYTES", 6000)
-    held = ClipDataset(tmp_path, np.array(rows), torch.float32, preload=True)
+    held = ClipDataset(tmp_path, np.array(rows), torch.float32, keep_in="memory")
     for name in ("visual", "audio", "labels", "index"):
         assert torch.equal(held.__getitems__(range(len(rows)))[name], read.__getitems__(range(len(rows)))[name])
 
@@ -70,7 +98,7 @@ def test_whole_files_are_read_in_pieces_into_any_order(
 def test_features_held_in_half_precision_are_rounded_and_labels_are_not(tmp_path: Path, hold: str, spacing: float):
     write_ave(tmp_path)
     whole, half = (
-        ClipDataset(tmp_path, np.arange(4), torch.float32, preload=True, hold=h).__getitems__([0, 3])
+        ClipDataset(tmp_path, np.arange(4), torch.float32, keep_in="memory", keep_as=h).__getitems__([0, 3])
         for h in ("full", hold)
     )
     assert half["visual"].dtype == torch.float32
@@ -80,8 +108,10 @@ def test_features_held_in_half_precision_are_rounded_and_labels_are_not(tmp_path
 
 def test_features_too_large_for_half_precision_are_refused(tmp_path: Path):
     write_ave(tmp_path, audio=np.full((CLIPS, SEGMENTS, 6), 1e5, np.float32))
-    with pytest.raises(InputError, match=r"audio_feature\.h5: 100000 is too large for float16; use data\.hold: full"):
-        ClipDataset(tmp_path, np.arange(4), torch.float32, preload=True, hold="float16")
+    with pytest.raises(
+        InputError, match=r"audio_feature\.h5: 100000 is too large for float16; use data\.keep_as: full"
+    ):
+        ClipDataset(tmp_path, np.arange(4), torch.float32, keep_in="memory", keep_as="float16")
 
 
 @pytest.mark.parametrize(("modalities", "silent"), [("audio", "visual"), ("visual", "audio")])
@@ -147,13 +177,13 @@ def test_damage_is_told_by_file_and_shape(tmp_path: Path, damage):
     assert any(file in problem for problem in check_directory(tmp_path).problems for file in ("h5",))
 
 
-@pytest.mark.parametrize("preload", [True, False])
-def test_nan_features_are_told_by_file_and_row(tmp_path: Path, preload: bool):
+@pytest.mark.parametrize("keep_in", ["memory", "disk"])
+def test_nan_features_are_told_by_file_and_row(tmp_path: Path, keep_in: str):
     audio = np.zeros((CLIPS, SEGMENTS, 6), np.float32)
     audio[4, 2, 1] = np.nan
     write_ave(tmp_path, audio=audio)
     with pytest.raises(InputError, match=r"audio_feature\.h5: row 4 holds NaN or infinity"):
-        ClipDataset(tmp_path, np.arange(CLIPS), torch.float32, preload=preload)[4]
+        ClipDataset(tmp_path, np.arange(CLIPS), torch.float32, keep_in=keep_in)[4]
     assert any("row 4 holds NaN" in problem for problem in check_directory(tmp_path).problems)
 
 
