@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from neurons import BlockConfig
 
-Precision = Literal["32", "bf16-mixed", "64", 32, 64]
+Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
 Guidance = Literal["none", "audio", "visual", "co"]
 Membrane = Literal["carry", "reset"]
@@ -301,7 +301,7 @@ class TrainingConfig:
         milestones: epochs after which the learning rate is multiplied by `decay`.
         decay: see `milestones`.
         gradient_clip: the largest gradient norm; 0 does not clip.
-        precision: `32`, `bf16-mixed` or `64`.
+        precision: `32`, `tf32` (products of float32 in TF32 on CUDA, elsewhere as `32`), `bf16-mixed` or `64`.
         device: `auto`, `cpu`, `cuda`.
         devices: how many; more than one trains with DDP.
         protocol: `validation` picks the epoch on the validation split and touches the test split once; `paper` picks

@@ -19,7 +19,7 @@ from snn_cace.files import replacing
 from snn_cace.losses import loss_terms, targets_from_labels, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
-from snn_cace.runtime import feature_dtype, progress
+from snn_cace.runtime import feature_dtype, progress, use_tensor_cores
 
 PREDICTED = ("segment_relevance", "event_logits", "gate", "av_logits", "segment_class", "index")
 
@@ -59,6 +59,7 @@ def run_network(
     `before` sees each batch before the network does.
     """
     precision = experiment.training.precision
+    use_tensor_cores(precision, device)
     network = network.to(device=device, dtype=feature_dtype(precision)).eval()
     run_layers(network, experiment.training.fused)
     torch.manual_seed(experiment.training.seed)

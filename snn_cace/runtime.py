@@ -19,6 +19,12 @@ def feature_dtype(precision: Any) -> torch.dtype:
     return torch.float64 if precision == "64" else torch.float32
 
 
+def use_tensor_cores(precision: Any, device: torch.device) -> None:
+    """Have CUDA round what it multiplies to TF32 where the precision says so, and nowhere else (cuDNN would)."""
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
 def pick_device(name: str) -> torch.device:
     """`auto` is CUDA where PyTorch sees it.
 

@@ -30,7 +30,7 @@ from snn_cace.files import write_json, write_text
 from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
-from snn_cace.runtime import feature_dtype, keep_freed_memory, pick_device
+from snn_cace.runtime import feature_dtype, keep_freed_memory, pick_device, use_tensor_cores
 from snn_cace.transfer import initialise, initialise_thresholds
 
 CALIBRATION_BATCHES = 8
@@ -42,7 +42,7 @@ PLACES = {
     "disk": "read from disk as they are needed",
 }
 """Where clips are kept, in words for the log."""
-LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}
+LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "tf32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}
 
 
 class EventLocaliser(L.LightningModule):
@@ -181,16 +181,33 @@ class LossHistory(Callback):
 
 
 class StopOnBadLoss(Callback):
-    """Ends training with one clear line when the loss is no longer a number."""
+    """Ends training with one clear line when the loss is no longer a number.
+
+    At once on a CPU; on CUDA, where asking after each batch would keep the device waiting, at the end of the epoch.
+    """
+
+    def __init__(self) -> None:
+        self.losses: list[torch.Tensor] = []
 
     def on_train_batch_end(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
-        if not torch.isfinite(outputs["loss"]):
-            raise InputError(
-                f"the loss is {outputs['loss'].item()} in epoch {trainer.current_epoch}, batch {batch_index}; "
-                "lower training.learning_rate or training.gradient_clip"
-            )
+        self.losses.append(outputs["loss"].detach())
+        if not outputs["loss"].is_cuda:
+            self.check(trainer.current_epoch, batch_index)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.check(trainer.current_epoch, 0)
+
+    def check(self, epoch: int, first: int) -> None:
+        """Raise InputError naming the first bad batch among the losses since the last check, whose first is `first`."""
+        losses, self.losses = self.losses, []
+        for index, loss in enumerate(torch.stack(losses).tolist() if losses else []):
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss is {loss} in epoch {epoch}, batch {first + index}; "
+                    "lower training.learning_rate or training.gradient_clip"
+                )
 
 
 def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> None:
@@ -231,14 +248,15 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
         InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
     """
     training = experiment.training
-    pick_device(training.device)
+    device = pick_device(training.device)
     keep_freed_memory()
+    use_tensor_cores(training.precision, device)
     data = ClipData(
         experiment.data,
         feature_dtype(training.precision),
         training.seed,
         "test" if training.protocol == "paper" else "val",
-        pick_device(training.device),
+        device,
     )
     files = RunFiles(Path(output))
     if getattr(rank_zero_only, "rank", 0) == 0:

@@ -237,6 +237,7 @@ def spikes(words: Sequence[str]) -> None:
 
 def benchmark(words: Sequence[str]) -> None:
     from snn_cace.comparison import Comparison
+    from snn_cace.data.synthetic import AVE_CLIPS
 
     parser = OneLineParser(
         prog="snn-cace benchmark",
@@ -251,7 +252,9 @@ def benchmark(words: Sequence[str]) -> None:
     parser.add_argument("--batches", type=int, nargs="*", default=[2, 4, 8, 16], help="batch sizes to try")
     parser.add_argument("--clips", type=int, nargs="*", default=[64, 128, 256], help="clips of an epoch to try")
     parser.add_argument("--encoder-batch", type=int, default=64, help="clips for temporal encoders and LIF layers")
-    parser.add_argument("--compile", action="store_true", help="time SpikingJelly's LIF under torch.compile too")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too, which takes minutes")
+    parser.add_argument("--epochs", type=int, default=0, help="train each variant for so many epochs too, as users do")
+    parser.add_argument("--run-clips", type=int, default=AVE_CLIPS, help="clips of those runs, all splits together")
     parser.add_argument("--patches", type=int, nargs=2, default=[7, 7], metavar=("H", "W"))
     parser.add_argument("--visual-channels", type=int, default=512)
     parser.add_argument("--audio-channels", type=int, default=128)
@@ -273,7 +276,15 @@ def benchmark(words: Sequence[str]) -> None:
     device = pick_device(options.device)
     shape = FeatureShape(options.visual_channels, options.audio_channels, options.classes)
     sizes = Sizes(shape, tuple(options.patches))
-    amounts = Amounts(options.batch, options.steps, options.batches, options.clips, options.encoder_batch)
+    amounts = Amounts(
+        options.batch,
+        options.steps,
+        options.batches,
+        options.clips,
+        options.encoder_batch,
+        options.epochs,
+        options.run_clips,
+    )
     result = run(experiments, sizes, amounts, device, options.compile)
     result["environment"] = environment(device.type)
     write_json(path, result)

@@ -38,101 +38,168 @@ def markdown(result: dict[str, Any]) -> str:
         f"float64; copies {limits['copy_bytes_per_second'] / 1e9:.1f} GB/s.",
         "",
         f"Features {result['shape']}, batch {result['batch']}. Times in ms: median (quartiles). Cores: processor time "
-        "over wall time.",
-        "",
-        "Training step",
+        "over wall time. What a table compares took turns.",
         "",
     ]
-    names = list(result["variants"])
-    first = names[0]
-    lines += table(
+    sections = (training, inference, against_numbers, epochs, reading, parts, temporal_encoders, lif, whole_runs)
+    return "\n".join(lines + [line for section in sections for line in section(result)]) + "\n"
+
+
+def training(result: dict[str, Any]) -> list[str]:
+    first = next(iter(result["training"]))
+    headings = ["variant", "ms", "cores", f"against {first}", "clips/s", "its matrix products alone, ms"]
+    rows = [
         [
-            "variant",
-            "ms",
-            "cores",
-            f"against {first}",
-            "clips/s",
-            "its matrix products alone, ms",
-            "times that",
-            "peak MB",
-        ],
+            name,
+            milliseconds(row),
+            f"{row['cores']:.2f}",
+            f"{row['times_first']:.2f}",
+            f"{row['samples_per_second']:.1f}",
+            *beside_products(row),
+            f"{row['peak_memory_mb']:.0f}",
+        ]
+        for name, row in result["training"].items()
+    ]
+    return ["Training step", "", *table([*headings, "times that", "peak MB"], rows)]
+
+
+def beside_products(row: dict[str, Any]) -> list[str]:
+    """How long the matrix products alone take, and how many times that it took."""
+    alone = MILLISECONDS * row["matmul_seconds"]
+    return [f"{alone:.3g}" if alone < 100 else f"{alone:.0f}", f"{row['times_matmul']:.2f}"]
+
+
+def inference(result: dict[str, Any]) -> list[str]:
+    first, size = next(iter(result["inference"])), result["batch"]
+    headings = ["variant", "one clip, ms", f"against {first}", "times its matrix products"]
+    headings += [f"batch of {size}, clips/s", "times its matrix products"]
+    rows = [
         [
-            [
-                name,
-                milliseconds(row),
-                f"{row['cores']:.2f}",
-                f"{row['times_first']:.2f}",
-                f"{row['samples_per_second']:.1f}",
-                f"{MILLISECONDS * row['matmul_seconds']:.0f}",
-                f"{row['times_matmul']:.2f}",
-                f"{row['peak_memory_mb']:.0f}",
-            ]
-            for name, row in ((name, result["variants"][name]["training"]) for name in names)
-        ],
-    )
-    lines += ["Inference", ""]
-    lines += table(
-        ["variant", "one clip, ms", f"against {first}", f"batch of {result['batch']}, clips/s"],
-        [
-            [
-                name,
-                milliseconds(row["latency"]),
-                f"{row['latency']['times_first']:.2f}",
-                f"{row['throughput']['samples_per_second']:.1f}",
-            ]
-            for name, row in result["variants"].items()
-        ],
-    )
+            name,
+            milliseconds(row["latency"]),
+            f"{row['latency']['times_first']:.2f}",
+            f"{row['latency']['times_matmul']:.2f}",
+            f"{row['throughput']['samples_per_second']:.1f}",
+            f"{row['throughput']['times_matmul']:.2f}",
+        ]
+        for name, row in result["inference"].items()
+    ]
+    return ["Inference", "", *table(headings, rows)]
+
+
+def against_numbers(result: dict[str, Any]) -> list[str]:
+    lines = []
     for key, title, unit in (
         ("against_steps", "Training step against simulation steps, ms", "S"),
         ("against_batch", "Training step against batch size, ms", "batch"),
     ):
-        rows = {name: row for name, row in result[key].items() if row}
-        if rows:
-            numbers = list(next(iter(rows.values())))
-            lines += [title, ""]
-            lines += table(
-                ["variant", *(f"{unit} = {number}" for number in numbers)],
-                [[name, *(f"{MILLISECONDS * row[n]['seconds']:.0f}" for n in numbers)] for name, row in rows.items()],
-            )
-    if result.get("epochs"):
-        lines += ["Epoch with data loading, by clips", ""]
-        lines += table(
-            ["clips", "read into memory, s", "epoch, s", "clips/s"],
-            [
-                [
-                    number,
-                    f"{row['read']['seconds']:.2f}",
-                    f"{row['seconds']:.2f}",
-                    f"{int(number) / row['seconds']:.0f}",
-                ]
-                for number, row in result["epochs"].items()
-            ],
-        )
-    lines += [f"Temporal encoders at AVE's sizes, batch {result['encoder_batch']}, forward and backward", ""]
-    lines += table(
-        ["encoder", "ms", "cores"],
-        [[name, milliseconds(row), f"{row['cores']:.2f}"] for name, row in result["temporal_encoders"].items()],
-    )
-    lines += [f"A LIF layer of {result['lif']['neurons']:,} neurons, rate readout, forward and backward", ""]
-    lines += table(
-        ["S", "library", "ms", "times ours", "rates equal", "GB/s of currents, rates and gradients"],
-        [
-            [
-                steps,
-                name,
-                milliseconds(row),
-                f"{row['times_ours']:.1f}",
-                "yes" if row["equal"] else "no",
-                f"{row['bytes_per_second'] / 1e9:.2f}",
+        found = {name: row for name, row in result[key].items() if row}
+        if found:
+            numbers = list(next(iter(found.values())))
+            rows = [
+                [name, *(f"{MILLISECONDS * row[n]['seconds']:.0f}" for n in numbers)] for name, row in found.items()
             ]
-            for steps, rows in result["lif"]["steps"].items()
-            for name, row in rows.items()
-        ],
-    )
+            lines += [title, "", *table(["variant", *(f"{unit} = {number}" for number in numbers)], rows)]
+    return lines
+
+
+def epochs(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            number,
+            f"{row['read']['seconds']:.2f}",
+            f"{row['seconds']:.2f}",
+            f"{int(number) / row['seconds']:.0f}",
+        ]
+        for number, row in result["epochs"].items()
+    ]
+    headings = ["clips", "read into memory, s", "epoch, s", "clips/s"]
+    return ["Epoch with data loading, by clips", "", *table(headings, rows)] if rows else []
+
+
+def reading(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [chunking, place, f"{row['read_seconds']:.2f}", f"{row['epoch_seconds']:.3f}"]
+        for chunking, places in result["reading"].items()
+        for place, row in places.items()
+    ]
+    headings = ["file", "kept in", "read once, s", "each epoch, s"]
+    title = "Reading alone, clips in random order, by how the file is chunked and where clips are kept"
+    return [title, "", *table(headings, rows)] if rows else []
+
+
+def parts(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [name, milliseconds(row["plain"]), milliseconds(row["ours"]), f"{row['gain']:.2f}"]
+        for name, row in result["parts"].items()
+    ]
+    title = "What each speed-up gains, forward and backward"
+    return [title, "", *table(["part", "PyTorch's way, ms", "ours, ms", "times faster"], rows)]
+
+
+def temporal_encoders(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [name, milliseconds(row), f"{row['cores']:.2f}", *beside_products(row)]
+        for name, row in result["temporal_encoders"].items()
+    ]
+    title = f"Temporal encoders at AVE's sizes, batch {result['encoder_batch']}, forward and backward"
+    return [title, "", *table(["encoder", "ms", "cores", "its matrix products alone, ms", "times that"], rows)]
+
+
+def lif(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            steps,
+            name,
+            milliseconds(row),
+            f"{row['times_ours']:.1f}",
+            "yes" if row["equal"] else "no",
+            f"{row['bytes_per_second'] / 1e9:.2f}",
+            f"{100 * row['share_of_copy']:.0f} %",
+        ]
+        for steps, found in result["lif"]["steps"].items()
+        for name, row in found.items()
+    ]
+    headings = [
+        "S",
+        "library",
+        "ms",
+        "times ours",
+        "rates equal",
+        "GB/s of currents, rates and gradients",
+        "of a copy's",
+    ]
+    lines = [f"A LIF layer of {result['lif']['neurons']:,} neurons, rate readout, forward and backward", ""]
+    lines += table(headings, rows)
     if result["lif"]["missing"]:
-        lines.append(f"Not installed, so not measured: {', '.join(result['lif']['missing'])}.")
-    return "\n".join(lines) + "\n"
+        lines += [f"Not installed, so not measured: {', '.join(result['lif']['missing'])}.", ""]
+    return lines
+
+
+def whole_runs(result: dict[str, Any]) -> list[str]:
+    if "whole_runs" not in result:
+        return []
+    found = result["whole_runs"]
+    first = next(iter(found["runs"].values()))["seconds"]
+    rows = [
+        [
+            name,
+            f"{row['seconds']:.1f}",
+            f"{row['seconds'] / first:.2f}",
+            f"{row['seconds_with_reading_and_testing']:.1f}",
+            f"{row['peak_memory_mb']:.0f}",
+        ]
+        for name, row in found["runs"].items()
+    ]
+    headings = [
+        "variant",
+        "training, s",
+        f"against {next(iter(found['runs']))}",
+        "with reading and testing, s",
+        "peak MB",
+    ]
+    title = f"{found['epochs']} epochs of training on {found['clips']} clips of AVE's layout, evaluated at every epoch"
+    return [title, "", *table(headings, rows)]
 
 
 @figures.styled
@@ -144,7 +211,7 @@ def linear(result: dict[str, Any]) -> Figure:
         for name, rows in result[key].items():
             draw_line(
                 panel,
-                list(result["variants"]).index(name),
+                list(result["training"]).index(name),
                 name,
                 {int(n): MILLISECONDS * row["seconds"] for n, row in rows.items()},
             )

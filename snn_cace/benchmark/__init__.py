@@ -1,0 +1,123 @@
+"""How fast everything is on this machine, each figure beside what limits it and beside its peers, in one run.
+
+Every timing warms up, repeats, and reports the median with quartiles; CUDA is synchronised. What is compared takes
+turns. Beside each stands the share of the process's cores that it really had (`cores`): on a shared machine a figure
+with less than its threads is noise. Peak memory of a training step is that of a process of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from snn_cace.analysis.anytime import simulation_steps
+from snn_cace.benchmark.layers import lif_layers, temporal_encoders
+from snn_cace.benchmark.parts import parts
+from snn_cace.benchmark.reading import reading
+from snn_cace.benchmark.steps import (
+    epochs,
+    in_own_process,
+    measure_inference,
+    measure_training,
+    peak_memory,
+    whole_runs,
+    with_steps,
+)
+from snn_cace.benchmark.timing import Sizes, limits
+from snn_cace.config import Experiment
+
+__all__ = ["Amounts", "Sizes", "benchmark"]
+
+
+@dataclass
+class Amounts:
+    """How much is measured: the batch of training steps; simulation steps, batch sizes and clips of an epoch to try;
+    the batch of temporal encoders and LIF layers; and epochs and clips of whole training runs, none where 0.
+    """
+
+    batch: int
+    steps: Sequence[int]
+    batches: Sequence[int]
+    clips: Sequence[int]
+    encoder_batch: int
+    epochs: int = 0
+    run_clips: int = 0
+
+
+def benchmark(
+    experiments: Sequence[Experiment], sizes: Sizes, amounts: Amounts, device: torch.device, compiled: bool = False
+) -> dict[str, Any]:
+    """All measurements; `experiments[0]` is what the others' ratios are against.
+
+    Experiments with the original's encoder are measured in float64 too, as the original trains.
+    """
+    say = partial(print, flush=True)
+    threads = torch.get_num_threads()
+    named = {experiment.name: experiment for experiment in experiments}
+    trained = named | {f"{e.name}, float64": in_float64(e) for e in experiments if is_original(e)}
+    spiking = {name: experiment for name, experiment in named.items() if simulation_steps(experiment)}
+    say("limits of the machine")
+    found = limits(device)
+    result: dict[str, Any] = {
+        "batch": amounts.batch,
+        "encoder_batch": amounts.encoder_batch,
+        "threads": threads,
+        "shape": vars(sizes.shape) | {"patches": sizes.patches},
+        "limits": found,
+    }
+    say("training steps")
+    result["training"] = measure_training(trained, sizes, dict.fromkeys(trained, amounts.batch), device)
+    first = result["training"][experiments[0].name]["seconds"]
+    for name, row in result["training"].items():
+        row["times_first"] = row["seconds"] / first
+        row["peak_memory_mb"] = in_own_process(peak_memory, trained[name], sizes, amounts.batch, device, threads)
+    say("inference")
+    result["inference"] = measure_inference(named, sizes, amounts.batch, device, found)
+    first = result["inference"][experiments[0].name]["latency"]["seconds"]
+    for rows in result["inference"].values():
+        rows["latency"]["times_first"] = rows["latency"]["seconds"] / first
+    say("training steps against simulation steps and batch size")
+    result["against_steps"] = {
+        name: tried({s: with_steps(experiment, s) for s in amounts.steps}, sizes, amounts.batch, device)
+        for name, experiment in spiking.items()
+    }
+    result["against_batch"] = {
+        name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device)
+        for name, experiment in named.items()
+    }
+    say("epochs by clips")
+    result["epochs"] = epochs(experiments[0], sizes, amounts.clips, amounts.batch, device)
+    result["reading"] = reading(sizes, max(amounts.clips), amounts.batch) if amounts.clips else {}
+    say("what each speed-up gains")
+    result["parts"] = parts(experiments[0], next(iter(spiking.values()), None), sizes, amounts.batch, device, compiled)
+    say("temporal encoders")
+    result["temporal_encoders"] = temporal_encoders(device, found, amounts.encoder_batch)
+    say("LIF layers")
+    result["lif"] = lif_layers(device, found, amounts.steps, amounts.encoder_batch, compiled)
+    if amounts.epochs:
+        say(f"whole runs of {amounts.epochs} epochs")
+        result["whole_runs"] = whole_runs(trained, sizes, amounts.run_clips, amounts.epochs, device)
+    return result
+
+
+def tried(
+    by_number: dict[int, Experiment], sizes: Sizes, batch: int | None, device: torch.device
+) -> dict[str, dict[str, Any]]:
+    """Training steps by number, which is the batch where none is given."""
+    named = {str(number): experiment for number, experiment in by_number.items()}
+    return measure_training(named, sizes, {name: batch or int(name) for name in named}, device)
+
+
+def is_original(experiment: Experiment) -> bool:
+    return any(slot.block == "braincog" for slot in vars(experiment.model.slots).values())
+
+
+def in_float64(experiment: Experiment) -> Experiment:
+    changed = copy.deepcopy(experiment)
+    changed.training.precision = "64"
+    return changed

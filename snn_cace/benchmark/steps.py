@@ -1,0 +1,215 @@
+"""Training steps, inference and whole runs of the network, as `snn-cace train` runs them."""
+
+from __future__ import annotations
+
+import copy
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from neurons import run_layers
+from snn_cace.analysis.anytime import simulation_steps
+from snn_cace.benchmark.timing import (
+    SEGMENTS,
+    Row,
+    Run,
+    Sizes,
+    beside_products,
+    matmul_flops,
+    product,
+    side_by_side,
+    timed,
+)
+from snn_cace.benchmark.timing import SQUARE as SIDE
+from snn_cace.config import DataConfig, Experiment
+from snn_cace.data.batches import Batch, ClipData
+from snn_cace.data.synthetic import write_synthetic
+from snn_cace.losses import loss_terms, targets_from_labels, training_loss
+from snn_cace.model import CaceNet
+from snn_cace.runtime import feature_dtype, keep_freed_memory, workers
+from snn_cace.training import compiled, make_optimiser, train, use_tensor_cores
+
+FEW_STEPS = 3
+
+
+def clips(
+    sizes: Sizes, batch: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> dict[str, torch.Tensor]:
+    """A batch of random features with labels."""
+    generator = torch.Generator().manual_seed(0)
+    shape = sizes.shape
+    classes = torch.randint(shape.classes + 1, (batch, SEGMENTS), generator=generator)
+    made = {
+        "visual": torch.rand(batch, SEGMENTS, *sizes.patches, shape.visual_channels, generator=generator),
+        "audio": torch.rand(batch, SEGMENTS, shape.audio_channels, generator=generator),
+        "labels": torch.eye(shape.classes + 1)[classes],
+    }
+    return {name: values.to(device, dtype) for name, values in made.items()}
+
+
+def with_steps(experiment: Experiment, steps: int) -> Experiment:
+    """The experiment with S = `steps` in every slot that spikes."""
+    changed = copy.deepcopy(experiment)
+    for name in simulation_steps(experiment):
+        getattr(changed.model.slots, name).steps = steps
+    return changed
+
+
+class TrainingStep:
+    """One step as training takes it, without Lightning around it: forward, loss, backward, clipping, Adam."""
+
+    def __init__(self, experiment: Experiment, sizes: Sizes, device: torch.device) -> None:
+        torch.manual_seed(0)
+        self.training, self.contrast, self.device = experiment.training, experiment.model.contrast, device
+        use_tensor_cores(self.training.precision, device)
+        network = CaceNet(experiment.model, sizes.shape).to(device, feature_dtype(self.training.precision)).train()
+        run_layers(network, self.training.fused, self.training.recompute)
+        self.parameters = list(network.parameters())
+        self.network = compiled(network, self.training.compile)
+        self.optimiser = make_optimiser(self.parameters, self.training)
+
+    def __call__(self, batch: Batch) -> None:
+        autocast = self.training.precision == "bf16-mixed"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+            output = self.network(batch["visual"], batch["audio"])
+            terms = loss_terms(output, targets_from_labels(batch["labels"]), self.contrast.temperature, False)
+            loss = training_loss(terms, self.contrast, self.contrast.enabled)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, self.training.gradient_clip or 1.0)
+        self.optimiser.step()
+
+
+def step_of(experiment: Experiment, sizes: Sizes, batch: int, device: torch.device) -> Run:
+    """A training step on one batch of random features, over and over."""
+    dtype = feature_dtype(experiment.training.precision)
+    return partial(TrainingStep(experiment, sizes, device), clips(sizes, batch, device, dtype))
+
+
+def product_kind(experiment: Experiment) -> str:
+    return "float64" if experiment.training.precision == "64" else "float32"
+
+
+def measure_training(
+    named: dict[str, Experiment], sizes: Sizes, batches: dict[str, int], device: torch.device
+) -> dict[str, Row]:
+    """Training steps of several experiments, in turns with the matrix product whose rate they are held against."""
+    keep_freed_memory()
+    runs = {name: step_of(experiment, sizes, batches[name], device) for name, experiment in named.items()}
+    kinds = {name: product_kind(experiment) for name, experiment in named.items()}
+    products = {f"a product in {kind}": product(kind, device) for kind in set(kinds.values())}
+    rows = side_by_side(runs | products, device)
+    found = {}
+    for name, run in runs.items():
+        rate = 2 * SIDE**3 / rows[f"a product in {kinds[name]}"]["seconds"]
+        row = beside_products(rows[name], matmul_flops(run), rate)
+        found[name] = row | {"samples_per_second": batches[name] / row["seconds"]}
+    return found
+
+
+def peak_memory(experiment: Experiment, sizes: Sizes, batch: int, device: torch.device, threads: int) -> float:
+    """MiB that a few training steps need, PyTorch included; for a process of its own."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    step = step_of(experiment, sizes, batch, device)
+    for _ in range(FEW_STEPS):
+        step()
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def measure_inference(
+    named: dict[str, Experiment], sizes: Sizes, batch: int, device: torch.device, limits: dict[str, float]
+) -> dict[str, dict[str, Row]]:
+    """Latency of one clip and throughput of a batch, float32."""
+    runs = {}
+    for name, experiment in named.items():
+        torch.manual_seed(0)
+        network = CaceNet(experiment.model, sizes.shape).to(device).eval()
+        for kind, size in (("latency", 1), ("throughput", batch)):
+            given = clips(sizes, size, device)
+            runs[name, kind, size] = without_gradients(partial(network, given["visual"], given["audio"]))
+    rows = side_by_side({str(key): run for key, run in runs.items()}, device)
+    found: dict[str, dict[str, Row]] = {}
+    for (name, kind, size), run in runs.items():
+        row = beside_products(rows[str((name, kind, size))], matmul_flops(run), limits["matmul_flops_float32"])
+        found.setdefault(name, {})[kind] = row | {"samples_per_second": size / row["seconds"]}
+    return found
+
+
+def without_gradients(run: Run) -> Run:
+    def wrapped() -> None:
+        with torch.no_grad():
+            run()
+
+    return wrapped
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` returns, run where nothing else has used memory."""
+    with ProcessPoolExecutor(1, workers()) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def epochs(
+    experiment: Experiment, sizes: Sizes, counts: Sequence[int], batch: int, device: torch.device
+) -> dict[str, Any]:
+    """One pass over so many clips on disk in AVE's layout, for training, read into memory first: seconds of both."""
+    found = {}
+    for count in counts:
+        with tempfile.TemporaryDirectory() as directory:
+            write_clips(Path(directory), sizes, count)
+            data = ClipData(DataConfig(directory=directory, batch_size=batch), torch.float32, device=device)
+            started = time.perf_counter()
+            loader = data.loader("all")
+            read = time.perf_counter() - started
+            step = TrainingStep(experiment, sizes, device)
+
+            def one_pass(loader: Any = loader, step: TrainingStep = step) -> None:
+                for clip_batch in loader:
+                    step({name: values.to(device, non_blocking=True) for name, values in clip_batch.items()})
+
+            one_pass()
+            found[str(count)] = timed(one_pass, device, repeats=3) | {"read": {"seconds": read}}
+    return found
+
+
+def write_clips(directory: Path, sizes: Sizes, count: int) -> None:
+    shape = sizes.shape
+    write_synthetic(directory, count, None, (*sizes.patches, shape.visual_channels), shape.audio_channels, "float16", 0)
+
+
+def whole_run(experiment: Experiment, directory: str, output: str, number: int, device: Any) -> dict[str, float]:
+    """`snn-cace train` for `number` epochs over the clips in `directory`, evaluated at each; for its own process."""
+    experiment = copy.deepcopy(experiment)
+    experiment.data.directory, experiment.data.keep_as = directory, "float16"
+    experiment.training.epochs, experiment.training.device = number, device
+    started = time.perf_counter()
+    metrics = train(experiment, output, quiet=True)
+    return {
+        "seconds": metrics["train_seconds"],
+        "seconds_with_reading_and_testing": time.perf_counter() - started,
+        "peak_memory_mb": metrics["peak_memory_mb"],
+    }
+
+
+def whole_runs(
+    named: dict[str, Experiment], sizes: Sizes, count: int, number: int, device: torch.device
+) -> dict[str, Any]:
+    """Every experiment trained as users train it, on `count` random clips of AVE's layout."""
+    found: dict[str, Any] = {"clips": count, "epochs": number, "runs": {}}
+    with tempfile.TemporaryDirectory() as directory:
+        write_clips(Path(directory) / "data", sizes, count)
+        for index, (name, experiment) in enumerate(named.items()):
+            arguments = (experiment, f"{directory}/data", f"{directory}/{index}", number, device.type)
+            found["runs"][name] = in_own_process(whole_run, *arguments)
+    return found

@@ -1,0 +1,131 @@
+"""How anything is timed here, and what limits it on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from snn_cace.contracts import FeatureShape
+
+AVE_SHAPE = FeatureShape(visual_channels=512, audio_channels=128, classes=28)
+AVE_PATCHES = (7, 7)
+SEGMENTS = 10
+WARM_UP, REPEATS = 3, 9
+SQUARE = 2048
+"""Side of the matrices whose product gives the machine's rate."""
+COPIED = 1 << 26
+"""Bytes of the copy that gives its bandwidth."""
+PRODUCTS = {"float32": torch.float32, "float64": torch.float64}
+
+Run = Callable[[], Any]
+Row = dict[str, Any]
+
+
+@dataclass
+class Sizes:
+    """Features that are made up for a measurement: their shape, and patches per picture."""
+
+    shape: FeatureShape = AVE_SHAPE
+    patches: tuple[int, int] = AVE_PATCHES
+
+
+def side_by_side(
+    runs: Mapping[str, Run], device: torch.device, repeats: int = REPEATS, warm_up: int = WARM_UP
+) -> dict[str, Row]:
+    """Median seconds and quartiles of each of `runs`, and how many cores it had.
+
+    They take turns, so that a machine that slows down slows all of them.
+    """
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    for run in runs.values():
+        for _ in range(warm_up):
+            run()
+    wait()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    processor = dict.fromkeys(runs, 0.0)
+    for _ in range(repeats):
+        for name, run in runs.items():
+            began, started = time.process_time(), time.perf_counter()
+            run()
+            wait()
+            seconds[name].append(time.perf_counter() - started)
+            processor[name] += time.process_time() - began
+    rows = {}
+    for name, spent in seconds.items():
+        low, middle, high = statistics.quantiles(spent, n=4) if repeats > 1 else spent * 3
+        rows[name] = {
+            "seconds": middle,
+            "quartile_1": low,
+            "quartile_3": high,
+            "cores": processor[name] / sum(spent),
+        }
+    return rows
+
+
+def timed(run: Run, device: torch.device, repeats: int = REPEATS) -> Row:
+    """`side_by_side` of one alone."""
+    return side_by_side({"it": run}, device, repeats)["it"]
+
+
+def product(kind: str, device: torch.device) -> Run:
+    """A product of two square matrices of `kind`, float32 or float64: 2 SQUARE^3 operations."""
+    a, b = (torch.randn(SQUARE, SQUARE, dtype=PRODUCTS[kind], device=device) for _ in range(2))
+    return partial(torch.matmul, a, b)
+
+
+def limits(device: torch.device) -> dict[str, float]:
+    """What the machine reaches: matrix products in operations per second, a copy in bytes per second."""
+    found = {}
+    for kind in PRODUCTS:
+        found[f"matmul_flops_{kind}"] = 2 * SQUARE**3 / timed(product(kind, device), device)["seconds"]
+    source = torch.empty(COPIED // 4, device=device)
+    target = torch.empty_like(source)
+    found["copy_bytes_per_second"] = 2 * COPIED / timed(lambda: target.copy_(source), device)["seconds"]
+    return found
+
+
+def lstm_flops(passes: int) -> Callable[..., int]:
+    """Operations of a fused LSTM's matrix products, which PyTorch's counter does not know: per row of its input
+    `[T, B, inputs]`, two per number of its weight matrices, and `passes` times that.
+    """
+
+    def count(values: Any, weights: Any, *others: Any, **_: Any) -> int:
+        # cuDNN's takes a list of all weights, oneDNN's the two matrices of one direction.
+        given = [weights, others[0]] if isinstance(weights, torch.Size) else list(weights)
+        return passes * 2 * values[0] * values[1] * sum(prod(shape) for shape in given if len(shape) == 2)
+
+    return count
+
+
+aten = torch.ops.aten
+LSTM_FLOPS = {
+    aten.mkldnn_rnn_layer: lstm_flops(1),
+    aten.mkldnn_rnn_layer_backward: lstm_flops(2),
+    aten._cudnn_rnn: lstm_flops(1),
+    aten._cudnn_rnn_backward: lstm_flops(2),
+}
+
+
+def matmul_flops(run: Run) -> float:
+    """Floating-point operations of the matrix products within `run`, an LSTM's too."""
+    with FlopCounterMode(display=False, custom_mapping=LSTM_FLOPS) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def beside_products(row: Row, flops: float, flops_per_second: float) -> Row:
+    """`row` with how long its matrix products alone take at the machine's rate, and how many times that it took."""
+    alone = flops / flops_per_second
+    return row | {"matmul_flops": flops, "matmul_seconds": alone, "times_matmul": row["seconds"] / alone}
