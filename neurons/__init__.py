@@ -15,7 +15,7 @@ from neurons.blocks import (
 )
 from neurons.braincog import BrainCogEncoder
 from neurons.coding import CODINGS
-from neurons.layer import DIRECTIONS, SpikingLayer, run_layers
+from neurons.layer import DIRECTIONS, SpikingLayer, listened, run_layers
 from neurons.nodes import NODES, NodeConfig, make_node
 from neurons.norm import NORMS, fold
 from neurons.readout import READOUTS, Readout
@@ -48,6 +48,7 @@ __all__ = [
     "SpikingProjection",
     "Trace",
     "fold",
+    "listened",
     "make_node",
     "make_surrogate",
     "run_layers",

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from neurons.coding import CODINGS, make_coding
-from neurons.layer import MEMBRANES, make_layer
+from neurons.layer import MEMBRANES, listened, make_layer
 from neurons.nodes import FIXED_LENGTH, NodeConfig
 from neurons.norm import NORMS, make_norm
 from neurons.readout import READOUTS, Readout
@@ -84,8 +84,7 @@ class SpikingProjection(nn.Module):
 
     def read(self, values: torch.Tensor, readout: Readout) -> torch.Tensor:
         """`readout` of the spikes, which are not written where only their rate is asked for: `[B, T, ..., outputs]`."""
-        listened = self._forward_hooks or readout._forward_hooks
-        if readout.name != "rate" or listened:
+        if readout.name != "rate" or listened(self) or listened(readout):
             return readout(self(values))
         if self.coding is not None:
             return self.layer.rate(self.currents(values))
@@ -149,6 +148,6 @@ class SpikingMLP(nn.Module):
         self.output = SpikeLinear(hidden, outputs, readout, dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if self.output._forward_hooks:
+        if listened(self.output):
             return self.output(self.hidden(values))
         return self.output.of(self.hidden.read(values, self.output.readout))

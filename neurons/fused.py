@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from neurons.threads import shared_among_threads
+from neurons.threads import in_threads
 
 SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
 """Surrogates whose slopes the kernels know."""
@@ -99,16 +99,16 @@ class CpuKernels:
     def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Dynamics) -> None:
         from neurons.fused_cpu import rates
 
-        in_threads(rates, current, dynamics, rate)
+        run_rows(rates, current, dynamics, rate)
 
     @staticmethod
     def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Dynamics) -> None:
         from neurons.fused_cpu import gradients
 
-        in_threads(gradients, current, dynamics, gradient, result)
+        run_rows(gradients, current, dynamics, gradient, result)
 
 
-def in_threads(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
+def run_rows(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
     """Run a compiled kernel over all rows, which are independent."""
     arrays = [x.detach().numpy() for x in (current, *others)]
     kind = np.float32 if current.dtype is torch.float32 else np.float64
@@ -127,4 +127,4 @@ def in_threads(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: 
     rows = current.shape[1]
     updates = current[0].numel() * dynamics.steps
     rows_per_thread = max(1, UPDATES_PER_THREAD * rows // max(1, updates))
-    shared_among_threads(lambda start, stop: kernel(*arrays, start, stop, *numbers), rows, rows_per_thread)
+    in_threads(kernel, arrays, rows, rows_per_thread, *numbers)

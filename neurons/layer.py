@@ -18,6 +18,11 @@ MEMBRANES = ("carry", "reset")
 DIRECTIONS = ("forward", "bidirectional", "recurrent")
 
 
+def listened(module: nn.Module) -> bool:
+    """Whether a hook waits for the module to run: then it must run as itself, not within something faster."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 class SpikingLayer(nn.Module):
     """A node that starts every call from rest and forgets its membrane afterwards.
 
@@ -71,11 +76,11 @@ class SpikingLayer(nn.Module):
 
     def fuses(self, current: torch.Tensor) -> bool:
         """Whether `rate` takes the fused path for this current."""
-        listened = self._forward_hooks or self._forward_pre_hooks or self.node._forward_hooks
+        heard = listened(self) or listened(self.node)
         known = self.config.node in NODES and self.config.surrogate in SLOPES
         # Triton takes thresholds and time constants as 32-bit numbers.
         exact = not (current.is_cuda and current.dtype == torch.float64)
-        return self.fused and known and exact and not listened and current.ndim > 3
+        return self.fused and known and exact and not heard and current.ndim > 3
 
     def dynamics(self, steps: int, neurons: int) -> Dynamics:
         """This layer as the fused kernels take it; all of its `neurons` run through the segments forwards."""

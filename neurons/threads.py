@@ -1,14 +1,41 @@
-"""Compiled work shared among the threads that PyTorch has waiting."""
+"""Compiled kernels, run in the threads that PyTorch has waiting."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
+
+COMPILED: set[tuple[Any, Any]] = set()
+"""Kernels that this process has run, each with the type of its numbers."""
+
+
+def in_threads(kernel: Any, before: Sequence[Any], count: int, least: int, *after: Any) -> None:
+    """`kernel(*before, start, stop, *after)`, compiled by Numba, over 0 ... count in as many threads as pay.
+
+    The first run of a kernel in a process compiles it, or loads it from Numba's cache. One process at a time does: two
+    that store a kernel for different types at once may each leave its code under the other's name.
+    """
+    key = (kernel, before[0].dtype)
+    with nullcontext() if key in COMPILED else one_process_at_a_time(kernel):
+        shared_among_threads(lambda start, stop: kernel(*before, start, stop, *after), count, least)
+    COMPILED.add(key)
+
+
+def one_process_at_a_time(kernel: Any) -> AbstractContextManager[Any]:
+    directory = Path(kernel.stats.cache_path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return FileLock(directory / ".compiling.lock")
+    except OSError:
+        return nullcontext()
 
 
 def shared_among_threads(run: Callable[[int, int], None], count: int, least: int) -> None:

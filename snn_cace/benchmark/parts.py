@@ -17,6 +17,7 @@ from snn_cace.config import Experiment
 from snn_cace.model.attention import UnscaledAttention, mean_of_patches, project
 from snn_cace.model.dropout import Dropout
 from snn_cace.model.residual import residual_norm
+from snn_cace.model.scores import PatchScores
 from snn_cace.runtime import keep_freed_memory
 
 DROPPED = 0.1
@@ -73,6 +74,14 @@ def parts(
             there_and_back(lambda x: [layer(x) for layer in layers], patches),
             there_and_back(lambda x: project(x, *layers), patches),
         ),
+        "rectified dropout of all patches": (
+            there_and_back(lambda x: F.dropout(torch.relu(x), DROPPED), patches),
+            there_and_back(dropout.of_rectified, patches),
+        ),
+        "weights of patches": (
+            there_and_back(lambda x, g: (F.relu(x) * g.unsqueeze(-2)).sum(-1), patches, patches[:, :, 0]),
+            there_and_back(PatchScores.apply if device.type == "cpu" else plain_scores, patches, patches[:, :, 0]),
+        ),
         "attention between patches": (
             there_and_back(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=1.0), queries, keys, patches),
             there_and_back(attention.attend, queries, keys, patches),
@@ -100,6 +109,10 @@ def parts(
         first, second = (step_of(changed(dense, compile=c), sizes, batch, device) for c in ("off", how))
         found[f"training step of {dense.name}: torch.compile ({how})"] = pair(first, second, device)
     return found
+
+
+def plain_scores(values: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
+    return (F.relu(values) @ asked.unsqueeze(-1)).squeeze(-1)
 
 
 def changed(experiment: Experiment, **settings: Any) -> Experiment:

@@ -15,8 +15,10 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from snn_cace.model.dropout import Dropout
+from neurons import listened
+from snn_cace.model.dropout import Dropout, has_kernels
 from snn_cace.model.residual import residual_norm
+from snn_cace.model.scores import PatchScores
 
 
 class GuidedFeatures(NamedTuple):
@@ -54,7 +56,7 @@ def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
 
     One by one where a hook listens to a layer, so that whoever counts or records sees each.
     """
-    if len(layers) == 1 or any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers):
+    if len(layers) == 1 or any(map(listened, layers)):
         return [layer(values) for layer in layers]
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
@@ -112,10 +114,14 @@ class SpatialAttention(nn.Module):
     def forward(
         self, patches: torch.Tensor, guide: torch.Tensor, projected: torch.Tensor | None = None
     ) -> torch.Tensor:
-        joint = F.relu(self.patch(patches) if projected is None else projected) * F.relu(self.guide(guide)).unsqueeze(
-            -2
-        )
-        weights = torch.tanh(self.score(joint)).squeeze(-1).softmax(-1)
+        seen = self.patch(patches) if projected is None else projected
+        asked = F.relu(self.guide(guide))
+        if listened(self.score) or not has_kernels(seen):
+            scores = self.score(F.relu(seen) * asked.unsqueeze(-2)).squeeze(-1)
+        else:
+            # What the guide asks for goes into the weights of score: a product per segment, not per patch.
+            scores = PatchScores.apply(seen, asked * self.score.weight.squeeze(0)) + self.score.bias
+        weights = torch.tanh(scores).softmax(-1)
         return (weights.unsqueeze(-2) @ patches).squeeze(-2)
 
 

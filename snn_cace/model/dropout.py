@@ -14,7 +14,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from neurons.threads import shared_among_threads
+from neurons import listened
+from neurons.threads import in_threads
 
 ELEMENTS_PER_THREAD = 1 << 18
 """Elements below which a second thread does not pay."""
@@ -52,10 +53,36 @@ def dropped(values: torch.Tensor, draw: Draw) -> torch.Tensor:
     result = torch.empty_like(values)
     given, out = values.view(-1).numpy(), result.view(-1).numpy()
     scale = given.dtype.type(draw.scale)
-    shared_among_threads(
-        lambda start, stop: drop(given, out, start, stop, draw.seed, draw.bound, scale), len(given), ELEMENTS_PER_THREAD
-    )
+    in_threads(drop, (given, out), len(given), ELEMENTS_PER_THREAD, draw.seed, draw.bound, scale)
     return result
+
+
+class RectifiedDropout(torch.autograd.Function):
+    """`CountedDropout` of relu, in one pass; its output alone says where the gradient goes."""
+
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, draw: Draw) -> torch.Tensor:
+        from snn_cace.model.kernels_cpu import drop_rectified
+
+        ctx.scale = draw.scale
+        out = torch.empty(values.shape, dtype=values.dtype)
+        given, result = values.detach().contiguous().view(-1).numpy(), out.view(-1).numpy()
+        drawn = (draw.seed, draw.bound, given.dtype.type(draw.scale))
+        in_threads(drop_rectified, (given, result), len(given), ELEMENTS_PER_THREAD, *drawn)
+        ctx.save_for_backward(out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        from snn_cace.model.kernels_cpu import where_above
+
+        (out,) = ctx.saved_tensors
+        result = torch.empty_like(out)
+        pushed, seen, into = (x.contiguous().view(-1).numpy() for x in (gradient, out, result))
+        scale = pushed.dtype.type(ctx.scale)
+        in_threads(where_above, (pushed, seen, into), len(into), ELEMENTS_PER_THREAD, scale)
+        return result, None
 
 
 def has_kernels(values: torch.Tensor) -> bool:
@@ -73,3 +100,9 @@ class Dropout(nn.Dropout):
         if self.p == 1 or not has_kernels(values):
             return F.dropout(values, self.p)
         return CountedDropout.apply(values, Draw(self.p))
+
+    def of_rectified(self, values: torch.Tensor) -> torch.Tensor:
+        """`self(relu(values))`."""
+        if listened(self) or not self.training or self.p in (0, 1) or not has_kernels(values):
+            return self(torch.relu(values))
+        return RectifiedDropout.apply(values, Draw(self.p))

@@ -78,7 +78,7 @@ class CaceNet(nn.Module):
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
         self._check(visual, audio)
-        patches = self.dropout(torch.relu(self.visual_projection(visual)))
+        patches = self.dropout.of_rectified(self.visual_projection(visual))
         guided = self.guidance(patches, audio)
         audio_seq = self.audio_temporal(guided.audio)
         visual_seq = self.visual_temporal(guided.visual)

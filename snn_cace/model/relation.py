@@ -25,7 +25,7 @@ class FeedForward(nn.Module):
         self.linear2 = nn.Linear(hidden, width)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.linear2(self.dropout(torch.relu(self.linear1(values))))
+        return self.linear2(self.dropout.of_rectified(self.linear1(values)))
 
 
 class DenseAttention(nn.MultiheadAttention):

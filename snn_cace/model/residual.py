@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from neurons.threads import part_of, shared_among_threads
+from neurons import listened
+from neurons.threads import in_threads
 from snn_cace.model.dropout import ELEMENTS_PER_THREAD, Draw, Dropout, has_kernels
 
 
@@ -34,16 +35,12 @@ class ResidualNorm(torch.autograd.Function):
     ) -> torch.Tensor:
         from snn_cace.model import kernels_cpu
 
-        normalise: Any = kernels_cpu.normalise
-
         rows = kept.detach().reshape(-1, kept.shape[-1])
         given = (rows, branch.detach().reshape(rows.shape))
         total, out, moments = torch.empty_like(rows), torch.empty_like(rows), rows.new_empty(2, len(rows))
         arrays = arrays_of(*given, total, out, moments, weight, bias)
         drawn = (draw.seed, draw.bound, arrays[0].dtype.type(draw.scale))
-        shared_among_threads(
-            lambda start, stop: normalise(*arrays, eps, start, stop, *drawn), len(rows), least_rows(rows)
-        )
+        in_threads(kernels_cpu.normalise, arrays, len(rows), least_rows(rows), eps, *drawn)
         ctx.save_for_backward(total, moments, weight)
         ctx.draw = draw
         return out.view(kept.shape)
@@ -53,8 +50,6 @@ class ResidualNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         from snn_cace.model import kernels_cpu
 
-        unnormalise: Any = kernels_cpu.unnormalise
-
         total, moments, weight = ctx.saved_tensors
         draw = ctx.draw
         to_kept = torch.empty_like(total)
@@ -62,16 +57,11 @@ class ResidualNorm(torch.autograd.Function):
         least = least_rows(total)
         parts = max(1, len(total) // least)
         of_parts = total.new_zeros(2, parts, len(weight))
-        to_weight, to_bias = of_parts.numpy()
-        arrays = arrays_of(gradient.reshape(total.shape), total, moments, weight, to_kept, to_branch)
+        arrays = arrays_of(
+            gradient.reshape(total.shape), total, moments, weight, to_kept, to_branch, *of_parts.unbind()
+        )
         drawn = (draw.seed, draw.bound, arrays[0].dtype.type(draw.scale))
-
-        def run(first: int, last: int) -> None:
-            for part in range(first, last):
-                rows = part_of(len(total), part, parts)
-                unnormalise(*arrays, to_weight[part], to_bias[part], *rows, *drawn)
-
-        shared_among_threads(run, parts, 1)
+        in_threads(kernels_cpu.unnormalise, arrays, parts, 1, *drawn)
         shape = gradient.shape
         return to_kept.view(shape), to_branch.view(shape), *of_parts.sum(1).unbind(), None, None
 
@@ -90,10 +80,10 @@ def residual_norm(kept: torch.Tensor, branch: torch.Tensor, dropout: Dropout, no
 
     Module by module where a hook listens to one, and where the kernels do not reach: CUDA, half precision.
     """
-    listened = any(m._forward_hooks or m._forward_pre_hooks for m in (dropout, norm))
     same = kept.dtype == branch.dtype == norm.weight.dtype and not torch.is_autocast_enabled(kept.device.type)
     probability = dropout.p if dropout.training else 0.0
-    if listened or not same or probability == 1 or not has_kernels(kept):
+    heard = listened(dropout) or listened(norm)
+    if heard or not same or probability == 1 or not has_kernels(kept):
         return norm(kept + dropout(branch))
     weight, bias = cast(Any, norm.weight), cast(Any, norm.bias)
     return ResidualNorm.apply(kept, branch, weight, bias, norm.eps, Draw(probability))

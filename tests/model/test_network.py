@@ -15,6 +15,7 @@ from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
 from snn_cace.model.dropout import Dropout
 from snn_cace.model.residual import residual_norm
+from snn_cace.model.scores import PatchScores
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
 BLOCKS = ("dense", "spiking", "braincog")
@@ -189,6 +190,34 @@ def test_the_end_of_a_residual_block_equals_its_modules_one_by_one(probability: 
             hook.remove()
     for fused, plain in zip(*found, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("rows", [3, 60000])
+def test_rectified_dropout_is_dropout_of_what_is_rectified(rows: int):
+    dropout, values = Dropout(0.3), torch.randn(rows, 10, dtype=torch.float64, requires_grad=True)
+    push, found = torch.randn_like(values), []
+    for run in (dropout.of_rectified, lambda x: dropout(torch.relu(x))):
+        torch.manual_seed(0)
+        out = run(values)
+        found.append((out, *torch.autograd.grad(out, values, push)))
+    for fused, plain in zip(*found, strict=True):
+        assert torch.equal(fused, plain)
+    assert dropout.of_rectified(torch.full((4,), float("nan"))).isnan().any()
+
+
+def test_scores_of_patches_and_their_gradients_whole_or_part_of_a_joined_projection():
+    """More rows than one thread is given, contiguous and not."""
+    torch.manual_seed(0)
+    asked = torch.randn(8, 10, 96, dtype=torch.float64, requires_grad=True)
+    joined = torch.randn(8, 10, 49, 200, dtype=torch.float64, requires_grad=True)
+    push = torch.randn(8, 10, 49, dtype=torch.float64)
+    for part in (joined[..., :96], joined[..., 104:], joined[..., 104:].contiguous(), joined[..., ::2][..., :96]):
+        scores = PatchScores.apply(part, asked)
+        plain = (torch.relu(part) * asked.unsqueeze(-2)).sum(-1)
+        torch.testing.assert_close(scores, plain, rtol=1e-12, atol=1e-12)
+        given = torch.autograd.grad(scores, (joined, asked), push, retain_graph=True)
+        for ours, theirs in zip(given, torch.autograd.grad(plain, (joined, asked), push), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 def test_nan_and_infinity_pass_through_the_end_of_a_residual_block():

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from neurons import threads
-from neurons.threads import openmp_of_torch, part_of, shared_among_threads
+from neurons.threads import in_threads, openmp_of_torch, part_of, shared_among_threads
 
 
 @pytest.fixture(params=["openmp", "pool"], autouse=True)
@@ -45,3 +50,29 @@ def test_what_goes_wrong_in_a_thread_is_raised():
 
     with pytest.raises(KeyError, match="the last part"):
         shared_among_threads(run, 10, 1)
+
+
+class Kernel:
+    """Stands for one of Numba's: where its cache lies, and the parts that it ran."""
+
+    def __init__(self, directory: Path) -> None:
+        self.stats = SimpleNamespace(cache_path=str(directory))
+        self.parts: list[tuple[int, int]] = []
+
+    def __call__(self, values: np.ndarray, start: int, stop: int, factor: float) -> None:
+        self.parts.append((start, stop))
+        values[start:stop] *= factor
+
+
+def test_one_process_at_a_time_runs_a_kernel_first_and_nobody_waits_later(tmp_path: Path):
+    kernel, values = Kernel(tmp_path), np.ones(4)
+    with FileLock(tmp_path / ".compiling.lock"):
+        first = Thread(target=in_threads, args=(kernel, (values,), 4, 2, 3.0))
+        first.start()
+        first.join(0.3)
+        assert kernel.parts == []
+    first.join()
+    assert values.tolist() == [3.0] * 4
+    with FileLock(tmp_path / ".compiling.lock"):
+        in_threads(kernel, (values,), 4, 2, 3.0)
+    assert values.tolist() == [9.0] * 4
