@@ -15,6 +15,7 @@ from neurons.blocks import (
 )
 from neurons.braincog import BrainCogEncoder
 from neurons.coding import CODINGS
+from neurons.dense import Linear, linear
 from neurons.layer import DIRECTIONS, SpikingLayer, listened, run_layers
 from neurons.nodes import NODES, NodeConfig, make_node
 from neurons.norm import NORMS, fold
@@ -34,6 +35,7 @@ __all__ = [
     "BrainCogEncoder",
     "LayerActivity",
     "LayerRecord",
+    "Linear",
     "NodeConfig",
     "QuadraticGate",
     "RateMeter",
@@ -48,6 +50,7 @@ __all__ = [
     "SpikingProjection",
     "Trace",
     "fold",
+    "linear",
     "listened",
     "make_node",
     "make_surrogate",

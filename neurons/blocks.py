@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from neurons.coding import CODINGS, make_coding
+from neurons.dense import Linear, linear
 from neurons.layer import MEMBRANES, listened, make_layer
 from neurons.nodes import FIXED_LENGTH, NodeConfig
 from neurons.norm import NORMS, make_norm
@@ -64,7 +65,7 @@ class SpikingProjection(nn.Module):
         super().__init__()
         self.config = config
         self.coding = make_coding(config.coding, inputs, config.simulation_steps, config.node)
-        self.linear = nn.Linear(inputs, outputs)
+        self.linear = Linear(inputs, outputs)
         self.norm = make_norm(config.norm, outputs, config.node.threshold)
         self.layer = make_layer(config.node, config.simulation_steps, config.membrane, direction, outputs)
 
@@ -132,7 +133,7 @@ class SpikeLinear(nn.Linear):
 
     def of(self, read: torch.Tensor) -> torch.Tensor:
         """The layer behind its readout: `[..., inputs]` to `[..., outputs]`."""
-        return super().forward(self.dropout(read))
+        return linear(self.dropout(read), self.weight, self.bias)
 
 
 class SpikingMLP(nn.Module):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from neurons.dense import Linear
 from neurons.layer import NodeConfig, SpikingLayer
 
 
@@ -69,7 +70,7 @@ class BrainCogEncoder(nn.Module):
         if simulation_steps < 1:
             raise ValueError(f"simulation steps must be at least 1, not {simulation_steps}")
         self.simulation_steps = simulation_steps
-        self.linear = nn.Linear(inputs, outputs)
+        self.linear = Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
         self.norm = PerSegmentBatchNorm(outputs)
         self.layer = SpikingLayer(node, membrane="carry")

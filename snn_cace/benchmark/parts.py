@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from neurons import linear
 from snn_cace.benchmark.steps import in_own_process, step_of
 from snn_cace.benchmark.timing import SEGMENTS, Row, Run, Sizes, side_by_side, timed
 from snn_cace.config import Experiment
@@ -62,6 +63,10 @@ def parts(
     attention = UnscaledAttention(width, width, NARROW, width).to(device)
     queries, keys = (torch.randn(batch, SEGMENTS, places, NARROW, device=device) for _ in range(2))
     pairs: dict[str, tuple[Run, Run]] = {
+        "linear layer of all patches": (
+            there_and_back(lambda x: F.linear(x, layers[2].weight, layers[2].bias), patches),
+            there_and_back(lambda x: linear(x, layers[2].weight, layers[2].bias), patches),
+        ),
         "dropout of all patches": (
             there_and_back(lambda x: F.dropout(x, DROPPED), patches),
             there_and_back(dropout, patches),

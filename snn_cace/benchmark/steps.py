@@ -18,7 +18,9 @@ from torch import nn
 from neurons import run_layers
 from snn_cace.analysis.anytime import simulation_steps
 from snn_cace.benchmark.timing import (
+    PRODUCTS,
     SEGMENTS,
+    SQUARE,
     Row,
     Run,
     Sizes,
@@ -28,7 +30,6 @@ from snn_cace.benchmark.timing import (
     side_by_side,
     timed,
 )
-from snn_cace.benchmark.timing import SQUARE as SIDE
 from snn_cace.config import DataConfig, Experiment
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
@@ -105,12 +106,14 @@ def measure_training(
     keep_freed_memory()
     runs = {name: step_of(experiment, sizes, batches[name], device) for name, experiment in named.items()}
     kinds = {name: product_kind(experiment) for name, experiment in named.items()}
-    products = {f"a product in {kind}": product(kind, device) for kind in set(kinds.values())}
+    products = {f"a product in {kind}": product(kind, device) for kind in PRODUCTS}
     rows = side_by_side(runs | products, device)
+    rates = {kind: 2 * SQUARE**3 / rows[f"a product in {kind}"]["seconds"] for kind in PRODUCTS}
     found = {}
     for name, run in runs.items():
-        rate = 2 * SIDE**3 / rows[f"a product in {kinds[name]}"]["seconds"]
-        row = beside_products(rows[name], matmul_flops(run), rate)
+        row = beside_products(rows[name], matmul_flops(run), rates[kinds[name]])
+        by_torch = rates["float64" if kinds[name] == "float64" else "float32 by torch.matmul"]
+        row["times_torch_matmul"] = row["seconds"] * by_torch / row["matmul_flops"]
         found[name] = row | {"samples_per_second": batches[name] / row["seconds"]}
     return found
 

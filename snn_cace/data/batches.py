@@ -98,7 +98,7 @@ class ClipDataset(Dataset):
                 values = room((len(self.rows), *dataset.shape[1:]), dtype, self.place, self.device)
                 small = values.numel() * dataset.dtype.itemsize < SHOWN_BYTES
                 pieces = list(ave.row_chunks(dataset))
-                for piece in tqdm(pieces, desc=f"reading {file}", leave=False, disable=small):
+                for piece in tqdm(pieces, desc=f"reading {file}", leave=False, disable=small or None):
                     first, last = np.searchsorted(ordered, (piece.start, piece.stop))
                     read = torch.from_numpy(ave.read_some(dataset, piece, ordered[first:last], path))
                     into = torch.from_numpy(places[first:last]).to(values.device)

@@ -89,7 +89,7 @@ def write_synthetic(
 
 def random_chunks(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> Iterator[np.ndarray]:
     step = max(1, ave.CHUNK_BYTES // (4 * int(np.prod(shape[1:]))))
-    for start in tqdm(range(0, shape[0], step), desc="writing", leave=False):
+    for start in tqdm(range(0, shape[0], step), desc="writing", leave=False, disable=None):
         rows = min(step, shape[0] - start)
         yield np.maximum(rng.standard_normal((rows, *shape[1:]), np.float32), 0).astype(dtype)
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from neurons import listened
+from neurons import Linear, linear, listened
 from snn_cace.model.dropout import Dropout, has_kernels
 from snn_cace.model.residual import residual_norm
 from snn_cace.model.scores import PatchScores
@@ -60,7 +60,7 @@ def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
         return [layer(values) for layer in layers]
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
-    joined, sizes = F.linear(values, weight, bias), [layer.out_features for layer in layers]
+    joined, sizes = linear(values, weight, bias), [layer.out_features for layer in layers]
     return joined.split(sizes, dim=-1) if torch.compiler.is_compiling() else Parts.apply(joined, sizes)
 
 
@@ -77,9 +77,9 @@ class UnscaledAttention(nn.Module):
 
     def __init__(self, query_dim: int, memory_dim: int, key_dim: int, value_dim: int) -> None:
         super().__init__()
-        self.query = nn.Linear(query_dim, key_dim)
-        self.key = nn.Linear(memory_dim, key_dim)
-        self.value = nn.Linear(memory_dim, value_dim)
+        self.query = Linear(query_dim, key_dim)
+        self.key = Linear(memory_dim, key_dim)
+        self.value = Linear(memory_dim, value_dim)
 
     @property
     def projections(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
@@ -107,9 +107,9 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, visual_dim: int, guide_dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.patch = nn.Linear(visual_dim, hidden_dim)
-        self.guide = nn.Linear(guide_dim, hidden_dim)
-        self.score = nn.Linear(hidden_dim, 1)
+        self.patch = Linear(visual_dim, hidden_dim)
+        self.guide = Linear(guide_dim, hidden_dim)
+        self.score = Linear(hidden_dim, 1)
 
     def forward(
         self, patches: torch.Tensor, guide: torch.Tensor, projected: torch.Tensor | None = None
@@ -133,10 +133,10 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, visual_dim: int, audio_dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.patch = nn.Linear(visual_dim, visual_dim)
-        self.guide = nn.Linear(audio_dim, visual_dim)
-        self.bottleneck = nn.Linear(visual_dim, hidden_dim)
-        self.weight = nn.Linear(hidden_dim, visual_dim)
+        self.patch = Linear(visual_dim, visual_dim)
+        self.guide = Linear(audio_dim, visual_dim)
+        self.bottleneck = Linear(visual_dim, hidden_dim)
+        self.weight = Linear(hidden_dim, visual_dim)
 
     def forward(
         self, patches: torch.Tensor, audio: torch.Tensor, projected: torch.Tensor | None = None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from neurons import BlockConfig, SpikingCrossAttention, SpikingLinear, SpikingMLP
+from neurons import BlockConfig, Linear, SpikingCrossAttention, SpikingLinear, SpikingMLP
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.attention import GuidanceAttention
@@ -40,7 +40,7 @@ class CaceNet(nn.Module):
         self.visual_projection = fill(
             config,
             "visual_projection",
-            lambda: nn.Linear(shape.visual_channels, visual_dim),
+            lambda: Linear(shape.visual_channels, visual_dim),
             lambda block: SpikingLinear(shape.visual_channels, visual_dim, block),
         )
         self.dropout = Dropout(config.dropout)
@@ -62,16 +62,16 @@ class CaceNet(nn.Module):
         self.audio_relation = relation_block(config, d, config.encoder_layers, config.encoder_feed_forward)
         self.visual_cross = relation_block(config, 2 * d, config.decoder_layers, config.decoder_feed_forward)
         self.audio_cross = relation_block(config, d, config.decoder_layers, config.decoder_feed_forward)
-        self.audio_gate = nn.Linear(d, 1)
-        self.visual_gate = nn.Linear(d, 1)
-        self.visual_av = nn.Linear(d, shape.classes)
-        self.audio_av = nn.Linear(d, shape.classes)
+        self.audio_gate = Linear(d, 1)
+        self.visual_gate = Linear(d, 1)
+        self.visual_av = Linear(d, shape.classes)
+        self.audio_av = Linear(d, shape.classes)
         self.visual_interaction = interaction(config)
         self.audio_interaction = interaction(config)
         event = fill(
             config,
             "event_head",
-            lambda: nn.Linear(d, shape.classes),
+            lambda: Linear(d, shape.classes),
             lambda block: SpikingMLP(d, d, shape.classes, 0.0, block),
         )
         self.head = LocalisationHead(d, event, config.contrast.strength, config.contrast.noise)

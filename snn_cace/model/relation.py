@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from neurons import Linear
 from snn_cace.model.dropout import Dropout
 from snn_cace.model.residual import residual_norm
 
@@ -20,9 +21,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(width, hidden)
+        self.linear1 = Linear(width, hidden)
         self.dropout = Dropout(dropout)
-        self.linear2 = nn.Linear(hidden, width)
+        self.linear2 = Linear(hidden, width)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.linear2(self.dropout.of_rectified(self.linear1(values)))
@@ -79,7 +80,7 @@ class RelationBlock(nn.Module):
         super().__init__()
         layer = RelationLayer(d_model, heads, dropout, make_feed_forward())
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(layers))
-        self.project = nn.Linear(inputs, d_model)
+        self.project = Linear(inputs, d_model)
 
     def forward(self, values: torch.Tensor, memory: torch.Tensor | None = None) -> torch.Tensor:
         query = self.project(values)

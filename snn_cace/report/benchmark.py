@@ -34,8 +34,10 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         f"Machine: {environment['processor']}, {environment['cores']} cores, {environment['device']}, PyTorch "
         f"{environment['torch']}, {result['threads']} threads. Limits measured in this run: matrix products "
-        f"{limits['matmul_flops_float32'] / 1e9:.0f} GFLOP/s in float32, {limits['matmul_flops_float64'] / 1e9:.0f} in "
-        f"float64; copies {limits['copy_bytes_per_second'] / 1e9:.1f} GB/s.",
+        f"{limits['matmul_flops_float32'] / 1e9:.0f} GFLOP/s in float32 "
+        f"({limits['matmul_flops_float32 by torch.matmul'] / 1e9:.0f} by torch.matmul), "
+        f"{limits['matmul_flops_float64'] / 1e9:.0f} in float64; copies "
+        f"{limits['copy_bytes_per_second'] / 1e9:.1f} GB/s.",
         "",
         f"Features {result['shape']}, batch {result['batch']}. Times in ms: median (quartiles). Cores: processor time "
         "over wall time. What a table compares took turns.",
@@ -56,11 +58,12 @@ def training(result: dict[str, Any]) -> list[str]:
             f"{row['times_first']:.2f}",
             f"{row['samples_per_second']:.1f}",
             *beside_products(row),
+            f"{row['times_torch_matmul']:.2f}",
             f"{row['peak_memory_mb']:.0f}",
         ]
         for name, row in result["training"].items()
     ]
-    return ["Training step", "", *table([*headings, "times that", "peak MB"], rows)]
+    return ["Training step", "", *table([*headings, "times that", "times theirs by torch.matmul", "peak MB"], rows)]
 
 
 def beside_products(row: dict[str, Any]) -> list[str]:
