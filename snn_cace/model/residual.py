@@ -35,7 +35,7 @@ class ResidualNorm(torch.autograd.Function):
     ) -> torch.Tensor:
         from snn_cace.model import kernels_cpu
 
-        rows = kept.detach().reshape(-1, kept.shape[-1])
+        rows = kept.detach().reshape(-1, kept.shape[-1]).contiguous()
         given = (rows, branch.detach().reshape(rows.shape))
         total, out, moments = torch.empty_like(rows), torch.empty_like(rows), rows.new_empty(2, len(rows))
         arrays = arrays_of(*given, total, out, moments, weight, bias)

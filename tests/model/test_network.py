@@ -220,6 +220,12 @@ def test_scores_of_patches_and_their_gradients_whole_or_part_of_a_joined_project
             torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
+def test_the_end_of_a_residual_block_takes_what_does_not_lie_in_rows():
+    torch.manual_seed(0)
+    kept, branch, norm = torch.randn(5, 8).t(), torch.randn(16, 5)[::2], torch.nn.LayerNorm(5)
+    torch.testing.assert_close(residual_norm(kept, branch, Dropout(0.0), norm), norm(kept + branch))
+
+
 def test_nan_and_infinity_pass_through_the_end_of_a_residual_block():
     values = torch.tensor([[1.0, float("nan"), 2.0], [1.0, float("inf"), 0.0]])
     out = residual_norm(values, torch.zeros_like(values), Dropout(0.0), torch.nn.LayerNorm(3))
