@@ -37,6 +37,14 @@ class OneLineParser(argparse.ArgumentParser):
         raise InputError(f"{self.prog.removeprefix('snn-cace ')}: {message}")
 
 
+def positive(word: str) -> int:
+    """A whole number above zero, for an option."""
+    number = int(word)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{word} is not above 0")
+    return number
+
+
 def experiment_options(verb: str, words: Sequence[str], options: list[str], base: Experiment | None) -> Any:
     """The verb's options and an `Experiment`: `base`, then --config, then dotted overrides, then the short options.
 
@@ -247,18 +255,20 @@ def benchmark(words: Sequence[str]) -> None:
     )
     parser.add_argument("--config", default="configs/compare/ave.yaml", help="comparison that names the variants")
     parser.add_argument("--output", required=True, help="directory to write into; never one that is in use")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--steps", type=int, nargs="*", default=[1, 4, 8, 15], help="simulation steps S to try")
-    parser.add_argument("--batches", type=int, nargs="*", default=[2, 4, 8, 16], help="batch sizes to try")
-    parser.add_argument("--clips", type=int, nargs="*", default=[64, 128, 256], help="clips of an epoch to try")
-    parser.add_argument("--encoder-batch", type=int, default=64, help="clips for temporal encoders and LIF layers")
+    parser.add_argument("--batch", type=positive, default=8)
+    parser.add_argument("--steps", type=positive, nargs="*", default=[1, 4, 8, 15], help="simulation steps S to try")
+    parser.add_argument("--batches", type=positive, nargs="*", default=[2, 4, 8, 16], help="batch sizes to try")
+    parser.add_argument("--clips", type=positive, nargs="*", default=[64, 128, 256], help="clips of an epoch to try")
+    parser.add_argument("--encoder-batch", type=positive, default=64, help="clips for temporal encoders and LIF layers")
     parser.add_argument("--compile", action="store_true", help="time torch.compile too, which takes minutes")
     parser.add_argument("--epochs", type=int, default=0, help="train each variant for so many epochs too, as users do")
-    parser.add_argument("--run-clips", type=int, default=AVE_CLIPS, help="clips of those runs, all splits together")
-    parser.add_argument("--patches", type=int, nargs=2, default=[7, 7], metavar=("H", "W"))
-    parser.add_argument("--visual-channels", type=int, default=512)
-    parser.add_argument("--audio-channels", type=int, default=128)
-    parser.add_argument("--classes", type=int, default=28)
+    parser.add_argument(
+        "--run-clips", type=positive, default=AVE_CLIPS, help="clips of those runs, all splits together"
+    )
+    parser.add_argument("--patches", type=positive, nargs=2, default=[7, 7], metavar=("H", "W"))
+    parser.add_argument("--visual-channels", type=positive, default=512)
+    parser.add_argument("--audio-channels", type=positive, default=128)
+    parser.add_argument("--classes", type=positive, default=28)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     options, overrides = parser.parse_known_args(list(words))
     path = fresh_file(options.output, "benchmark.json")

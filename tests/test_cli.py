@@ -66,6 +66,7 @@ def test_help_lists_the_verbs_without_importing_torch():
         (["train", "--output", "x", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["evaluate"], "evaluate needs --checkpoint FILE or RUN_DIRECTORY"),
         (["evaluate", "--checkpoint", "nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
+        (["benchmark", "--output", "out", "--batch", "0"], "argument --batch: 0 is not above 0"),
         (["data", "check", "nowhere"], "nowhere has 6 problem(s), listed above"),
         (["compare", "--config", "nowhere.yaml"], "no config file nowhere.yaml"),
     ],
