@@ -8,7 +8,7 @@ import pytest
 import torch
 from small import small_model
 
-from neurons import SpikingLayer
+from neurons import SpikingLayer, dense
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
@@ -167,6 +167,21 @@ def test_dropout_drops_at_its_rate_keeps_the_mean_and_takes_the_same_elements_ba
     torch.manual_seed(0)
     assert torch.equal(Dropout(0.2)(values), out)
     assert dropout.eval()(values) is values
+
+
+def test_the_network_is_the_same_by_convolutions(monkeypatch: pytest.MonkeyPatch):
+    """As its large layers run on an AMD processor, forwards and backwards."""
+    found = []
+    for slow in (False, True):
+        monkeypatch.setattr(dense, "WORK", 1)
+        monkeypatch.setattr(dense, "mkl_is_slow", lambda slow=slow: slow)
+        network = build().eval()
+        out = network(*inputs())
+        (out.event_logits.square().sum() + out.segment_relevance.square().sum() + out.gate.sum()).backward()
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        found.append([out.event_logits, out.segment_relevance, out.gate, *gradients])
+    for plain, convolved in zip(*found, strict=True):
+        torch.testing.assert_close(convolved, plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3])
