@@ -100,10 +100,15 @@ def costliest_part_sentence(variant: dict[str, Any], models: list[str]) -> str:
     return f"Of what lies outside all slots, {name} takes most: {shares}."
 
 
-def speed_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str:
+def how_long(variant: dict[str, Any], dense: dict[str, Any]) -> str:
     ratio = variant["latency_ms"] / dense["latency_ms"]
-    how = "as long as" if 0.95 <= ratio <= 1.05 else f"{ratio:.2f} times as long as"
-    said = f"On this machine one clip takes {variant['name']} {variant['latency_ms']:.1f} ms, {how} {dense['name']}."
+    times = "" if 0.95 <= ratio <= 1.05 else f"{ratio:.2f} times "
+    return f"{times}as long as {dense['name']}"
+
+
+def speed_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str:
+    latency = f"{variant['latency_ms']:.1f} ms, {how_long(variant, dense)}"
+    said = f"On this machine one clip takes {variant['name']} {latency}."
     ours, theirs = variant["joules_per_clip"], dense["joules_per_clip"]
     if ours is not None and theirs:
         said += (
@@ -164,8 +169,7 @@ def headline(result: dict[str, Any]) -> str:
     accuracy = best["test_segment_accuracy"]["mean"]
     return (
         f"{best['name']} is the most accurate spiking variant ({accuracy:.2f} %; {against}). "
-        f"Its whole network takes {changes} energy, and one clip takes {best['latency_ms'] / dense['latency_ms']:.1f} "
-        "times as long on this machine."
+        f"Its whole network takes {changes} energy, and on this machine one clip takes it {how_long(best, dense)}."
     )
 
 
