@@ -255,21 +255,33 @@ def benchmark(words: Sequence[str]) -> None:
     )
     parser.add_argument("--config", default="configs/compare/ave.yaml", help="comparison that names the variants")
     parser.add_argument("--output", required=True, help="directory to write into; never one that is in use")
-    parser.add_argument("--batch", type=positive, default=8)
-    parser.add_argument("--steps", type=positive, nargs="*", default=[1, 4, 8, 15], help="simulation steps S to try")
-    parser.add_argument("--batches", type=positive, nargs="*", default=[2, 4, 8, 16], help="batch sizes to try")
-    parser.add_argument("--clips", type=positive, nargs="*", default=[64, 128, 256], help="clips of an epoch to try")
-    parser.add_argument("--encoder-batch", type=positive, default=64, help="clips for temporal encoders and LIF layers")
-    parser.add_argument("--compile", action="store_true", help="time torch.compile too, which takes minutes")
-    parser.add_argument("--epochs", type=int, default=0, help="train each variant for so many epochs too, as users do")
+    parser.add_argument("--batch", type=positive, default=8, help="clips of a batch (%(default)s)")
     parser.add_argument(
-        "--run-clips", type=positive, default=AVE_CLIPS, help="clips of those runs, all splits together"
+        "--steps", type=positive, nargs="*", default=[1, 4, 8, 15], help="simulation steps S to try (%(default)s)"
     )
-    parser.add_argument("--patches", type=positive, nargs=2, default=[7, 7], metavar=("H", "W"))
-    parser.add_argument("--visual-channels", type=positive, default=512)
-    parser.add_argument("--audio-channels", type=positive, default=128)
-    parser.add_argument("--classes", type=positive, default=28)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--batches", type=positive, nargs="*", default=[2, 4, 8, 16], help="batch sizes to try (%(default)s)"
+    )
+    parser.add_argument(
+        "--clips", type=positive, nargs="*", default=[64, 128, 256], help="clips of an epoch to try (%(default)s)"
+    )
+    parser.add_argument(
+        "--encoder-batch", type=positive, default=64, help="clips for temporal encoders and LIF layers (%(default)s)"
+    )
+    parser.add_argument("--compile", action="store_true", help="time torch.compile too, which takes minutes")
+    parser.add_argument("--epochs", type=positive, help="train each variant for so many epochs too, as users do")
+    parser.add_argument(
+        "--run-clips", type=positive, default=AVE_CLIPS, help="clips of those runs, all splits together (%(default)s)"
+    )
+    parser.add_argument(
+        "--patches", type=positive, nargs=2, default=[7, 7], metavar=("H", "W"), help="of a segment (%(default)s)"
+    )
+    parser.add_argument("--visual-channels", type=positive, default=512, help="of a patch (%(default)s)")
+    parser.add_argument("--audio-channels", type=positive, default=128, help="of a segment (%(default)s)")
+    parser.add_argument("--classes", type=positive, default=28, help="without background (%(default)s)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU where there is one"
+    )
     options, overrides = parser.parse_known_args(list(words))
     path = fresh_file(options.output, "benchmark.json")
     config = Path(options.config)
@@ -292,7 +304,7 @@ def benchmark(words: Sequence[str]) -> None:
         options.batches,
         options.clips,
         options.encoder_batch,
-        options.epochs,
+        options.epochs or 0,
         options.run_clips,
     )
     result = run(experiments, sizes, amounts, device, options.compile)
@@ -324,7 +336,7 @@ def compare(words: Sequence[str]) -> None:
     )
     parser.add_argument("--config", required=True, help="YAML file that names the variants and seeds")
     parser.add_argument("--output", help="directory for the runs and the report; default runs/NAME")
-    parser.add_argument("--jobs", type=int, default=None, help="runs at a time; default one per core, one on a GPU")
+    parser.add_argument("--jobs", type=positive, help="runs at a time; default one per core, one on a GPU")
     parser.add_argument("--seeds", type=int, nargs="+", help="in place of the config's")
     options, overrides = parser.parse_known_args(in_full(words))
     comparison = read_config(options.config, Comparison)
@@ -371,7 +383,12 @@ def import_reference(words: Sequence[str]) -> None:
     parser.add_argument("--weights", required=True, help="a released .pth.tar state dict")
     parser.add_argument("--output", required=True, help="run directory to make")
     parser.add_argument("--spiking", choices=("braincog",), help="the weights are of the spiking network")
-    parser.add_argument("--guidance", choices=("none", "audio", "visual", "co"), default="co")
+    parser.add_argument(
+        "--guidance",
+        choices=("none", "audio", "visual", "co"),
+        default="co",
+        help="of the weights' network (%(default)s)",
+    )
     options = parser.parse_args(list(words))
     files = RunFiles(Path(options.output))
     unused = import_weights(Path(options.weights), files, options.guidance, options.spiking)
@@ -385,7 +402,7 @@ def data_check(words: Sequence[str]) -> None:
     from snn_cace.data.check import check_directory
 
     parser = OneLineParser(prog="snn-cace data check", description="What an AVE directory holds, and every problem.")
-    parser.add_argument("directory")
+    parser.add_argument("directory", help="directory in AVE's layout")
     directory = parser.parse_args(list(words)).directory
     summary = check_directory(directory)
     for line in [*summary.lines, *(f"problem: {problem}" for problem in summary.problems)]:
@@ -399,7 +416,7 @@ def data_labels(words: Sequence[str]) -> None:
     from snn_cace.data.ave import write_labels
 
     parser = OneLineParser(prog="snn-cace data labels", description="Make labels.h5 from AVE's annotations.")
-    parser.add_argument("directory")
+    parser.add_argument("directory", help="directory to write it into")
     parser.add_argument("--annotations", help="annotations file; default DIRECTORY/Annotations.txt")
     options = parser.parse_args(list(words))
     print(write_labels(options.directory, options.annotations))
@@ -410,10 +427,11 @@ def data_avdigits(words: Sequence[str]) -> None:
 
     defaults = AVDigitsConfig()
     parser = OneLineParser(prog="snn-cace data avdigits", description="Write AV-Digits in AVE's layout.")
-    parser.add_argument("directory")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("directory", help="directory to make")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the drawing of clips (%(default)s)")
     for split in ("train", "val", "test"):
-        parser.add_argument(f"--{split}-clips", type=int, default=getattr(defaults, f"{split}_clips"))
+        default = getattr(defaults, f"{split}_clips")
+        parser.add_argument(f"--{split}-clips", type=positive, default=default, help="clips of the split (%(default)s)")
     options = parser.parse_args(list(words))
     config = AVDigitsConfig(options.seed, options.train_clips, options.val_clips, options.test_clips)
     write_avdigits(options.directory, config)
@@ -424,13 +442,22 @@ def data_synthetic(words: Sequence[str]) -> None:
     from snn_cace.data.synthetic import AVE_CLIPS, write_synthetic
 
     parser = OneLineParser(prog="snn-cace data synthetic", description="Random features with AVE's statistics.")
-    parser.add_argument("directory")
-    parser.add_argument("--clips", type=int, default=AVE_CLIPS)
+    parser.add_argument("directory", help="directory to make")
+    parser.add_argument("--clips", type=positive, default=AVE_CLIPS, help="all splits together (%(default)s)")
     parser.add_argument("--annotations", help="AVE's Annotations.txt; default: parameters fitted to it")
-    parser.add_argument("--visual-shape", type=int, nargs=3, default=(7, 7, 512), metavar=("H", "W", "Cv"))
-    parser.add_argument("--audio-channels", type=int, default=128)
-    parser.add_argument("--dtype", choices=("float16", "float32", "float64"), default="float32")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--visual-shape",
+        type=positive,
+        nargs=3,
+        default=(7, 7, 512),
+        metavar=("H", "W", "Cv"),
+        help="patches and their channels in a segment (%(default)s)",
+    )
+    parser.add_argument("--audio-channels", type=positive, default=128, help="of a segment (%(default)s)")
+    parser.add_argument(
+        "--dtype", choices=("float16", "float32", "float64"), default="float32", help="of features (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random features (%(default)s)")
     options = parser.parse_args(list(words))
     write_synthetic(
         options.directory,

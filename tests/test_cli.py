@@ -67,6 +67,8 @@ def test_help_lists_the_verbs_without_importing_torch():
         (["evaluate"], "evaluate needs --checkpoint FILE or RUN_DIRECTORY"),
         (["evaluate", "--checkpoint", "nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
         (["benchmark", "--output", "out", "--batch", "0"], "argument --batch: 0 is not above 0"),
+        (["data", "synthetic", "out", "--clips", "0"], "argument --clips: 0 is not above 0"),
+        (["compare", "--config", "missing.yaml", "--jobs", "0"], "argument --jobs: 0 is not above 0"),
         (["data", "check", "nowhere"], "nowhere has 6 problem(s), listed above"),
         (["compare", "--config", "nowhere.yaml"], "no config file nowhere.yaml"),
     ],
