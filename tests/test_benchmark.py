@@ -50,10 +50,22 @@ def test_a_benchmark_measures_every_variant_and_peer_and_its_ratios_are_those_of
     assert set(result["inference"]) == {"small-dense", "small-original", "small-spiking"}
     assert set(result["against_steps"]) == {"small-original", "small-spiking"}
     assert set(result["against_batch"]["small-dense"]) == {"1", "2"}
-    assert set(result["epochs"]) == {"10", "20"}
+    for variants in (result["against_steps"], result["against_batch"]):
+        for number, row in ((number, row) for rows in variants.values() for number, row in rows.items()):
+            assert row["peak_memory_mb"] > 0
+            assert row["latency"]["samples_per_second"] == pytest.approx(1 / row["latency"]["seconds"])
+            batch = int(number) if variants is result["against_batch"] else 2
+            assert row["throughput"]["samples_per_second"] == pytest.approx(batch / row["throughput"]["seconds"])
+    assert set(result["epochs"]) == set(result["inference"])
+    for name, rows in result["epochs"].items():
+        assert set(rows) == {"10", "20"}
+        alone = 5 * result["training"][name]["seconds"]
+        assert rows["10"]["times_steps"] == pytest.approx(rows["10"]["seconds"] / alone)
+        assert rows["20"]["peak_memory_mb"] > 0
     assert all(set(places) == {"memory", "mapped", "disk"} for places in result["reading"].values())
     for row in result["parts"].values():
         assert row["gain"] == pytest.approx(row["plain"]["seconds"] / row["ours"]["seconds"])
+        assert row["times_least"] == pytest.approx(row["ours"]["seconds"] / row["least_seconds"])
     assert next(iter(result["temporal_encoders"])) == "BiLSTM"
     for rows in result["lif"]["steps"].values():
         assert rows["fused (ours)"]["equal"] and rows["SpikingJelly"]["equal"]

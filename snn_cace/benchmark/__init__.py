@@ -11,6 +11,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from snn_cace.benchmark.steps import (
     whole_runs,
     with_steps,
 )
-from snn_cace.benchmark.timing import Sizes, limits
+from snn_cace.benchmark.timing import Row, Sizes, limits
 from snn_cace.config import Experiment
 
 __all__ = ["Amounts", "Sizes", "benchmark"]
@@ -71,30 +72,34 @@ def benchmark(
         "limits": found,
     }
     say("training steps")
-    result["training"] = measure_training(trained, sizes, dict.fromkeys(trained, amounts.batch), device)
+    result["training"] = training_rows(trained, sizes, dict.fromkeys(trained, amounts.batch), device)
     first = result["training"][experiments[0].name]["seconds"]
-    for name, row in result["training"].items():
+    for row in result["training"].values():
         row["times_first"] = row["seconds"] / first
-        row["peak_memory_mb"] = in_own_process(peak_memory, trained[name], sizes, amounts.batch, device, threads)
     say("inference")
-    result["inference"] = measure_inference(named, sizes, amounts.batch, device, found)
+    result["inference"] = measure_inference(named, sizes, dict.fromkeys(named, amounts.batch), device, found)
     first = result["inference"][experiments[0].name]["latency"]["seconds"]
     for rows in result["inference"].values():
         rows["latency"]["times_first"] = rows["latency"]["seconds"] / first
-    say("training steps against simulation steps and batch size")
+    say("training steps and inference against simulation steps and batch size")
     result["against_steps"] = {
-        name: tried({s: with_steps(experiment, s) for s in amounts.steps}, sizes, amounts.batch, device)
+        name: tried({s: with_steps(experiment, s) for s in amounts.steps}, sizes, amounts.batch, device, found)
         for name, experiment in spiking.items()
     }
     result["against_batch"] = {
-        name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device)
+        name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device, found)
         for name, experiment in named.items()
     }
     say("epochs by clips")
-    result["epochs"] = epochs(experiments[0], sizes, amounts.clips, amounts.batch, device)
+    result["epochs"] = epochs(named, sizes, amounts.clips, amounts.batch, device)
+    for name, rows in result["epochs"].items():
+        for count, row in rows.items():
+            alone = ceil(int(count) / amounts.batch) * result["training"][name]["seconds"]
+            row["times_steps"] = row["seconds"] / alone
     result["reading"] = reading(sizes, max(amounts.clips), amounts.batch) if amounts.clips else {}
     say("what each speed-up gains")
-    result["parts"] = parts(experiments[0], next(iter(spiking.values()), None), sizes, amounts.batch, device, compiled)
+    spiking_one = next(iter(spiking.values()), None)
+    result["parts"] = parts(experiments[0], spiking_one, sizes, amounts.batch, device, found, compiled)
     say("temporal encoders")
     result["temporal_encoders"] = temporal_encoders(device, found, amounts.encoder_batch)
     say("LIF layers")
@@ -105,12 +110,26 @@ def benchmark(
     return result
 
 
+def training_rows(
+    named: dict[str, Experiment], sizes: Sizes, batches: dict[str, int], device: torch.device
+) -> dict[str, Row]:
+    """Training steps in turns, each with the peak memory of a process that does nothing else."""
+    rows = measure_training(named, sizes, batches, device)
+    for name, row in rows.items():
+        arguments = (named[name], sizes, batches[name], device, torch.get_num_threads())
+        row["peak_memory_mb"] = in_own_process(peak_memory, *arguments)
+    return rows
+
+
 def tried(
-    by_number: dict[int, Experiment], sizes: Sizes, batch: int | None, device: torch.device
-) -> dict[str, dict[str, Any]]:
-    """Training steps by number, which is the batch where none is given."""
+    by_number: dict[int, Experiment], sizes: Sizes, batch: int | None, device: torch.device, limits: dict[str, float]
+) -> dict[str, Row]:
+    """Training steps and inference by number, which is the batch where none is given."""
     named = {str(number): experiment for number, experiment in by_number.items()}
-    return measure_training(named, sizes, {name: batch or int(name) for name in named}, device)
+    batches = {name: batch or int(name) for name in named}
+    steps = training_rows(named, sizes, batches, device)
+    inference = measure_inference(named, sizes, batches, device, limits)
+    return {name: steps[name] | inference[name] for name in named}
 
 
 def is_original(experiment: Experiment) -> bool:

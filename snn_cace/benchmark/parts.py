@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from neurons import linear
 from snn_cace.benchmark.steps import in_own_process, step_of
-from snn_cace.benchmark.timing import SEGMENTS, Row, Run, Sizes, side_by_side, timed
+from snn_cace.benchmark.timing import SEGMENTS, Row, Run, Sizes, least_seconds, matmul_flops, side_by_side, timed
 from snn_cace.config import Experiment
 from snn_cace.model.attention import UnscaledAttention, mean_of_patches, project
 from snn_cace.model.dropout import Dropout
@@ -26,24 +26,42 @@ NARROW = 128
 """Width of queries and keys."""
 
 
-def pair(before: Run, after: Run, device: torch.device) -> dict[str, Any]:
-    """Both ways, and how many times faster ours is."""
-    rows = side_by_side({"plain": before, "ours": after}, device)
-    return rows | {"gain": rows["plain"]["seconds"] / rows["ours"]["seconds"]}
+def pair(before: Run, after: Run, device: torch.device, limits: dict[str, float], moved: float = 0.0) -> dict[str, Any]:
+    """Both ways, beside the least that the work takes here; `moved`: bytes that it must move."""
+    least = least_seconds(matmul_flops(before), moved, limits)
+    return compared(side_by_side({"plain": before, "ours": after}, device), least)
 
 
-def there_and_back(run: Callable[..., Any], *inputs: torch.Tensor) -> Run:
-    """`run` and its gradients, pushed with random numbers."""
-    leaves = [values.detach().requires_grad_() for values in inputs]
-    first = run(*leaves)
-    pushes = [torch.randn_like(out) for out in as_sequence(first)]
+def compared(rows: dict[str, Row], least: float) -> dict[str, Any]:
+    """Both ways, how many times faster ours is, and how many times the least that the work takes here."""
+    plain, ours = rows["plain"]["seconds"], rows["ours"]["seconds"]
+    return rows | {"gain": plain / ours, "least_seconds": least, "times_least": ours / least}
 
-    def both() -> None:
-        for leaf in leaves:
-            leaf.grad = None
-        torch.autograd.backward(as_sequence(run(*leaves)), pushes)
 
-    return both
+@dataclass
+class ThereAndBack:
+    """`run` on `inputs`, and its gradients, pushed with random numbers."""
+
+    run: Callable[..., Any]
+    inputs: Sequence[torch.Tensor]
+
+    def __post_init__(self) -> None:
+        self.inputs = [values.detach().requires_grad_() for values in self.inputs]
+        self.pushes = [torch.randn_like(out) for out in as_sequence(self.run(*self.inputs))]
+
+    def __call__(self) -> None:
+        for values in self.inputs:
+            values.grad = None
+        torch.autograd.backward(as_sequence(self.run(*self.inputs)), self.pushes)
+
+    @property
+    def moved(self) -> int:
+        """Bytes that must move: inputs in and outputs out on the way there, gradients of both on the way back."""
+        return 2 * sum(values.nbytes for values in (*self.inputs, *self.pushes))
+
+
+def there_and_back(run: Callable[..., Any], *inputs: torch.Tensor) -> ThereAndBack:
+    return ThereAndBack(run, inputs)
 
 
 def as_sequence(values: Any) -> Sequence[torch.Tensor]:
@@ -51,7 +69,13 @@ def as_sequence(values: Any) -> Sequence[torch.Tensor]:
 
 
 def parts(
-    dense: Experiment, spiking: Experiment | None, sizes: Sizes, batch: int, device: torch.device, compiled: bool
+    dense: Experiment,
+    spiking: Experiment | None,
+    sizes: Sizes,
+    batch: int,
+    device: torch.device,
+    limits: dict[str, float],
+    compiled: bool,
 ) -> dict[str, dict[str, Any]]:
     """Each speed-up by name. `compiled` adds torch.compile, which takes minutes."""
     torch.manual_seed(0)
@@ -62,7 +86,7 @@ def parts(
     layers = [nn.Linear(width, size).to(device) for size in (NARROW, NARROW, width) * 2]
     attention = UnscaledAttention(width, width, NARROW, width).to(device)
     queries, keys = (torch.randn(batch, SEGMENTS, places, NARROW, device=device) for _ in range(2))
-    pairs: dict[str, tuple[Run, Run]] = {
+    pairs: dict[str, tuple[ThereAndBack, ThereAndBack]] = {
         "linear layer of all patches": (
             there_and_back(lambda x: F.linear(x, layers[2].weight, layers[2].bias), patches),
             there_and_back(lambda x: linear(x, layers[2].weight, layers[2].bias), patches),
@@ -96,23 +120,25 @@ def parts(
             there_and_back(lambda x: mean_of_patches(F.relu(x)), patches),
         ),
     }
-    found = {name: pair(*runs, device) for name, runs in pairs.items()}
-    found["Adam"] = pair(adam(dense, sizes, batch, device, False), adam(dense, sizes, batch, device, True), device)
+    found = {name: pair(before, after, device, limits, before.moved) for name, (before, after) in pairs.items()}
+    plain, fused, moved = adam(dense, sizes, batch, device)
+    found["Adam"] = pair(plain, fused, device, limits, moved)
+    own_step = step_of(dense, sizes, batch, device)
     if spiking is not None:
         steps = [changed(spiking, fused=fused) for fused in (False, True)]
         first, second = (step_of(experiment, sizes, batch, device) for experiment in steps)
-        found[f"training step of {spiking.name}: spiking layers fused"] = pair(first, second, device)
+        found[f"training step of {spiking.name}: spiking layers fused"] = pair(first, second, device, limits)
     if device.type == "cpu":
         apart = {
             name: in_own_process(step_alone, dense, sizes, batch, torch.get_num_threads(), kept)
             for name, kept in (("plain", False), ("ours", True))
         }
-        gain = apart["plain"]["seconds"] / apart["ours"]["seconds"]
-        found[f"training step of {dense.name}: freed memory kept"] = apart | {"gain": gain}
+        least = least_seconds(matmul_flops(own_step), 0.0, limits)
+        found[f"training step of {dense.name}: freed memory kept"] = compared(apart, least)
     if compiled:
         how = "reduce-overhead" if device.type == "cuda" else "default"
-        first, second = (step_of(changed(dense, compile=c), sizes, batch, device) for c in ("off", how))
-        found[f"training step of {dense.name}: torch.compile ({how})"] = pair(first, second, device)
+        second = step_of(changed(dense, compile=how), sizes, batch, device)
+        found[f"training step of {dense.name}: torch.compile ({how})"] = pair(own_step, second, device, limits)
     return found
 
 
@@ -128,12 +154,19 @@ def changed(experiment: Experiment, **settings: Any) -> Experiment:
     return result
 
 
-def adam(experiment: Experiment, sizes: Sizes, batch: int, device: torch.device, fused: bool) -> Run:
-    """A step of Adam alone, by the fused kernel or by PyTorch's default."""
+ADAM_WORDS = 7
+"""Numbers per parameter that a step of Adam must move: it reads the parameter, its gradient and both moments, and
+writes the parameter and the moments.
+"""
+
+
+def adam(experiment: Experiment, sizes: Sizes, batch: int, device: torch.device) -> tuple[Run, Run, int]:
+    """A step of Adam alone, by PyTorch's default and by the fused kernel, and the bytes that it must move."""
     step = step_of(experiment, sizes, batch, device)
     step()
     parameters = step.func.parameters  # type: ignore[attr-defined]
-    return partial(torch.optim.Adam(parameters, lr=1e-4, fused=fused or None).step)
+    plain, fused = (torch.optim.Adam(parameters, lr=1e-4, fused=how).step for how in (None, True))
+    return plain, fused, ADAM_WORDS * sum(parameter.nbytes for parameter in parameters)
 
 
 def step_alone(experiment: Experiment, sizes: Sizes, batch: int, threads: int, kept: bool) -> Row:

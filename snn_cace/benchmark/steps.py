@@ -28,7 +28,6 @@ from snn_cace.benchmark.timing import (
     matmul_flops,
     product,
     side_by_side,
-    timed,
 )
 from snn_cace.config import DataConfig, Experiment
 from snn_cace.data.batches import Batch, ClipData
@@ -125,27 +124,39 @@ def peak_memory(experiment: Experiment, sizes: Sizes, batch: int, device: torch.
     step = step_of(experiment, sizes, batch, device)
     for _ in range(FEW_STEPS):
         step()
+    return most_memory(device)
+
+
+def most_memory(device: torch.device) -> float:
+    """MiB that this process needed so far: on a GPU what its tensors took, else all of it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def measure_inference(
-    named: dict[str, Experiment], sizes: Sizes, batch: int, device: torch.device, limits: dict[str, float]
+    named: dict[str, Experiment],
+    sizes: Sizes,
+    batches: dict[str, int],
+    device: torch.device,
+    limits: dict[str, float],
 ) -> dict[str, dict[str, Row]]:
-    """Latency of one clip and throughput of a batch, float32."""
-    runs = {}
+    """Latency of one clip and throughput of a batch, float32, all in turns."""
+    runs: dict[str, dict[str, Run]] = {"latency": {}, "throughput": {}}
     for name, experiment in named.items():
         torch.manual_seed(0)
         network = CaceNet(experiment.model, sizes.shape).to(device).eval()
-        for kind, size in (("latency", 1), ("throughput", batch)):
+        for kind, size in (("latency", 1), ("throughput", batches[name])):
             given = clips(sizes, size, device)
-            runs[name, kind, size] = without_gradients(partial(network, given["visual"], given["audio"]))
-    rows = side_by_side({str(key): run for key, run in runs.items()}, device)
-    found: dict[str, dict[str, Row]] = {}
-    for (name, kind, size), run in runs.items():
-        row = beside_products(rows[str((name, kind, size))], matmul_flops(run), limits["matmul_flops_float32"])
-        found.setdefault(name, {})[kind] = row | {"samples_per_second": size / row["seconds"]}
+            runs[kind][name] = without_gradients(partial(network, given["visual"], given["audio"]))
+    flat = {f"{kind} {name}": run for kind, by_name in runs.items() for name, run in by_name.items()}
+    rows = side_by_side(flat, device)
+    found: dict[str, dict[str, Row]] = {name: {} for name in named}
+    for name in named:
+        for kind, size in (("latency", 1), ("throughput", batches[name])):
+            flops = matmul_flops(runs[kind][name])
+            row = beside_products(rows[f"{kind} {name}"], flops, limits["matmul_flops_float32"])
+            found[name][kind] = row | {"samples_per_second": size / row["seconds"]}
     return found
 
 
@@ -163,27 +174,52 @@ def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
+class Epoch:
+    """One pass over all clips of a directory in AVE's layout, for training; `read_seconds`: what reading them took."""
+
+    def __init__(self, experiment: Experiment, sizes: Sizes, directory: str, batch: int, device: torch.device) -> None:
+        dtype = feature_dtype(experiment.training.precision)
+        started = time.perf_counter()
+        data = ClipData(DataConfig(directory=directory, batch_size=batch), dtype, device=device)
+        self.loader = data.loader("all")
+        self.read_seconds = time.perf_counter() - started
+        self.step, self.device = TrainingStep(experiment, sizes, device), device
+
+    def __call__(self) -> None:
+        for batch in self.loader:
+            self.step({name: values.to(self.device, non_blocking=True) for name, values in batch.items()})
+
+
 def epochs(
-    experiment: Experiment, sizes: Sizes, counts: Sequence[int], batch: int, device: torch.device
-) -> dict[str, Any]:
-    """One pass over so many clips on disk in AVE's layout, for training, read into memory first: seconds of both."""
-    found = {}
+    named: dict[str, Experiment], sizes: Sizes, counts: Sequence[int], batch: int, device: torch.device
+) -> dict[str, dict[str, Row]]:
+    """By experiment and number of clips: seconds of an epoch with data loading, in turns, seconds that reading the
+    clips took before, and the peak memory of a process that does nothing else.
+    """
+    found: dict[str, dict[str, Row]] = {name: {} for name in named}
     for count in counts:
         with tempfile.TemporaryDirectory() as directory:
             write_clips(Path(directory), sizes, count)
-            data = ClipData(DataConfig(directory=directory, batch_size=batch), torch.float32, device=device)
-            started = time.perf_counter()
-            loader = data.loader("all")
-            read = time.perf_counter() - started
-            step = TrainingStep(experiment, sizes, device)
-
-            def one_pass(loader: Any = loader, step: TrainingStep = step) -> None:
-                for clip_batch in loader:
-                    step({name: values.to(device, non_blocking=True) for name, values in clip_batch.items()})
-
-            one_pass()
-            found[str(count)] = timed(one_pass, device, repeats=3) | {"read": {"seconds": read}}
+            passes = {name: Epoch(e, sizes, directory, batch, device) for name, e in named.items()}
+            rows = side_by_side(passes, device, repeats=3, warm_up=1)
+            for name, experiment in named.items():
+                arguments = (experiment, sizes, directory, batch, device, torch.get_num_threads())
+                found[name][str(count)] = rows[name] | {
+                    "read_seconds": passes[name].read_seconds,
+                    "samples_per_second": count / rows[name]["seconds"],
+                    "peak_memory_mb": in_own_process(memory_of_epoch, *arguments),
+                }
     return found
+
+
+def memory_of_epoch(
+    experiment: Experiment, sizes: Sizes, directory: str, batch: int, device: torch.device, threads: int
+) -> float:
+    """MiB that reading and an epoch need, PyTorch included; for a process of its own."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    Epoch(experiment, sizes, directory, batch, device)()
+    return most_memory(device)
 
 
 def write_clips(directory: Path, sizes: Sizes, count: int) -> None:

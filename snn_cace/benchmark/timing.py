@@ -130,6 +130,13 @@ def matmul_flops(run: Run) -> float:
     return float(counter.get_total_flops())
 
 
+def least_seconds(flops: float, moved: float, limits: dict[str, float]) -> float:
+    """What work in float32 takes at least here: its matrix products at their rate, or the bytes that it must move at a
+    copy's, whichever is longer.
+    """
+    return max(flops / limits["matmul_flops_float32"], moved / limits["copy_bytes_per_second"])
+
+
 def beside_products(row: Row, flops: float, flops_per_second: float) -> Row:
     """`row` with how long its matrix products alone take at the machine's rate, and how many times that it took."""
     alone = flops / flops_per_second

@@ -93,30 +93,44 @@ def inference(result: dict[str, Any]) -> list[str]:
 def against_numbers(result: dict[str, Any]) -> list[str]:
     lines = []
     for key, title, unit in (
-        ("against_steps", "Training step against simulation steps, ms", "S"),
-        ("against_batch", "Training step against batch size, ms", "batch"),
+        ("against_steps", f"Against simulation steps S, batch {result['batch']}", "S"),
+        ("against_batch", "Against batch size", "batch"),
     ):
-        found = {name: row for name, row in result[key].items() if row}
-        if found:
-            numbers = list(next(iter(found.values())))
-            rows = [
-                [name, *(f"{MILLISECONDS * row[n]['seconds']:.0f}" for n in numbers)] for name, row in found.items()
+        rows = [
+            [
+                name,
+                number,
+                milliseconds(row),
+                f"{row['times_matmul']:.2f}",
+                f"{row['peak_memory_mb']:.0f}",
+                milliseconds(row["latency"]),
+                f"{row['throughput']['samples_per_second']:.1f}",
+                f"{row['throughput']['times_matmul']:.2f}",
             ]
-            lines += [title, "", *table(["variant", *(f"{unit} = {number}" for number in numbers)], rows)]
+            for name, by_number in result[key].items()
+            for number, row in by_number.items()
+        ]
+        headings = ["variant", unit, "training step, ms", "times its matrix products", "peak MB"]
+        headings += ["inference of one clip, ms", "of a batch, clips/s", "times its matrix products"]
+        lines += [title, "", *table(headings, rows)] if rows else []
     return lines
 
 
 def epochs(result: dict[str, Any]) -> list[str]:
     rows = [
         [
+            name,
             number,
-            f"{row['read']['seconds']:.2f}",
+            f"{row['read_seconds']:.2f}",
             f"{row['seconds']:.2f}",
-            f"{int(number) / row['seconds']:.0f}",
+            f"{row['samples_per_second']:.1f}",
+            f"{row['times_steps']:.2f}",
+            f"{row['peak_memory_mb']:.0f}",
         ]
-        for number, row in result["epochs"].items()
+        for name, by_number in result["epochs"].items()
+        for number, row in by_number.items()
     ]
-    headings = ["clips", "read into memory, s", "epoch, s", "clips/s"]
+    headings = ["variant", "clips", "read into memory, s", "epoch, s", "clips/s", "times its steps alone", "peak MB"]
     return ["Epoch with data loading, by clips", "", *table(headings, rows)] if rows else []
 
 
@@ -133,11 +147,22 @@ def reading(result: dict[str, Any]) -> list[str]:
 
 def parts(result: dict[str, Any]) -> list[str]:
     rows = [
-        [name, milliseconds(row["plain"]), milliseconds(row["ours"]), f"{row['gain']:.2f}"]
+        [
+            name,
+            milliseconds(row["plain"]),
+            milliseconds(row["ours"]),
+            f"{row['gain']:.2f}",
+            f"{MILLISECONDS * row['least_seconds']:.3g}",
+            f"{row['times_least']:.2f}",
+        ]
         for name, row in result["parts"].items()
     ]
-    title = "What each speed-up gains, forward and backward"
-    return [title, "", *table(["part", "PyTorch's way, ms", "ours, ms", "times faster"], rows)]
+    title = (
+        "What each speed-up gains, forward and backward. At least: what its matrix products take at their rate, or its "
+        "inputs, outputs and their gradients at a copy's, whichever is longer"
+    )
+    headings = ["part", "PyTorch's way, ms", "ours, ms", "times faster", "at least, ms", "ours, times that"]
+    return [title, "", *table(headings, rows)]
 
 
 def temporal_encoders(result: dict[str, Any]) -> list[str]:
@@ -208,21 +233,18 @@ def whole_runs(result: dict[str, Any]) -> list[str]:
 @figures.styled
 def linear(result: dict[str, Any]) -> Figure:
     """Cost against simulation steps, batch and clips, with straight lines through the measurements."""
-    panels = [("against_steps", "simulation steps"), ("against_batch", "batch size")]
+    panels = (
+        ("against_steps", "simulation steps", "training step, ms", MILLISECONDS),
+        ("against_batch", "batch size", "training step, ms", MILLISECONDS),
+        ("epochs", "clips", "epoch with data loading, s", 1),
+    )
     figure, axes = figures.new_figure(11, 3.6, columns=3)
-    for (key, title), panel in zip(panels, axes, strict=False):
+    for (key, against, measured, per_second), panel in zip(panels, axes, strict=True):
         for name, rows in result[key].items():
-            draw_line(
-                panel,
-                list(result["training"]).index(name),
-                name,
-                {int(n): MILLISECONDS * row["seconds"] for n, row in rows.items()},
-            )
-        panel.set_xlabel(title)
-        panel.set_ylabel("training step, ms")
-    draw_line(axes[2], 0, "epoch", {int(n): row["seconds"] for n, row in result.get("epochs", {}).items()})
-    axes[2].set_xlabel("clips")
-    axes[2].set_ylabel("epoch with data loading, s")
+            points = {int(number): per_second * row["seconds"] for number, row in rows.items()}
+            draw_line(panel, list(result["training"]).index(name), name, points)
+        panel.set_xlabel(against)
+        panel.set_ylabel(measured)
     figures.legend_below(figure, axes[1])
     return figure
 

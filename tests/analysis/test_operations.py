@@ -77,7 +77,7 @@ def spikes_of(layer: SpikingLayer, run: nn.Module, *inputs: torch.Tensor) -> tor
     hook = layer.register_forward_hook(lambda module, args, out: seen.append(out))
     run.eval()(*inputs)
     hook.remove()
-    return seen[0]
+    return seen[0].detach()
 
 
 def test_a_linear_layer_by_hand():
