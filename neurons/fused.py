@@ -34,7 +34,7 @@ from neurons.threads import in_threads
 SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
 """Surrogates whose slopes the kernels know."""
 NODES = ("if", "lif")
-UPDATES_PER_THREAD = 1 << 18
+UPDATES_PER_THREAD = 1 << 17
 """Neuron updates below which a second thread does not pay."""
 
 

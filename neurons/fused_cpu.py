@@ -163,7 +163,8 @@ def gradients(
     lanes = max(16, min(LANES, SCRATCH // (segments * steps)))
     v = np.empty(lanes, current.dtype)
     sigma, back, summed, push = np.empty_like(v), np.empty_like(v), np.empty_like(v), np.empty_like(v)
-    size = current.dtype.type(steps)
+    one = current.dtype.type(1)
+    share, rate_of_charge = one / current.dtype.type(steps), one / tau
     h = np.empty((segments * steps, lanes), current.dtype)
     spike = np.empty((segments * steps, lanes), current.dtype)
     for row in range(start, stop):
@@ -185,14 +186,14 @@ def gradients(
                 t = segments - 1 - k if first >= first_reversed else k
                 summed[:] = 0
                 for i in range(count):
-                    push[i] = gradient[row, t, first + i] / size
+                    push[i] = gradient[row, t, first + i] * share
                 for s in range(steps - 1, -1, -1):
                     at = k * steps + s
                     slopes(h[at], sigma, count, threshold, kind, alpha)
                     learn(push, h[at], spike[at], sigma, back, count, threshold, soft, detach)
                     if leaky:
                         for i in range(count):
-                            through = back[i] / tau
+                            through = back[i] * rate_of_charge
                             back[i] -= through
                             sigma[i] = through
                     else:
