@@ -163,8 +163,7 @@ def gradients(
     lanes = max(16, min(LANES, SCRATCH // (segments * steps)))
     v = np.empty(lanes, current.dtype)
     sigma, back, summed, push = np.empty_like(v), np.empty_like(v), np.empty_like(v), np.empty_like(v)
-    one = current.dtype.type(1)
-    share, rate_of_charge = one / current.dtype.type(steps), one / tau
+    size, rate_of_charge = current.dtype.type(steps), current.dtype.type(1) / tau
     h = np.empty((segments * steps, lanes), current.dtype)
     spike = np.empty((segments * steps, lanes), current.dtype)
     for row in range(start, stop):
@@ -186,7 +185,7 @@ def gradients(
                 t = segments - 1 - k if first >= first_reversed else k
                 summed[:] = 0
                 for i in range(count):
-                    push[i] = gradient[row, t, first + i] * share
+                    push[i] = gradient[row, t, first + i] / size
                 for s in range(steps - 1, -1, -1):
                     at = k * steps + s
                     slopes(h[at], sigma, count, threshold, kind, alpha)
