@@ -1,24 +1,35 @@
 """Triton kernels behind `neurons.fused`: a program runs a block of neurons of one row through all segments and steps.
 
-Membrane and count stay in registers. Backwards, each segment starts again from the membrane that it began with (one
-number per neuron and segment, whatever S) and runs up to each step in turn: S^2 cheap updates, nothing stored.
+Membrane and count stay in registers. Backwards, each segment runs again from the membrane that it began with (one
+number per neuron and segment, whatever S; none where there is one segment), and its membranes stay in registers too.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-BLOCK = 256
+BLOCK, SHORT_BLOCK = 128, 512
+"""Neurons of a program: one per thread, so that registers hold the membranes of many steps, or four of few steps."""
+FEW_STEPS = 8
 
 
 @triton.jit
-def charged(x, v, tau, leaky: tl.constexpr):
+def shared(x, by, binary: tl.constexpr):
+    """x / by, rounded correctly; a power of two (`binary`) divides exactly by its inverse, which is much cheaper."""
+    if binary:
+        return x * (1.0 / by)
+    return tl.div_rn(x, by)
+
+
+@triton.jit
+def charged(x, v, tau, leaky: tl.constexpr, binary: tl.constexpr):
     if leaky:
-        return v + tl.div_rn(x - v, tau)
+        return v + shared(x - v, tau, binary)
     return v + x
 
 
@@ -55,16 +66,17 @@ def rates(
     current,
     rate,
     begun,
-    rows,
     neurons,
     tau,
     threshold,
     first_reversed,
+    reverses: tl.constexpr,
     segments: tl.constexpr,
     steps: tl.constexpr,
     given: tl.constexpr,
     keep: tl.constexpr,
     leaky: tl.constexpr,
+    binary: tl.constexpr,
     soft: tl.constexpr,
     strict: tl.constexpr,
     block: tl.constexpr,
@@ -72,10 +84,12 @@ def rates(
     row = tl.program_id(0).to(tl.int64)
     neuron = tl.program_id(1) * block + tl.arange(0, block)
     inside = neuron < neurons
-    backwards = neuron >= first_reversed
+    apart = tl.num_programs(0).to(tl.int64) * segments * neurons
     v = tl.zeros([block], dtype=current.dtype.element_ty)
     for k in range(segments):
-        t = tl.where(backwards, segments - 1 - k, k)
+        t = k
+        if reverses:
+            t = tl.where(neuron >= first_reversed, segments - 1 - k, k)
         place = (row * segments + t) * neurons + neuron
         if keep:
             tl.store(begun + place, v, mask=inside)
@@ -83,13 +97,13 @@ def rates(
         x = tl.load(current + place, mask=inside, other=0.0)
         for s in range(steps):
             if given > 1:
-                x = tl.load(current + s * rows * segments * neurons + place, mask=inside, other=0.0)
-            h = charged(x, v, tau, leaky)
+                x = tl.load(current + s * apart + place, mask=inside, other=0.0)
+            h = charged(x, v, tau, leaky, binary)
             spike = fired(h, threshold, strict)
             count += spike
             v = after(h, spike, threshold, soft)
         if not keep:
-            tl.store(rate + place, tl.div_rn(count, steps * 1.0), mask=inside)
+            tl.store(rate + place, shared(count, steps * 1.0, steps & (steps - 1) == 0), mask=inside)
 
 
 @triton.jit
@@ -98,16 +112,17 @@ def gradients(
     gradient,
     result,
     begun,
-    rows,
     neurons,
     tau,
     threshold,
     alpha,
     first_reversed,
+    reverses: tl.constexpr,
     segments: tl.constexpr,
     steps: tl.constexpr,
     given: tl.constexpr,
     leaky: tl.constexpr,
+    binary: tl.constexpr,
     soft: tl.constexpr,
     detach: tl.constexpr,
     strict: tl.constexpr,
@@ -117,29 +132,31 @@ def gradients(
     row = tl.program_id(0).to(tl.int64)
     neuron = tl.program_id(1) * block + tl.arange(0, block)
     inside = neuron < neurons
-    backwards = neuron >= first_reversed
+    apart = tl.num_programs(0).to(tl.int64) * segments * neurons
     back = tl.zeros([block], dtype=current.dtype.element_ty)
     for behind in range(segments):
         k = segments - 1 - behind
-        t = tl.where(backwards, segments - 1 - k, k)
+        t = k
+        if reverses:
+            t = tl.where(neuron >= first_reversed, segments - 1 - k, k)
         place = (row * segments + t) * neurons + neuron
-        start = tl.load(begun + place, mask=inside, other=0.0)
+        v = tl.zeros([block], dtype=current.dtype.element_ty)
+        if segments > 1:
+            v = tl.load(begun + place, mask=inside, other=0.0)
         push = tl.load(gradient + place, mask=inside, other=0.0) / steps
         x = tl.load(current + place, mask=inside, other=0.0)
+        membranes = ()
+        for s in tl.static_range(steps):
+            if given > 1:
+                x = tl.load(current + s * apart + place, mask=inside, other=0.0)
+            h = charged(x, v, tau, leaky, binary)
+            v = after(h, fired(h, threshold, strict), threshold, soft)
+            membranes += (h,)  # type: ignore[assignment]
         total = tl.zeros([block], dtype=current.dtype.element_ty)
-        for left in range(steps):
+        for left in tl.static_range(steps):
             s = steps - 1 - left
-            v = start
-            h = start
-            spike = tl.zeros([block], dtype=current.dtype.element_ty)
-            for again in range(steps):
-                if given > 1:
-                    x = tl.load(current + again * rows * segments * neurons + place, mask=inside, other=0.0)
-                # Steps behind s change nothing: a loop of a length known beforehand is what Triton's interpreter runs.
-                here = again <= s
-                h = tl.where(here, charged(x, v, tau, leaky), h)
-                spike = tl.where(here, fired(h, threshold, strict), spike)
-                v = tl.where(here, after(h, spike, threshold, soft), v)
+            h = membranes[steps - 1 - left]
+            spike = fired(h, threshold, strict)
             sigma = slope_at(h, threshold, alpha, kind)
             kept = back
             lost = back * threshold
@@ -152,10 +169,10 @@ def gradients(
             back = kept + through * sigma
             into = back
             if leaky:
-                into = back / tau
+                into = back * (1.0 / tau)
                 back = back - into
             if given > 1:
-                tl.store(result + s * rows * segments * neurons + place, into, mask=inside)
+                tl.store(result + s * apart + place, into, mask=inside)
             else:
                 total += into
         if given == 1:
@@ -168,50 +185,36 @@ def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Any) -> None:
 
 
 def run_rates(current: torch.Tensor, rate: torch.Tensor, begun: torch.Tensor, dynamics: Any, keep: bool) -> None:
-    given, rows, segments, neurons = current.shape
-    rates[(rows, triton.cdiv(neurons, BLOCK))](
-        current,
-        rate,
-        begun,
-        rows,
-        neurons,
-        dynamics.tau,
-        dynamics.threshold,
-        dynamics.first_reversed,
-        segments=segments,
-        steps=dynamics.steps,
-        given=given,
-        keep=keep,
-        leaky=dynamics.leaky,
-        soft=dynamics.soft,
-        strict=dynamics.strict,
-        block=BLOCK,
-    )
+    grid, neurons, same = launch(current, dynamics)
+    settings = (dynamics.tau, dynamics.threshold, dynamics.first_reversed)
+    rates[grid](current, rate, begun, neurons, *settings, keep=keep, **same)
 
 
 def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Any) -> None:
     """dL/dcurrent `[X, R, T, N]` from dL/drate `[R, T, N]`."""
+    begun = gradient
+    if current.shape[2] > 1:
+        begun = torch.empty_like(gradient)
+        run_rates(current, gradient, begun, dynamics, keep=True)
+    grid, neurons, same = launch(current, dynamics)
+    settings = (dynamics.tau, dynamics.threshold, dynamics.alpha, dynamics.first_reversed)
+    own = {"detach": dynamics.detach, "kind": dynamics.slope}
+    gradients[grid](current, gradient, result, begun, neurons, *settings, **own, **same)
+
+
+def launch(current: torch.Tensor, dynamics: Any) -> tuple[tuple[int, int], int, dict[str, Any]]:
+    """The grid, the neurons, and what both kernels are compiled for."""
     given, rows, segments, neurons = current.shape
-    begun = torch.empty_like(gradient)
-    run_rates(current, gradient, begun, dynamics, keep=True)
-    gradients[(rows, triton.cdiv(neurons, BLOCK))](
-        current,
-        gradient,
-        result,
-        begun,
-        rows,
-        neurons,
-        dynamics.tau,
-        dynamics.threshold,
-        dynamics.alpha,
-        dynamics.first_reversed,
-        segments=segments,
-        steps=dynamics.steps,
-        given=given,
-        leaky=dynamics.leaky,
-        soft=dynamics.soft,
-        detach=dynamics.detach,
-        strict=dynamics.strict,
-        kind=dynamics.slope,
-        block=BLOCK,
-    )
+    block = min(triton.next_power_of_2(neurons), SHORT_BLOCK if dynamics.steps <= FEW_STEPS else BLOCK)
+    same = {
+        "reverses": dynamics.first_reversed < neurons,
+        "segments": segments,
+        "steps": dynamics.steps,
+        "given": given,
+        "leaky": dynamics.leaky,
+        "binary": math.frexp(dynamics.tau)[0] == 0.5,
+        "soft": dynamics.soft,
+        "strict": dynamics.strict,
+        "block": block,
+    }
+    return (rows, triton.cdiv(neurons, block)), neurons, same

@@ -28,7 +28,8 @@ def layers() -> Iterator[SpikingLayer]:
         (True, False),
     )
     for node, reset, surrogate, detach in nodes:
-        config = NodeConfig(node, threshold=0.5, reset=reset, surrogate=surrogate, alpha=2, detach_reset=detach)
+        tau = 2.0 if detach else 3.0
+        config = NodeConfig(node, tau, 0.5, reset=reset, surrogate=surrogate, alpha=2, detach_reset=detach)
         for membrane, direction in (("carry", "forward"), ("reset", "forward"), ("carry", "bidirectional")):
             yield make_layer(config, STEPS, membrane, direction, 7)
 
@@ -221,3 +222,31 @@ def test_triton_s_kernels_agree_in_its_interpreter():
     assert found["layers"] == 18
     assert found["equal"]
     assert found["worst"] < 1e-4
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(
+    ("steps", "given", "direction"), [(4, 1, "forward"), (15, 1, "bidirectional"), (3, 3, "forward")]
+)
+def test_triton_s_kernels_compile_for_a_gpu_that_is_not_here(capability: int, steps: int, given: int, direction: str):
+    """To machine code, and with few steps they read four numbers at a time."""
+    pytest.importorskip("triton")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    from neurons import fused_cuda
+
+    layer = make_layer(NodeConfig(), steps, "carry", direction, 512)
+    dynamics = layer.dynamics(steps, 512)
+    _, _, same = fused_cuda.launch(torch.empty(given, 2, 3, 512), dynamics)
+    for kernel, own in ((fused_cuda.rates, {"keep": False}), (fused_cuda.gradients, {"detach": True, "kind": 0})):
+        settings = same | own
+        kinds = {"tau": "fp32", "threshold": "fp32", "alpha": "fp32", "neurons": "i32", "first_reversed": "i32"}
+        names = [parameter.name for parameter in kernel.params]
+        signature = {name: "constexpr" if name in settings else kinds.get(name, "*fp32") for name in names}
+        aligned = {
+            (i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if signature[name] in ("*fp32", "i32")
+        }
+        built = compile(ASTSource(kernel, signature, settings, aligned), target=GPUTarget("cuda", capability, 32))
+        assert built.asm["cubin"]
+        assert steps > 4 or "ld.global.v4" in built.asm["ptx"]
