@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from small import small_experiment
 
-from snn_cace.benchmark.timing import lstm_flops, matmul_flops
+from snn_cace.benchmark.timing import at_precision, lstm_flops, matmul_flops, product_kind, products
 from snn_cace.cli import main
 from snn_cace.config import as_yaml
 
@@ -23,6 +24,34 @@ def test_a_fused_lstm_s_matrix_products_are_counted_and_a_linear_layer_s():
     assert matmul_flops(lambda: linear(values)) == 2 * rows * inputs * hidden
     weights = [parameter.shape for parameter in lstm.parameters()]
     assert lstm_flops(1)(values.shape, weights, 4) == 2 * rows * 2 * 4 * hidden * (inputs + hidden)
+
+
+@pytest.fixture
+def tensor_cores_restored() -> Iterator[None]:
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    yield
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
+def test_every_run_multiplies_in_its_own_precision_whoever_ran_before(tensor_cores_restored: None):
+    """float64 has no TF32 and switches it off: a TF32 run after it must have it back."""
+    seen = []
+
+    def run() -> None:
+        seen.append(torch.backends.cuda.matmul.allow_tf32)
+
+    runs = [at_precision(run, precision, torch.device("cuda")) for precision in ("tf32", "64", "32")]
+    for each in (*runs, *runs):
+        each()
+    assert seen == [True, False, False] * 2
+
+
+def test_a_training_precision_is_held_against_products_of_its_own_kind():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    precisions = ("32", "tf32", "bf16-mixed", "64")
+    assert [product_kind(p, gpu) for p in precisions] == ["float32", "tf32", "bfloat16", "float64"]
+    assert [product_kind(p, cpu) for p in precisions] == ["float32", "float32", "float32", "float64"]
+    assert set(products(cpu)) == {"float32", "float32 by torch.matmul", "float64"}
 
 
 @pytest.mark.slow
@@ -71,6 +100,9 @@ def test_a_benchmark_measures_every_variant_and_peer_and_its_ratios_are_those_of
         assert rows["fused (ours)"]["equal"] and rows["SpikingJelly"]["equal"]
         for row in rows.values():
             assert row["times_ours"] == pytest.approx(row["seconds"] / rows["fused (ours)"]["seconds"])
+    for row in result["lif"]["large"]["steps"].values():
+        moved = 5 * 4 * result["lif"]["large"]["neurons"]
+        assert row["bytes_per_second"] == pytest.approx(moved / row["seconds"])
     assert set(result["whole_runs"]["runs"]) == set(result["training"])
     assert "| small-spiking |" in capsys.readouterr().out
     assert (tmp_path / "out" / "figures" / "linear.png").is_file()

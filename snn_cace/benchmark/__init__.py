@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from snn_cace.analysis.anytime import simulation_steps
-from snn_cace.benchmark.layers import lif_layers, temporal_encoders
+from snn_cace.benchmark.layers import large_lif_layer, lif_layers, temporal_encoders
 from snn_cace.benchmark.parts import parts
 from snn_cace.benchmark.reading import reading
 from snn_cace.benchmark.steps import (
@@ -77,17 +77,17 @@ def benchmark(
     for row in result["training"].values():
         row["times_first"] = row["seconds"] / first
     say("inference")
-    result["inference"] = measure_inference(named, sizes, dict.fromkeys(named, amounts.batch), device, found)
+    result["inference"] = measure_inference(named, sizes, dict.fromkeys(named, amounts.batch), device)
     first = result["inference"][experiments[0].name]["latency"]["seconds"]
     for rows in result["inference"].values():
         rows["latency"]["times_first"] = rows["latency"]["seconds"] / first
     say("training steps and inference against simulation steps and batch size")
     result["against_steps"] = {
-        name: tried({s: with_steps(experiment, s) for s in amounts.steps}, sizes, amounts.batch, device, found)
+        name: tried({s: with_steps(experiment, s) for s in amounts.steps}, sizes, amounts.batch, device)
         for name, experiment in spiking.items()
     }
     result["against_batch"] = {
-        name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device, found)
+        name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device)
         for name, experiment in named.items()
     }
     say("epochs by clips")
@@ -104,6 +104,7 @@ def benchmark(
     result["temporal_encoders"] = temporal_encoders(device, found, amounts.encoder_batch)
     say("LIF layers")
     result["lif"] = lif_layers(device, found, amounts.steps, amounts.encoder_batch, compiled)
+    result["lif"]["large"] = large_lif_layer(device, found, amounts.steps)
     if amounts.epochs:
         say(f"whole runs of {amounts.epochs} epochs")
         result["whole_runs"] = whole_runs(trained, sizes, amounts.run_clips, amounts.epochs, device)
@@ -121,14 +122,12 @@ def training_rows(
     return rows
 
 
-def tried(
-    by_number: dict[int, Experiment], sizes: Sizes, batch: int | None, device: torch.device, limits: dict[str, float]
-) -> dict[str, Row]:
+def tried(by_number: dict[int, Experiment], sizes: Sizes, batch: int | None, device: torch.device) -> dict[str, Row]:
     """Training steps and inference by number, which is the batch where none is given."""
     named = {str(number): experiment for number, experiment in by_number.items()}
     batches = {name: batch or int(name) for name in named}
     steps = training_rows(named, sizes, batches, device)
-    inference = measure_inference(named, sizes, batches, device, limits)
+    inference = measure_inference(named, sizes, batches, device)
     return {name: steps[name] | inference[name] for name in named}
 
 

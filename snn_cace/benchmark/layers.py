@@ -12,10 +12,22 @@ from torch import nn
 
 from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikingLayer, SpikingLinear
 from neurons.nodes import make_node
-from snn_cace.benchmark.timing import SEGMENTS, Run, beside_products, matmul_flops, side_by_side
+from snn_cace.benchmark.timing import (
+    SEGMENTS,
+    Row,
+    Run,
+    at_precision,
+    beside_products,
+    matmul_flops,
+    side_by_side,
+    timed,
+)
+from snn_cace.config import Precision
 from snn_cace.model.temporal import BiLSTM
 
 NODE = NodeConfig(tau=2.0, threshold=0.5, surrogate="piecewise_quadratic", alpha=2.0)
+LARGE = {"cpu": 1 << 24, "cuda": 1 << 27}
+"""Neurons of a large layer."""
 LIF_WORDS = 5
 """Numbers per neuron and segment that must move however many steps there are: the way there reads a current and writes
 a rate, the way back reads a current and a gradient and writes a gradient.
@@ -65,11 +77,16 @@ def temporal_encoders(
     )
     values = torch.rand(batch, SEGMENTS, 512, device=device)
     runs, kinds = {}, {}
-    for kind, encoders in (("float32", (lstm, ours, original)), ("float64", (lstm, original))):
+    chosen: dict[str, tuple[Precision, Any]] = {
+        "float32": ("32", (lstm, ours, original)),
+        "float64": ("64", (lstm, original)),
+    }
+    for kind, (precision, encoders) in chosen.items():
         dtype = getattr(torch, kind)
         for name, make in encoders:
             name = name if kind == "float32" else f"{name}, {kind}"
-            runs[name], kinds[name] = forward_backward(make().to(device, dtype), values.to(dtype)), kind
+            run = forward_backward(make().to(device, dtype), values.to(dtype))
+            runs[name], kinds[name] = at_precision(run, precision, device), kind
     found = side_by_side(runs, device)
     return {
         name: beside_products(row, matmul_flops(runs[name]), limits[f"matmul_flops_{kinds[name]}"])
@@ -158,7 +175,6 @@ def lif_layers(
     """
     generator = torch.Generator().manual_seed(0)
     current = torch.randn(batch, SEGMENTS, neurons, generator=generator).to(device)
-    moved = LIF_WORDS * current.numel() * current.itemsize
     found: dict[str, Any] = {"neurons": current.numel(), "steps": {}}
     for number in steps:
         layers: dict[str, nn.Module] = {"fused (ours)": FusedRate(), "SpikingJelly": SpikingJellyRate()}
@@ -172,12 +188,30 @@ def lif_layers(
             ours = layers["fused (ours)"](current, number)
             for name, row in rows.items():
                 row["equal"] = bool(torch.equal(layers[name](current, number), ours))
-                row["bytes_per_second"] = moved / row["seconds"]
-                row["share_of_copy"] = row["bytes_per_second"] / limits["copy_bytes_per_second"]
+                row |= traffic(row, current, limits)
                 row["times_ours"] = row["seconds"] / rows["fused (ours)"]["seconds"]
         found["steps"][str(number)] = rows
     found["missing"] = [name for name in PEERS if not importlib.util.find_spec(name.lower())]
     return found
+
+
+def large_lif_layer(device: torch.device, limits: dict[str, float], steps: Sequence[int]) -> dict[str, Any]:
+    """Our fused path alone on a layer too large for any cache and for the start of a kernel to matter: what it moves
+    beside what a copy moves.
+    """
+    current = torch.randn(LARGE[device.type] // (SEGMENTS * 512), SEGMENTS, 512, device=device)
+    layer = FusedRate().to(device)
+    rows = {str(number): timed(rate_step(layer, current, number), device) for number in steps}
+    return {
+        "neurons": current.numel(),
+        "steps": {number: row | traffic(row, current, limits) for number, row in rows.items()},
+    }
+
+
+def traffic(row: Row, current: torch.Tensor, limits: dict[str, float]) -> Row:
+    """Bytes per second of what a layer must move, and their share of a copy's."""
+    rate = LIF_WORDS * current.nbytes / row["seconds"]
+    return {"bytes_per_second": rate, "share_of_copy": rate / limits["copy_bytes_per_second"]}
 
 
 def rate_step(layer: nn.Module, current: torch.Tensor, steps: int) -> Run:

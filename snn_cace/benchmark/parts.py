@@ -13,8 +13,19 @@ from torch.nn import functional as F
 
 from neurons import linear
 from snn_cace.benchmark.steps import in_own_process, step_of
-from snn_cace.benchmark.timing import SEGMENTS, Row, Run, Sizes, least_seconds, matmul_flops, side_by_side, timed
-from snn_cace.config import Experiment
+from snn_cace.benchmark.timing import (
+    SEGMENTS,
+    Row,
+    Run,
+    Sizes,
+    at_precision,
+    least_seconds,
+    matmul_flops,
+    product_kind,
+    side_by_side,
+    timed,
+)
+from snn_cace.config import Experiment, Precision
 from snn_cace.model.attention import UnscaledAttention, mean_of_patches, project
 from snn_cace.model.dropout import Dropout
 from snn_cace.model.residual import residual_norm
@@ -26,10 +37,25 @@ NARROW = 128
 """Width of queries and keys."""
 
 
-def pair(before: Run, after: Run, device: torch.device, limits: dict[str, float], moved: float = 0.0) -> dict[str, Any]:
-    """Both ways, beside the least that the work takes here; `moved`: bytes that it must move."""
-    least = least_seconds(matmul_flops(before), moved, limits)
-    return compared(side_by_side({"plain": before, "ours": after}, device), least)
+@dataclass
+class Comparer:
+    """Sets two ways side by side, and beside the least that the work takes here."""
+
+    device: torch.device
+    limits: dict[str, float]
+    precision: Precision
+
+    def __call__(self, before: Run, after: Run, moved: float = 0.0) -> dict[str, Any]:
+        """`moved`: bytes that must move."""
+        runs = {"plain": before, "ours": after}
+        rows = side_by_side(
+            {name: at_precision(run, self.precision, self.device) for name, run in runs.items()}, self.device
+        )
+        return compared(rows, self.least(before, moved))
+
+    def least(self, run: Run, moved: float = 0.0) -> float:
+        kind = product_kind(self.precision, self.device)
+        return least_seconds(matmul_flops(run), moved, self.limits, kind)
 
 
 def compared(rows: dict[str, Row], least: float) -> dict[str, Any]:
@@ -79,6 +105,7 @@ def parts(
 ) -> dict[str, dict[str, Any]]:
     """Each speed-up by name. `compiled` adds torch.compile, which takes minutes."""
     torch.manual_seed(0)
+    pair = Comparer(device, limits, dense.training.precision)
     width, places = dense.model.visual_dim, sizes.patches[0] * sizes.patches[1]
     patches = torch.randn(batch, SEGMENTS, places, width, device=device)
     other = torch.randn_like(patches)
@@ -120,25 +147,24 @@ def parts(
             there_and_back(lambda x: mean_of_patches(F.relu(x)), patches),
         ),
     }
-    found = {name: pair(before, after, device, limits, before.moved) for name, (before, after) in pairs.items()}
+    found = {name: pair(before, after, before.moved) for name, (before, after) in pairs.items()}
     plain, fused, moved = adam(dense, sizes, batch, device)
-    found["Adam"] = pair(plain, fused, device, limits, moved)
+    found["Adam"] = pair(plain, fused, moved)
     own_step = step_of(dense, sizes, batch, device)
     if spiking is not None:
         steps = [changed(spiking, fused=fused) for fused in (False, True)]
         first, second = (step_of(experiment, sizes, batch, device) for experiment in steps)
-        found[f"training step of {spiking.name}: spiking layers fused"] = pair(first, second, device, limits)
+        found[f"training step of {spiking.name}: spiking layers fused"] = pair(first, second)
     if device.type == "cpu":
         apart = {
             name: in_own_process(step_alone, dense, sizes, batch, torch.get_num_threads(), kept)
             for name, kept in (("plain", False), ("ours", True))
         }
-        least = least_seconds(matmul_flops(own_step), 0.0, limits)
-        found[f"training step of {dense.name}: freed memory kept"] = compared(apart, least)
+        found[f"training step of {dense.name}: freed memory kept"] = compared(apart, pair.least(own_step))
     if compiled:
         how = "reduce-overhead" if device.type == "cuda" else "default"
         second = step_of(changed(dense, compile=how), sizes, batch, device)
-        found[f"training step of {dense.name}: torch.compile ({how})"] = pair(own_step, second, device, limits)
+        found[f"training step of {dense.name}: torch.compile ({how})"] = pair(own_step, second)
     return found
 
 

@@ -18,18 +18,18 @@ from torch import nn
 from neurons import run_layers
 from snn_cace.analysis.anytime import simulation_steps
 from snn_cace.benchmark.timing import (
-    PRODUCTS,
     SEGMENTS,
-    SQUARE,
     Row,
     Run,
     Sizes,
+    at_precision,
     beside_products,
+    beside_rates,
     matmul_flops,
-    product,
+    product_kind,
     side_by_side,
 )
-from snn_cace.config import DataConfig, Experiment
+from snn_cace.config import DataConfig, Experiment, Precision
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
 from snn_cace.losses import loss_terms, targets_from_labels, training_loss
@@ -63,13 +63,16 @@ def with_steps(experiment: Experiment, steps: int) -> Experiment:
     return changed
 
 
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
+
+
 class TrainingStep:
     """One step as training takes it, without Lightning around it: forward, loss, backward, clipping, Adam."""
 
     def __init__(self, experiment: Experiment, sizes: Sizes, device: torch.device) -> None:
         torch.manual_seed(0)
         self.training, self.contrast, self.device = experiment.training, experiment.model.contrast, device
-        use_tensor_cores(self.training.precision, device)
         network = CaceNet(experiment.model, sizes.shape).to(device, feature_dtype(self.training.precision)).train()
         run_layers(network, self.training.fused, self.training.recompute)
         self.parameters = list(network.parameters())
@@ -77,8 +80,8 @@ class TrainingStep:
         self.optimiser = make_optimiser(self.parameters, self.training)
 
     def __call__(self, batch: Batch) -> None:
-        autocast = self.training.precision == "bf16-mixed"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=autocast):
+        use_tensor_cores(self.training.precision, self.device)
+        with autocast(self.training.precision, self.device):
             output = self.network(batch["visual"], batch["audio"])
             terms = loss_terms(output, targets_from_labels(batch["labels"]), self.contrast.temperature, False)
             loss = training_loss(terms, self.contrast, self.contrast.enabled)
@@ -94,24 +97,18 @@ def step_of(experiment: Experiment, sizes: Sizes, batch: int, device: torch.devi
     return partial(TrainingStep(experiment, sizes, device), clips(sizes, batch, device, dtype))
 
 
-def product_kind(experiment: Experiment) -> str:
-    return "float64" if experiment.training.precision == "64" else "float32"
-
-
 def measure_training(
     named: dict[str, Experiment], sizes: Sizes, batches: dict[str, int], device: torch.device
 ) -> dict[str, Row]:
     """Training steps of several experiments, in turns with the matrix product whose rate they are held against."""
     keep_freed_memory()
     runs = {name: step_of(experiment, sizes, batches[name], device) for name, experiment in named.items()}
-    kinds = {name: product_kind(experiment) for name, experiment in named.items()}
-    products = {f"a product in {kind}": product(kind, device) for kind in PRODUCTS}
-    rows = side_by_side(runs | products, device)
-    rates = {kind: 2 * SQUARE**3 / rows[f"a product in {kind}"]["seconds"] for kind in PRODUCTS}
+    rows, rates = beside_rates(runs, device)
     found = {}
     for name, run in runs.items():
-        row = beside_products(rows[name], matmul_flops(run), rates[kinds[name]])
-        by_torch = rates["float64" if kinds[name] == "float64" else "float32 by torch.matmul"]
+        kind = product_kind(named[name].training.precision, device)
+        row = beside_products(rows[name], matmul_flops(run), rates[kind])
+        by_torch = rates.get(f"{kind} by torch.matmul", rates[kind])
         row["times_torch_matmul"] = row["seconds"] * by_torch / row["matmul_flops"]
         found[name] = row | {"samples_per_second": batches[name] / row["seconds"]}
     return found
@@ -135,37 +132,31 @@ def most_memory(device: torch.device) -> float:
 
 
 def measure_inference(
-    named: dict[str, Experiment],
-    sizes: Sizes,
-    batches: dict[str, int],
-    device: torch.device,
-    limits: dict[str, float],
+    named: dict[str, Experiment], sizes: Sizes, batches: dict[str, int], device: torch.device
 ) -> dict[str, dict[str, Row]]:
-    """Latency of one clip and throughput of a batch, float32, all in turns."""
-    runs: dict[str, dict[str, Run]] = {"latency": {}, "throughput": {}}
+    """Latency of one clip and throughput of a batch, all in turns."""
+    runs: dict[str, Run] = {}
     for name, experiment in named.items():
         torch.manual_seed(0)
-        network = CaceNet(experiment.model, sizes.shape).to(device).eval()
+        dtype = feature_dtype(experiment.training.precision)
+        network = CaceNet(experiment.model, sizes.shape).to(device, dtype).eval()
         for kind, size in (("latency", 1), ("throughput", batches[name])):
-            given = clips(sizes, size, device)
-            runs[kind][name] = without_gradients(partial(network, given["visual"], given["audio"]))
-    flat = {f"{kind} {name}": run for kind, by_name in runs.items() for name, run in by_name.items()}
-    rows = side_by_side(flat, device)
+            run = partial(infer, network, clips(sizes, size, device, dtype), experiment.training.precision)
+            runs[f"{kind} {name}"] = at_precision(run, experiment.training.precision, device)
+    rows, rates = beside_rates(runs, device)
     found: dict[str, dict[str, Row]] = {name: {} for name in named}
-    for name in named:
+    for name, experiment in named.items():
         for kind, size in (("latency", 1), ("throughput", batches[name])):
-            flops = matmul_flops(runs[kind][name])
-            row = beside_products(rows[f"{kind} {name}"], flops, limits["matmul_flops_float32"])
+            flops = matmul_flops(runs[f"{kind} {name}"])
+            rate = rates[product_kind(experiment.training.precision, device)]
+            row = beside_products(rows[f"{kind} {name}"], flops, rate)
             found[name][kind] = row | {"samples_per_second": size / row["seconds"]}
     return found
 
 
-def without_gradients(run: Run) -> Run:
-    def wrapped() -> None:
-        with torch.no_grad():
-            run()
-
-    return wrapped
+def infer(network: CaceNet, batch: Batch, precision: Precision) -> None:
+    with torch.no_grad(), autocast(precision, batch["visual"].device):
+        network(batch["visual"], batch["audio"])
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:

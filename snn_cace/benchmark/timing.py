@@ -14,7 +14,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from neurons import linear
+from snn_cace.config import Precision
 from snn_cace.contracts import FeatureShape
+from snn_cace.runtime import use_tensor_cores
 
 AVE_SHAPE = FeatureShape(visual_channels=512, audio_channels=128, classes=28)
 AVE_PATCHES = (7, 7)
@@ -22,14 +24,19 @@ SEGMENTS = 10
 WARM_UP, REPEATS = 3, 9
 SQUARE = 2048
 """Side of the matrices whose product gives the machine's rate."""
-COPIED = 1 << 26
-"""Bytes of the copy that gives its bandwidth."""
-PRODUCTS: dict[str, tuple[torch.dtype, Callable[..., torch.Tensor]]] = {
-    "float32": (torch.float32, linear),
-    "float32 by torch.matmul": (torch.float32, torch.matmul),
-    "float64": (torch.float64, torch.matmul),
+COPIED = {"cpu": 1 << 28, "cuda": 1 << 30}
+"""Bytes of the copy that gives its bandwidth: too many for any cache."""
+PRODUCTS: dict[str, tuple[torch.dtype, Callable[..., torch.Tensor], Precision]] = {
+    "float32": (torch.float32, linear, "32"),
+    "float32 by torch.matmul": (torch.float32, torch.matmul, "32"),
+    "float64": (torch.float64, torch.matmul, "64"),
+    "tf32": (torch.float32, torch.matmul, "tf32"),
+    "bfloat16": (torch.bfloat16, torch.matmul, "bf16-mixed"),
 }
-"""Ways to multiply matrices: in float32 the fastest known, and PyTorch's own."""
+"""Ways to multiply matrices, each with training's name of its precision: in float32 the fastest known, and PyTorch's
+own; those of `TENSOR_CORES` on CUDA only.
+"""
+TENSOR_CORES = ("tf32", "bfloat16")
 
 Run = Callable[[], Any]
 Row = dict[str, Any]
@@ -85,20 +92,48 @@ def timed(run: Run, device: torch.device, repeats: int = REPEATS) -> Row:
     return side_by_side({"it": run}, device, repeats)["it"]
 
 
-def product(kind: str, device: torch.device) -> Run:
-    """A product of two square matrices, of a `kind` of `PRODUCTS`: 2 SQUARE^3 operations."""
-    dtype, multiply = PRODUCTS[kind]
-    return partial(multiply, *(torch.randn(SQUARE, SQUARE, dtype=dtype, device=device) for _ in range(2)))
+def at_precision(run: Run, precision: Precision, device: torch.device) -> Run:
+    """`run` with CUDA's products in that precision, whatever ran before."""
+
+    def wrapped() -> None:
+        use_tensor_cores(precision, device)
+        run()
+
+    return wrapped
+
+
+def products(device: torch.device) -> dict[str, Run]:
+    """A product of two square matrices, 2 SQUARE^3 operations, in every way that `device` has."""
+    runs = {}
+    for kind, (dtype, multiply, precision) in PRODUCTS.items():
+        if device.type == "cuda" or kind not in TENSOR_CORES:
+            factors = (torch.randn(SQUARE, SQUARE, dtype=dtype, device=device) for _ in range(2))
+            runs[kind] = at_precision(partial(multiply, *factors), precision, device)
+    return runs
+
+
+def product_kind(precision: Precision, device: torch.device) -> str:
+    """The product that sets the pace of training in `precision`."""
+    kind = next((kind for kind, (_, _, of) in PRODUCTS.items() if of == precision), "float32")
+    return "float32" if kind in TENSOR_CORES and device.type != "cuda" else kind
+
+
+def beside_rates(runs: Mapping[str, Run], device: torch.device) -> tuple[dict[str, Row], dict[str, float]]:
+    """`runs` in turns with matrix products: rows, and the products' operations per second by kind."""
+    rates = products(device)
+    rows = side_by_side({**runs, **{f"a product in {kind}": run for kind, run in rates.items()}}, device)
+    return rows, {kind: 2 * SQUARE**3 / rows.pop(f"a product in {kind}")["seconds"] for kind in rates}
 
 
 def limits(device: torch.device) -> dict[str, float]:
     """What the machine reaches: matrix products in operations per second, a copy in bytes per second."""
-    rows = side_by_side({kind: product(kind, device) for kind in PRODUCTS}, device)
-    found = {f"matmul_flops_{kind}": 2 * SQUARE**3 / row["seconds"] for kind, row in rows.items()}
-    source = torch.empty(COPIED // 4, device=device)
-    target = torch.empty_like(source)
-    found["copy_bytes_per_second"] = 2 * COPIED / timed(lambda: target.copy_(source), device)["seconds"]
-    return found
+    _, rates = beside_rates({}, device)
+    source = torch.ones(COPIED[device.type] // 4, device=device)
+    target = torch.ones_like(source)
+    copied = timed(lambda: target.copy_(source), device)["seconds"]
+    return {f"matmul_flops_{kind}": rate for kind, rate in rates.items()} | {
+        "copy_bytes_per_second": 2 * source.nbytes / copied
+    }
 
 
 def lstm_flops(passes: int) -> Callable[..., int]:
@@ -130,11 +165,11 @@ def matmul_flops(run: Run) -> float:
     return float(counter.get_total_flops())
 
 
-def least_seconds(flops: float, moved: float, limits: dict[str, float]) -> float:
-    """What work in float32 takes at least here: its matrix products at their rate, or the bytes that it must move at a
-    copy's, whichever is longer.
+def least_seconds(flops: float, moved: float, limits: dict[str, float], kind: str) -> float:
+    """What work takes at least here: its matrix products at the rate of their `kind`, or the bytes that it must move at
+    a copy's, whichever is longer.
     """
-    return max(flops / limits["matmul_flops_float32"], moved / limits["copy_bytes_per_second"])
+    return max(flops / limits[f"matmul_flops_{kind}"], moved / limits["copy_bytes_per_second"])
 
 
 def beside_products(row: Row, flops: float, flops_per_second: float) -> Row:

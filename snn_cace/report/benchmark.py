@@ -31,12 +31,17 @@ def table(headings: list[str], rows: list[list[str]]) -> list[str]:
 def markdown(result: dict[str, Any]) -> str:
     """All measurements as tables."""
     limits, environment = result["limits"], result["environment"]
+    tensor_cores = "".join(
+        f", {limits[key] / 1e9:.0f} in {kind}"
+        for kind in ("tf32", "bfloat16")
+        if (key := f"matmul_flops_{kind}") in limits
+    )
     lines = [
         f"Machine: {environment['processor']}, {environment['cores']} cores, {environment['device']}, PyTorch "
         f"{environment['torch']}, {result['threads']} threads. Limits measured in this run: matrix products "
         f"{limits['matmul_flops_float32'] / 1e9:.0f} GFLOP/s in float32 "
         f"({limits['matmul_flops_float32 by torch.matmul'] / 1e9:.0f} by torch.matmul), "
-        f"{limits['matmul_flops_float64'] / 1e9:.0f} in float64; copies "
+        f"{limits['matmul_flops_float64'] / 1e9:.0f} in float64{tensor_cores}; copies "
         f"{limits['copy_bytes_per_second'] / 1e9:.1f} GB/s.",
         "",
         f"Features {result['shape']}, batch {result['batch']}. Times in ms: median (quartiles). Cores: processor time "
@@ -159,7 +164,8 @@ def parts(result: dict[str, Any]) -> list[str]:
     ]
     title = (
         "What each speed-up gains, forward and backward. At least: what its matrix products take at their rate, or its "
-        "inputs, outputs and their gradients at a copy's, whichever is longer"
+        "inputs, outputs and their gradients at the rate of a copy in main memory (a cache may beat it), whichever is "
+        "longer"
     )
     headings = ["part", "PyTorch's way, ms", "ours, ms", "times faster", "at least, ms", "ours, times that"]
     return [title, "", *table(headings, rows)]
@@ -182,8 +188,7 @@ def lif(result: dict[str, Any]) -> list[str]:
             milliseconds(row),
             f"{row['times_ours']:.1f}",
             "yes" if row["equal"] else "no",
-            f"{row['bytes_per_second'] / 1e9:.2f}",
-            f"{100 * row['share_of_copy']:.0f} %",
+            *of_a_copy(row),
         ]
         for steps, found in result["lif"]["steps"].items()
         for name, row in found.items()
@@ -199,9 +204,17 @@ def lif(result: dict[str, Any]) -> list[str]:
     ]
     lines = [f"A LIF layer of {result['lif']['neurons']:,} neurons, rate readout, forward and backward", ""]
     lines += table(headings, rows)
+    large = result["lif"]["large"]
+    rows = [[steps, milliseconds(row), *of_a_copy(row)] for steps, row in large["steps"].items()]
+    lines += [f"Ours alone on {large['neurons']:,} neurons, too many for any cache", ""]
+    lines += table(["S", "ms", *headings[-2:]], rows)
     if result["lif"]["missing"]:
         lines += [f"Not installed, so not measured: {', '.join(result['lif']['missing'])}.", ""]
     return lines
+
+
+def of_a_copy(row: dict[str, Any]) -> list[str]:
+    return [f"{row['bytes_per_second'] / 1e9:.2f}", f"{100 * row['share_of_copy']:.0f} %"]
 
 
 def whole_runs(result: dict[str, Any]) -> list[str]:
