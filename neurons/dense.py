@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from neurons.layer import listened
+
 WORK = 1 << 25
 """Multiply-accumulates below which oneDNN's way costs more to prepare than it saves."""
 
@@ -49,6 +51,6 @@ class Linear(nn.Linear):
     """`nn.Linear` by `linear`, or as itself where a hook listens, so that whoever counts sees a matrix product."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if self._forward_hooks or self._forward_pre_hooks:
+        if listened(self):
             return super().forward(values)
         return linear(values, self.weight, self.bias)

@@ -41,9 +41,9 @@ def one_process_at_a_time(kernel: Any) -> AbstractContextManager[Any]:
 def shared_among_threads(run: Callable[[int, int], None], count: int, least: int) -> None:
     """`run(start, stop)` over 0 ... count in as many threads as PyTorch uses, each with at least `least` of them.
 
-    PyTorch's OpenMP threads wait by spinning: threads of another pool would find every core taken, and take two to
-    three times as long. So the work runs in OpenMP's own (`GOMP_parallel`, which LLVM's and Intel's have too), where
-    PyTorch has it loaded. `run` must release the GIL to be worth it.
+    PyTorch's OpenMP threads wait by spinning: threads of another pool would find every core taken. So the work runs in
+    OpenMP's own (`GOMP_parallel`, which LLVM's and Intel's have too), where PyTorch has it loaded. `run` must release
+    the GIL to be worth it.
     """
     threads = max(1, min(torch.get_num_threads(), count // least))
     openmp = openmp_of_torch()

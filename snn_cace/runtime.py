@@ -43,8 +43,8 @@ MALLOC_SETTINGS = {-1: 2**31 - 1, -3: 2**30}
 def keep_freed_memory() -> bool:
     """Have this process keep the memory that it frees, for its next tensors; whether that could be asked for.
 
-    glibc hands large pieces back to the system after every step, and fetches them again page by page in the next:
-    on a virtual machine a fetched page costs more than the arithmetic on it. The peak stays what it is.
+    glibc hands large pieces back to the system after every step, and fetches them again page by page in the next;
+    `snn-cace benchmark` times both (parts).
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -183,7 +183,8 @@ class LossHistory(Callback):
 class StopOnBadLoss(Callback):
     """Ends training with one clear line when the loss is no longer a number.
 
-    At once on a CPU; on CUDA, where asking after each batch would keep the device waiting, at the end of the epoch.
+    At once on a CPU; on CUDA, where asking after each batch would keep the device waiting, at the end of the epoch,
+    before it is evaluated.
     """
 
     def __init__(self) -> None:
@@ -196,7 +197,7 @@ class StopOnBadLoss(Callback):
         if not outputs["loss"].is_cuda:
             self.check(trainer.current_epoch, batch_index)
 
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self.check(trainer.current_epoch, 0)
 
     def check(self, epoch: int, first: int) -> None:

@@ -16,7 +16,7 @@ from small import small_experiment, write_ave
 from snn_cace.checkpoints import RunFiles, load_checkpoint
 from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.errors import InputError
-from snn_cace.training import EventLocaliser, train
+from snn_cace.training import EventLocaliser, StopOnBadLoss, train
 
 
 @pytest.fixture
@@ -171,12 +171,22 @@ def test_resuming_with_another_config_names_the_key(tmp_path: Path, ave: Path):
         train(experiment, tmp_path / "nothing", resume=True, quiet=True)
 
 
-def test_a_loss_that_is_no_number_ends_with_one_line(tmp_path: Path, ave: Path):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_loss_that_is_no_number_ends_with_one_line_and_stores_nothing(
+    tmp_path: Path, ave: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+):
+    """On CUDA losses are looked at once an epoch, before it is evaluated: here as there."""
+    if not at_once:
+        monkeypatch.setattr(
+            StopOnBadLoss, "on_train_batch_end", lambda self, trainer, module, out, *_: self.losses.append(out["loss"])
+        )
     experiment = small_experiment(ave)
     experiment.training.learning_rate = 1e30
     experiment.training.gradient_clip = 0
     with pytest.raises(InputError, match=r"the loss is nan in epoch \d, batch \d; lower training\.learning_rate"):
         train(experiment, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "history.json").exists()
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
 
 
 @pytest.mark.slow
