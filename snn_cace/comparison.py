@@ -109,7 +109,7 @@ def run_comparison(
 
 
 def measure_missing(runs: list[Run], jobs: int) -> None:
-    """Measure each run once: several at a time what takes no times, then latency, alone."""
+    """Measure each run once, several at a time; then, with nothing beside, latency of all, where any is new."""
     from snn_cace.measurements import measure, measure_alone, measurements_file
 
     opponents = bit_matched_opponents(runs)
@@ -122,8 +122,8 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
     else:
         for run in missing:
             measure(run.files.directory, opponents)
-    for run in missing:
-        measure_alone(run.files.directory)
+    if missing:
+        measure_alone([run.files.directory for run in runs])
 
 
 def bit_matched_opponents(runs: list[Run]) -> list[Opponent]:

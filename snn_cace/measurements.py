@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ import numpy as np
 import torch
 
 from snn_cace.analysis.anytime import anytime, simulation_steps
-from snn_cace.analysis.latency import latency_ms
 from snn_cace.analysis.operations import ModuleCount, count_operations
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.quantised import quantised
@@ -25,13 +25,16 @@ from snn_cace.data.ave import class_names
 from snn_cace.data.batches import ClipData
 from snn_cace.evaluation import evaluate_network
 from snn_cace.files import write_json
+from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, pick_device
+from snn_cace.stopwatch import Run, side_by_side
 
 MEASURED_CLIPS = 32
 """Test clips over which operations are counted."""
 CALIBRATION_BATCHES = 8
 """Training batches that say which range the activations of a quantised ANN cover."""
 POWER_CLIPS = 32
+LATENCY_REPEATS = 30
 BATCH_SIZE = 64
 """At least so many clips at a time: nothing here depends on it."""
 
@@ -96,29 +99,34 @@ def measure(directory: Path, opponents: Sequence[Opponent]) -> None:
     write_json(measurements_file(files), result)
 
 
-def measure_alone(directory: Path) -> None:
-    """Add what needs the machine to itself: latency of a clip and, on a GPU with a meter, joules per clip."""
-    trained = load_checkpoint(directory)
-    device = pick_device(trained.experiment.training.device)
-    data = ClipData(trained.experiment.data, feature_dtype("32"))
-    test = data.dataset("test")
-    clips = test.__getitems__(range(min(POWER_CLIPS, len(test))))
-    network = trained.network.to(device, torch.float32).eval()
-    visual, audio = clips["visual"].to(device), clips["audio"].to(device)
+def measure_alone(directories: Sequence[Path]) -> None:
+    """Add what needs the machine to itself: latency of a clip, in turns, and joules per clip on a GPU with a meter."""
+    latency: dict[str, Run] = {}
+    power: dict[str, tuple[Run, int]] = {}
+    for directory in directories:
+        trained = load_checkpoint(directory)
+        device = pick_device(trained.experiment.training.device)
+        test = ClipData(trained.experiment.data, feature_dtype("32")).dataset("test")
+        clips = test.__getitems__(range(min(POWER_CLIPS, len(test))))
+        network = trained.network.to(device, torch.float32).eval()
+        visual, audio = clips["visual"].to(device), clips["audio"].to(device)
+        latency[str(directory)] = partial(forward_pass, network, visual[:1], audio[:1])
+        power[str(directory)] = partial(forward_pass, network, visual, audio), len(visual)
+    rows = side_by_side(latency, device, LATENCY_REPEATS)
     counter = energy_counter(device)
-    measured = None
-    if counter is not None:
+    for directory in directories:
+        measured = joules_per_clip(*power[str(directory)], counter) if counter is not None else None
+        path = measurements_file(RunFiles(directory))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        times = {"latency_ms": 1000 * rows[str(directory)]["seconds"], "device": device.type, "nvml": measured}
+        write_json(path, result | times)
 
-        def run() -> None:
-            with torch.no_grad():
-                network(visual, audio)
-            torch.cuda.synchronize(device)
 
-        measured = joules_per_clip(run, len(visual), counter)
-    path = measurements_file(RunFiles(directory))
-    result = json.loads(path.read_text(encoding="utf-8"))
-    times = {"latency_ms": latency_ms(network, visual, audio), "device": device.type, "nvml": measured}
-    write_json(path, result | times)
+@torch.no_grad()
+def forward_pass(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> None:
+    network(visual, audio)
+    if visual.is_cuda:
+        torch.cuda.synchronize(visual.device)
 
 
 def module_record(module: ModuleCount) -> dict[str, Any]:

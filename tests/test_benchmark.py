@@ -10,7 +10,8 @@ import pytest
 import torch
 from small import small_experiment
 
-from snn_cace.benchmark.timing import at_precision, lstm_flops, matmul_flops, product_kind, products
+from snn_cace.benchmark import layers, machine
+from snn_cace.benchmark.machine import at_precision, lstm_flops, matmul_flops, product_kind, products
 from snn_cace.cli import main
 from snn_cace.config import as_yaml
 
@@ -56,8 +57,11 @@ def test_a_training_precision_is_held_against_products_of_its_own_kind():
 
 @pytest.mark.slow
 def test_a_benchmark_measures_every_variant_and_peer_and_its_ratios_are_those_of_its_figures(
-    tmp_path: Path, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
+    for what, size in (("SQUARE", 64), ("COPIED", {"cpu": 1 << 16})):
+        monkeypatch.setattr(machine, what, size)
+    monkeypatch.setattr(layers, "LARGE", {"cpu": 1 << 14})
     for block in ("dense", "braincog", "spiking"):
         experiment = small_experiment(None, block=block)
         experiment.name = {"braincog": "small-original"}.get(block, experiment.name)

@@ -18,6 +18,7 @@ import torch
 
 from snn_cace.analysis.anytime import simulation_steps
 from snn_cace.benchmark.layers import large_lif_layer, lif_layers, temporal_encoders
+from snn_cace.benchmark.machine import Sizes, limits
 from snn_cace.benchmark.parts import parts
 from snn_cace.benchmark.reading import reading
 from snn_cace.benchmark.steps import (
@@ -29,8 +30,8 @@ from snn_cace.benchmark.steps import (
     whole_runs,
     with_steps,
 )
-from snn_cace.benchmark.timing import Row, Sizes, limits
 from snn_cace.config import Experiment
+from snn_cace.stopwatch import Row
 
 __all__ = ["Amounts", "Sizes", "benchmark"]
 

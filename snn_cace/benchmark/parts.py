@@ -12,25 +12,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurons import linear
+from snn_cace.benchmark.machine import SEGMENTS, Sizes, at_precision, least_seconds, matmul_flops, product_kind
 from snn_cace.benchmark.steps import in_own_process, step_of
-from snn_cace.benchmark.timing import (
-    SEGMENTS,
-    Row,
-    Run,
-    Sizes,
-    at_precision,
-    least_seconds,
-    matmul_flops,
-    product_kind,
-    side_by_side,
-    timed,
-)
 from snn_cace.config import Experiment, Precision
 from snn_cace.model.attention import UnscaledAttention, mean_of_patches, project
 from snn_cace.model.dropout import Dropout
 from snn_cace.model.residual import residual_norm
 from snn_cace.model.scores import PatchScores
 from snn_cace.runtime import keep_freed_memory
+from snn_cace.stopwatch import Row, Run, side_by_side, timed
 
 DROPPED = 0.1
 NARROW = 128

@@ -10,8 +10,8 @@ from typing import Any
 import h5py
 import torch
 
+from snn_cace.benchmark.machine import Sizes
 from snn_cace.benchmark.steps import write_clips
-from snn_cace.benchmark.timing import Sizes
 from snn_cace.config import DataConfig
 from snn_cace.data import ave
 from snn_cace.data.batches import ClipData

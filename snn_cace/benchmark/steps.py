@@ -17,17 +17,14 @@ from torch import nn
 
 from neurons import run_layers
 from snn_cace.analysis.anytime import simulation_steps
-from snn_cace.benchmark.timing import (
+from snn_cace.benchmark.machine import (
     SEGMENTS,
-    Row,
-    Run,
     Sizes,
     at_precision,
     beside_products,
     beside_rates,
     matmul_flops,
     product_kind,
-    side_by_side,
 )
 from snn_cace.config import DataConfig, Experiment, Precision
 from snn_cace.data.batches import Batch, ClipData
@@ -35,6 +32,7 @@ from snn_cace.data.synthetic import write_synthetic
 from snn_cace.losses import loss_terms, targets_from_labels, training_loss
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, keep_freed_memory, workers
+from snn_cace.stopwatch import Row, Run, side_by_side
 from snn_cace.training import compiled, make_optimiser, train, use_tensor_cores
 
 FEW_STEPS = 3

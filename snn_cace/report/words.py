@@ -212,8 +212,8 @@ def notes(result: dict[str, Any]) -> list[str]:
         *idle_lines(result),
         "Fewer simulation steps and early exit run the same trained weights; where membranes are carried from segment "
         "to segment, a deeper run cannot go on from a shallower one, and all depths tried are counted.",
-        "Latency: one clip, forward pass, median of 20, nothing beside it. Training seconds and memory: several runs "
-        "shared the machine.",
+        "Latency: one clip, forward pass, median; runs take turns, nothing beside them. Training seconds and memory: "
+        "several runs shared the machine.",
         f"Made on {environment['processor']}, {environment['cores']} cores, {environment['device']}, precision "
         f"{result['precision']}, PyTorch {environment['torch']}.",
     ]

@@ -1,9 +1,7 @@
-"""How anything is timed here, and what limits it on this machine."""
+"""What limits anything on this machine, and how far from it something is."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +15,11 @@ from neurons import linear
 from snn_cace.config import Precision
 from snn_cace.contracts import FeatureShape
 from snn_cace.runtime import use_tensor_cores
+from snn_cace.stopwatch import Row, Run, side_by_side, timed
 
 AVE_SHAPE = FeatureShape(visual_channels=512, audio_channels=128, classes=28)
 AVE_PATCHES = (7, 7)
 SEGMENTS = 10
-WARM_UP, REPEATS = 3, 9
 SQUARE = 2048
 """Side of the matrices whose product gives the machine's rate."""
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 30}
@@ -38,9 +36,6 @@ own; those of `TENSOR_CORES` on CUDA only.
 """
 TENSOR_CORES = ("tf32", "bfloat16")
 
-Run = Callable[[], Any]
-Row = dict[str, Any]
-
 
 @dataclass
 class Sizes:
@@ -48,48 +43,6 @@ class Sizes:
 
     shape: FeatureShape = AVE_SHAPE
     patches: tuple[int, int] = AVE_PATCHES
-
-
-def side_by_side(
-    runs: Mapping[str, Run], device: torch.device, repeats: int = REPEATS, warm_up: int = WARM_UP
-) -> dict[str, Row]:
-    """Median seconds and quartiles of each of `runs`, and how many cores it had.
-
-    They take turns, so that a machine that slows down slows all of them.
-    """
-
-    def wait() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    for run in runs.values():
-        for _ in range(warm_up):
-            run()
-    wait()
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    processor = dict.fromkeys(runs, 0.0)
-    for _ in range(repeats):
-        for name, run in runs.items():
-            began, started = time.process_time(), time.perf_counter()
-            run()
-            wait()
-            seconds[name].append(time.perf_counter() - started)
-            processor[name] += time.process_time() - began
-    rows = {}
-    for name, spent in seconds.items():
-        low, middle, high = statistics.quantiles(spent, n=4) if repeats > 1 else spent * 3
-        rows[name] = {
-            "seconds": middle,
-            "quartile_1": low,
-            "quartile_3": high,
-            "cores": processor[name] / sum(spent),
-        }
-    return rows
-
-
-def timed(run: Run, device: torch.device, repeats: int = REPEATS) -> Row:
-    """`side_by_side` of one alone."""
-    return side_by_side({"it": run}, device, repeats)["it"]
 
 
 def at_precision(run: Run, precision: Precision, device: torch.device) -> Run:
