@@ -58,6 +58,14 @@ def shared_among_threads(run: Callable[[int, int], None], count: int, least: int
         in_openmp(openmp, run, count, threads)
 
 
+def in_every_thread(run: Callable[[], object]) -> None:
+    """`run()` in this thread and in each of the OpenMP threads that PyTorch uses."""
+    threads, openmp = torch.get_num_threads(), openmp_of_torch()
+    run()
+    if openmp is not None and threads > 1:
+        in_openmp(openmp, lambda start, stop: run(), threads, threads)
+
+
 def part_of(count: int, part: int, parts: int) -> tuple[int, int]:
     """Where the `part`-th of `parts` equal parts of 0 ... count starts and stops."""
     return count * part // parts, count * (part + 1) // parts

@@ -15,6 +15,7 @@ from snn_cace.errors import InputError
 from snn_cace.files import replacing, write_text
 from snn_cace.model import CaceNet
 from snn_cace.model.reference import rename
+from snn_cace.processes import is_unused
 
 PREFIX = "network."
 """Where a Lightning checkpoint of `training.EventLocaliser` keeps the network's entries."""
@@ -147,7 +148,7 @@ def save_checkpoint(path: str | Path, network: CaceNet, experiment: Experiment) 
 
 def refuse_used(files: RunFiles) -> None:
     """Raise InputError if the run directory holds anything."""
-    if files.directory.exists() and any(files.directory.iterdir()):
+    if not is_unused(files.directory):
         raise InputError(f"{files.directory} is not empty; give a fresh --output")
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from snn_cace import __version__
 from snn_cace.errors import InputError
+from snn_cace.processes import TerminatedError, raise_on_sigterm
 
 VERBS = {
     "train": "train one experiment into a run directory",
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in arguments if word != "--debug"]
     try:
         verb = find_verb(words)
+        raise_on_sigterm()
         run = getattr(import_module("snn_cace.verbs"), verb.replace(" ", "_").replace("-", "_"))
         run(words[len(verb.split()) :])
     except InputError as error:
@@ -52,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("snn-cace: interrupted", file=sys.stderr)
         return 130
+    except TerminatedError:
+        print("snn-cace: ended by SIGTERM", file=sys.stderr)
+        return 143
     except Exception as error:
         if debug:
             raise

@@ -6,16 +6,17 @@ import copy
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_cace.checkpoints import RunFiles
-from snn_cace.config import Experiment, as_yaml, read_config
+from snn_cace.config import Experiment, as_yaml, check_file_name, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
-from snn_cace.runtime import workers
+from snn_cace.processes import end_by_kernel, end_children, flush_denormals, sole_writer, start_worker, workers
 from snn_cace.summary import Run, read, summarise, usable_cores
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class Comparison:
     experiments: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     energy: str | None = None
+
+    def __post_init__(self) -> None:
+        check_file_name(self.name)
 
 
 def plan_runs(comparison: Comparison, config_path: Path, output: Path, overrides: Sequence[str]) -> list[Run]:
@@ -87,11 +91,19 @@ def run_comparison(
         InputError: nothing could be compared, or, at the end, some run failed.
     """
     from snn_cace.analysis.energy import read_prices
+
+    jobs = jobs or default_jobs()
+    prices = read_prices(config_path.parent / comparison.energy if comparison.energy else None)
+    runs = plan_runs(comparison, config_path, Path(output), overrides)
+    with sole_writer(output):
+        return train_and_summarise(comparison.name, runs, prices, Path(output), jobs)
+
+
+def train_and_summarise(name: str, runs: list[Run], prices: Any, output: Path, jobs: int) -> dict[str, Any]:
+    """What `run_comparison` does once it has the directory to itself."""
     from snn_cace.report.comparison import write_report
 
-    output, jobs = Path(output), jobs or default_jobs()
-    prices = read_prices(config_path.parent / comparison.energy if comparison.energy else None)
-    runs = plan_runs(comparison, config_path, output, overrides)
+    flush_denormals()
     prepare_data(runs[0])
     failed = train_missing(runs, jobs)
     finished = [run for run in runs if run.finished]
@@ -99,7 +111,7 @@ def run_comparison(
         raise InputError(failed[0]["reason"])
     print("measuring operations, energy, firing rates and latency", flush=True)
     measure_missing(finished, jobs)
-    result = summarise(comparison.name, runs, failed, prices)
+    result = summarise(name, runs, failed, prices)
     write_json(output / "comparison.json", result)
     text = write_report(output / "comparison.json", output)
     print(f"\n{text}\nreport: {output / 'report.html'}")
@@ -116,9 +128,14 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
     missing = [run for run in runs if not measured(measurements_file(run.files), opponents)]
     if jobs > 1 and len(missing) > 1:
         threads = max(1, usable_cores() // jobs)
-        with ProcessPoolExecutor(min(jobs, len(missing)), workers(), limit_threads, (threads,)) as pool:
-            for future in [pool.submit(measure, run.files.directory, opponents) for run in missing]:
-                future.result()
+        with ProcessPoolExecutor(min(jobs, len(missing)), workers(), start_worker, (threads,)) as pool:
+            try:
+                for future in [pool.submit(measure, run.files.directory, opponents) for run in missing]:
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                end_children()
+                raise
     else:
         for run in missing:
             measure(run.files.directory, opponents)
@@ -148,12 +165,6 @@ def measured(path: Path, opponents: list[Opponent]) -> bool:
     return "latency_ms" in record and "modules" in record and wanted <= record["quantised"].keys()
 
 
-def limit_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-
-
 def default_jobs() -> int:
     """One run per core, so that small networks do not wait on threads; one at a time where there is a GPU."""
     import torch
@@ -173,46 +184,68 @@ def prepare_data(run: Run) -> None:
 def train_missing(runs: list[Run], jobs: int) -> list[dict[str, Any]]:
     """Train unfinished runs, `jobs` at a time, each in a process of its own; a broken-off run goes on where it stopped.
 
-    Returns the runs that failed: variant, seed and the reason in their own words.
+    No process is left when this returns or raises. Returns the runs that failed: variant, seed and the reason in their
+    own words.
     """
     missing = [run for run in runs if not run.finished]
     print(f"{len(runs)} runs, {len(runs) - len(missing)} finished before, {jobs} at a time", flush=True)
     threads = max(1, usable_cores() // jobs)
-    failed = []
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [(run, pool.submit(train_in_process, run, threads)) for run in missing]
-        try:
-            for run, future in futures:
-                try:
-                    future.result()
-                except InputError as error:
-                    failed.append({"variant": run.experiment.name, "seed": run.seed, "reason": str(error)})
-                    print(f"  {error}", flush=True)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    failed: list[dict[str, Any]] = []
+    running: list[TrainingProcess] = []
+    try:
+        while missing or running:
+            while missing and len(running) < jobs:
+                running.append(TrainingProcess(missing.pop(0), threads))
+            wait([training.process.sentinel for training in running], POLL_SECONDS)
+            for training in running:
+                training.show_epochs()
+            ended = [training for training in running if not training.process.is_alive()]
+            running = [training for training in running if training not in ended]
+            for training in ended:
+                reason = training.outcome()
+                if reason:
+                    failed.append(
+                        {"variant": training.run.experiment.name, "seed": training.run.seed, "reason": reason}
+                    )
+    finally:
+        for training in running:
+            training.process.kill()
+            training.process.join()
     return failed
 
 
-def train_in_process(run: Run, threads: int) -> None:
-    """Train one run in a process of its own; what it prints goes to a log beside its directory."""
-    directory = run.files.directory
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    log = directory.parent / f"{directory.name}.log"
-    target = train_here if run.experiment.training.devices == 1 else train_by_command
-    process = workers().Process(target=target, args=(run, log, threads))
-    process.start()
-    try:
-        follow(process, run)
-    except BaseException:
-        process.kill()
-        raise
-    if process.exitcode:
-        said = [line for line in log.read_text().splitlines() if line.strip()] if log.is_file() else []
-        reason = said[-1].removeprefix("snn-cace: ") if said else f"exit code {process.exitcode}"
-        raise InputError(f"{run.label} failed: {reason} (all of it: {log})")
-    accuracy = read(run.files.metrics)["test"]["segment_accuracy"]
-    print(f"  {run.label}: finished, test segment accuracy {accuracy:.2f} %", flush=True)
+class TrainingProcess:
+    """One run that trains in a process of its own; what it prints goes to a log beside its directory."""
+
+    def __init__(self, run: Run, threads: int) -> None:
+        self.run, self.shown = run, 0
+        directory = run.files.directory
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        self.log = directory.parent / f"{directory.name}.log"
+        target = train_here if run.experiment.training.devices == 1 else train_by_command
+        self.process = workers().Process(target=target, args=(run, self.log, threads))
+        self.process.start()
+
+    def show_epochs(self) -> None:
+        """Print each epoch that the run's history has gained."""
+        history = read(self.run.files.history) if self.run.files.history.is_file() else []
+        if len(history) > self.shown:
+            self.shown = len(history)
+            accuracy = history[-1].get("val/segment_accuracy", float("nan"))
+            epochs = self.run.experiment.training.epochs
+            print(f"  {self.run.label}: epoch {self.shown}/{epochs}, val segment accuracy {accuracy:.2f} %", flush=True)
+
+    def outcome(self) -> str | None:
+        """Print how the run ended; why it failed, if it did."""
+        if self.process.exitcode:
+            said = [line for line in self.log.read_text().splitlines() if line.strip()] if self.log.is_file() else []
+            reason = said[-1].removeprefix("snn-cace: ") if said else f"exit code {self.process.exitcode}"
+            line = f"{self.run.label} failed: {reason} (all of it: {self.log})"
+            print(f"  {line}", flush=True)
+            return line
+        accuracy = read(self.run.files.metrics)["test"]["segment_accuracy"]
+        print(f"  {self.run.label}: finished, test segment accuracy {accuracy:.2f} %", flush=True)
+        return None
 
 
 def print_into(log: Path) -> None:
@@ -227,7 +260,7 @@ def train_here(run: Run, log: Path, threads: int) -> None:
     from snn_cace.training import train
 
     print_into(log)
-    limit_threads(threads)
+    start_worker(threads)
     try:
         train(run.experiment, run.files.directory, resume=run.files.config.is_file(), quiet=True)
     except InputError as error:
@@ -245,17 +278,5 @@ def train_by_command(run: Run, log: Path, threads: int) -> None:
         write_text(config, as_yaml(run.experiment))
         command += ["--config", str(config)]
     print_into(log)
+    end_by_kernel()
     os.execve(sys.executable, command, os.environ | {"OMP_NUM_THREADS": str(threads)})
-
-
-def follow(process: Any, run: Run) -> None:
-    """Print each epoch as the run's history grows, until the process ends."""
-    shown = 0
-    while process.is_alive():
-        process.join(POLL_SECONDS)
-        history = read(run.files.history) if run.files.history.is_file() else []
-        if len(history) > shown:
-            shown = len(history)
-            accuracy = history[-1].get("val/segment_accuracy", float("nan"))
-            epochs = run.experiment.training.epochs
-            print(f"  {run.label}: epoch {shown}/{epochs}, val segment accuracy {accuracy:.2f} %", flush=True)

@@ -26,6 +26,8 @@ Reset = Literal["hard", "soft"]
 Coding = Literal["constant", "poisson", "latency", "learned"]
 ReadoutName = Literal["rate", "membrane", "last", "maximum", "learned"]
 Norm = Literal["batch", "threshold", "layer", "none"]
+LONGEST_NAME = 200
+"""Bytes of an experiment's or a comparison's name in UTF-8, which file systems take with an ending added."""
 WHOLE_SEQUENCE = ("gated_lif", "psn", "masked_psn", "sliding_psn")
 
 
@@ -364,8 +366,19 @@ class Experiment:
         check(self)
 
 
+def check_file_name(name: str) -> None:
+    """Raise InputError unless `name` can be the name of one file: results lie in a directory called by it."""
+    printable = name.isprintable() and "/" not in name and "\\" not in name
+    if not printable or not name.strip(" .") or name != name.strip() or len(name.encode()) > LONGEST_NAME:
+        raise InputError(
+            f"name {ascii(name)[:80]}: it names a directory, so it is one to {LONGEST_NAME} bytes of printable "
+            "characters, not / or \\, not dots alone, without blanks around it"
+        )
+
+
 def check(experiment: Experiment) -> None:
     """Raise InputError for values that types alone do not rule out."""
+    check_file_name(experiment.name)
     data, model, training = experiment.data, experiment.model, experiment.training
     positive = {
         "data.batch_size": data.batch_size,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import platform
 from collections.abc import Iterable
 from typing import Any
@@ -55,11 +54,3 @@ def keep_freed_memory() -> bool:
 def progress(iterable: Iterable[Any], what: str, quiet: bool) -> Iterable[Any]:
     """A progress bar on standard error."""
     return tqdm(iterable, desc=what, leave=False, disable=quiet)
-
-
-def workers() -> Any:
-    """Where processes come from: forks of one that has imported what takes seconds to import, and done nothing else."""
-    context = multiprocessing.get_context("forkserver")
-    modules = ("comparison", "training", "measurements", "benchmark", "model.kernels_cpu")
-    context.set_forkserver_preload([f"snn_cace.{module}" for module in modules])
-    return context

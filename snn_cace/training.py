@@ -30,6 +30,7 @@ from snn_cace.files import write_json, write_text
 from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
+from snn_cace.processes import end_by_kernel, flush_denormals, is_unused, sole_writer
 from snn_cace.runtime import feature_dtype, keep_freed_memory, pick_device, use_tensor_cores
 from snn_cace.transfer import initialise, initialise_thresholds
 
@@ -221,7 +222,7 @@ def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> 
     """
     directory = files.directory
     if not resume:
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        if not is_unused(directory):
             raise InputError(f"{directory} is not empty; give a fresh --output, or --resume to go on with its run")
         write_text(files.config, as_yaml(experiment))
         return
@@ -248,8 +249,21 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
     Raises:
         InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
     """
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        # Lightning started this process, beside the one that holds the directory.
+        end_by_kernel()
+        return train_alone(experiment, RunFiles(Path(output)), resume, quiet)
+    if Path(output).exists() and not Path(output).is_dir():
+        raise InputError(f"{output} is a file; give a fresh --output")
+    with sole_writer(output):
+        return train_alone(experiment, RunFiles(Path(output)), resume, quiet)
+
+
+def train_alone(experiment: Experiment, files: RunFiles, resume: bool, quiet: bool) -> dict[str, Any]:
+    """`train`, by the one process that writes the run directory, or beside it on a device of its own."""
     training = experiment.training
     device = pick_device(training.device)
+    flush_denormals()
     keep_freed_memory()
     use_tensor_cores(training.precision, device)
     data = ClipData(
@@ -259,7 +273,6 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
         "test" if training.protocol == "paper" else "val",
         device,
     )
-    files = RunFiles(Path(output))
     if getattr(rank_zero_only, "rank", 0) == 0:
         prepare_directory(experiment, files, resume)
     L.seed_everything(training.seed, verbose=False)
@@ -280,11 +293,9 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
     with lightning_quiet():
         trainer = make_trainer(training, files, quiet)
     started = time.perf_counter()
-    with lightning_quiet():
+    with lightning_quiet(), interruptible(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     seconds = time.perf_counter() - started
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     if not trainer.is_global_zero:
         return {}
     return finish(experiment, data, files, seconds, quiet)
@@ -326,6 +337,17 @@ def lightning_quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Ctrl-C as KeyboardInterrupt, where Lightning tidies up and then exits with code 1."""
+    try:
+        yield
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
 
 
 def fitting_network(path: str, shape: FeatureShape, key: str) -> CaceNet:

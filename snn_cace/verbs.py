@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from snn_cace.config import (
     typed_parser,
 )
 from snn_cace.errors import InputError
+from snn_cace.processes import flush_denormals, sole_writer
 
 if TYPE_CHECKING:
     from snn_cace.checkpoints import Trained
@@ -109,11 +111,14 @@ def required(options: Any, *names: str) -> None:
             raise InputError(f"--{name} is required")
 
 
-def fresh_file(directory: str, name: str) -> Path:
+@contextmanager
+def writing(directory: str, name: str) -> Iterator[Path]:
+    """The path of a new file in a directory that no other process writes meanwhile."""
     path = Path(directory) / name
     if path.exists():
         raise InputError(f"{path} is there already; give another --output")
-    return path
+    with sole_writer(directory):
+        yield path
 
 
 def train(words: Sequence[str]) -> None:
@@ -150,6 +155,8 @@ def checkpoint_options(verb: str, words: Sequence[str], options: list[str]) -> t
     asks_help = any(word in ("-h", "--help") for word in words)
     if checkpoint is None and not asks_help:
         raise InputError(f"{verb} needs --checkpoint FILE or RUN_DIRECTORY")
+    if not asks_help:
+        flush_denormals()
     trained = None if checkpoint is None or asks_help else load_checkpoint(checkpoint)
     parsed = experiment_options(verb, words, ["checkpoint", *options], trained.experiment if trained else None)
     assert trained is not None
@@ -168,26 +175,30 @@ def evaluate(words: Sequence[str]) -> None:
     from snn_cace.files import write_json
     from snn_cace.runtime import pick_device
 
-    path = fresh_file(options.output, "evaluation.json") if options.output else None
-    experiment = options.experiment
-    found = evaluate_network(
-        trained.network, data.loader(options.split), experiment, pick_device(experiment.training.device), options.quiet
-    )
-    names = class_names(data.directory, data.shape.classes)
-    result = {
-        "checkpoint": str(trained.path),
-        "data": str(data.directory),
-        "split": options.split,
-        **found.summary(),
-        "class_accuracy": dict(zip(names, found.class_accuracy, strict=True)),
-        "classes": names,
-        "confusion": found.confusion,
-    }
-    if path:
-        write_json(path, result)
-        print(f"{options.split}: segment accuracy {found.segment_accuracy:.3f} %; {path}")
-    else:
-        print(json.dumps(result, indent=2))
+    with writing(options.output, "evaluation.json") if options.output else nullcontext() as path:
+        experiment = options.experiment
+        found = evaluate_network(
+            trained.network,
+            data.loader(options.split),
+            experiment,
+            pick_device(experiment.training.device),
+            options.quiet,
+        )
+        names = class_names(data.directory, data.shape.classes)
+        result = {
+            "checkpoint": str(trained.path),
+            "data": str(data.directory),
+            "split": options.split,
+            **found.summary(),
+            "class_accuracy": dict(zip(names, found.class_accuracy, strict=True)),
+            "classes": names,
+            "confusion": found.confusion,
+        }
+        if path:
+            write_json(path, result)
+            print(f"{options.split}: segment accuracy {found.segment_accuracy:.3f} %; {path}")
+        else:
+            print(json.dumps(result, indent=2))
 
 
 def predict(words: Sequence[str]) -> None:
@@ -196,12 +207,12 @@ def predict(words: Sequence[str]) -> None:
     from snn_cace.runtime import pick_device
 
     required(options, "output")
-    path = fresh_file(options.output, "predictions.npz")
-    experiment = options.experiment
-    device = pick_device(experiment.training.device)
-    found = evaluate_network(trained.network, data.loader(options.split), experiment, device, options.quiet)
-    save_arrays(path, {name: found.predictions[name] for name in PREDICTED})
-    print(f"{len(found.predictions['index'])} clips: {path}")
+    with writing(options.output, "predictions.npz") as path:
+        experiment = options.experiment
+        device = pick_device(experiment.training.device)
+        found = evaluate_network(trained.network, data.loader(options.split), experiment, device, options.quiet)
+        save_arrays(path, {name: found.predictions[name] for name in PREDICTED})
+        print(f"{len(found.predictions['index'])} clips: {path}")
 
 
 def spikes(words: Sequence[str]) -> None:
@@ -216,31 +227,30 @@ def spikes(words: Sequence[str]) -> None:
 
     required(options, "output")
     prices = read_prices(options.energy)
-    directory = Path(options.output)
-    path = fresh_file(options.output, "spikes.json")
-    device = pick_device(options.experiment.training.device)
-    result = analyse(trained.network, data, options.split, options.clip, options.experiment, device, options.quiet)
-    dataset = data.dataset(options.split)
-    clips = dataset.__getitems__(range(min(MEASURED_CLIPS, len(dataset))))
-    count = count_operations(trained.network.to("cpu"), clips["visual"], clips["audio"])
-    result["checkpoint"] = str(trained.path)
-    result["operations"] = vars(count.total)
-    result["modules"] = [module_record(module) for module in count.modules]
-    result["energy_mj"] = energies_mj(count.modules, prices)
-    result["prices"] = sources(prices)
-    write_json(path, result)
-    write_spike_report(result, directory)
-    print(
-        f"{options.split}: segment accuracy {result['segment_accuracy']:.2f} %, firing rate {result['firing_rate']:.3f}"
-    )
-    for name, layer in result["layers"].items():
+    with writing(options.output, "spikes.json") as path:
+        device = pick_device(options.experiment.training.device)
+        result = analyse(trained.network, data, options.split, options.clip, options.experiment, device, options.quiet)
+        dataset = data.dataset(options.split)
+        clips = dataset.__getitems__(range(min(MEASURED_CLIPS, len(dataset))))
+        count = count_operations(trained.network.to("cpu"), clips["visual"], clips["audio"])
+        result["checkpoint"] = str(trained.path)
+        result["operations"] = vars(count.total)
+        result["modules"] = [module_record(module) for module in count.modules]
+        result["energy_mj"] = energies_mj(count.modules, prices)
+        result["prices"] = sources(prices)
+        write_json(path, result)
+        write_spike_report(result, path.parent)
         print(
-            f"  {name}: firing rate {layer['firing_rate']:.3f}, dead {100 * layer['dead']:.1f} %, "
-            f"saturated {100 * layer['saturated']:.1f} %"
+            f"{options.split}: segment accuracy {result['segment_accuracy']:.2f} %, firing rate {result['firing_rate']:.3f}"
         )
-    for depth in result["anytime"]["depths"]:
-        print(f"  with {depth['steps']} simulation steps: {depth['segment_accuracy']:.2f} %")
-    print(path)
+        for name, layer in result["layers"].items():
+            print(
+                f"  {name}: firing rate {layer['firing_rate']:.3f}, dead {100 * layer['dead']:.1f} %, "
+                f"saturated {100 * layer['saturated']:.1f} %"
+            )
+        for depth in result["anytime"]["depths"]:
+            print(f"  with {depth['steps']} simulation steps: {depth['segment_accuracy']:.2f} %")
+        print(path)
 
 
 def benchmark(words: Sequence[str]) -> None:
@@ -283,7 +293,6 @@ def benchmark(words: Sequence[str]) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU where there is one"
     )
     options, overrides = parser.parse_known_args(list(words))
-    path = fresh_file(options.output, "benchmark.json")
     config = Path(options.config)
     comparison = read_config(config, Comparison)
     experiments = [read_config(config.parent / file, Experiment, overrides) for file in comparison.experiments]
@@ -307,10 +316,11 @@ def benchmark(words: Sequence[str]) -> None:
         options.epochs or 0,
         options.run_clips,
     )
-    result = run(experiments, sizes, amounts, device, options.compile)
-    result["environment"] = environment(device.type)
-    write_json(path, result)
-    print(f"\n{write_benchmark(result, path.parent)}\n{path}")
+    with writing(options.output, "benchmark.json") as path:
+        result = run(experiments, sizes, amounts, device, options.compile)
+        result["environment"] = environment(device.type)
+        write_json(path, result)
+        print(f"\n{write_benchmark(result, path.parent)}\n{path}")
 
 
 def report(words: Sequence[str]) -> None:
@@ -320,9 +330,9 @@ def report(words: Sequence[str]) -> None:
     parser.add_argument("--comparison", required=True, help="comparison.json")
     parser.add_argument("--output", required=True, help="directory to write into; never one that has a report")
     options = parser.parse_args(list(words))
-    path = fresh_file(options.output, "report.html")
-    print(write_report(Path(options.comparison), Path(options.output)))
-    print(f"report: {path}")
+    with writing(options.output, "report.html") as path:
+        print(write_report(Path(options.comparison), path.parent))
+        print(f"report: {path}")
 
 
 def compare(words: Sequence[str]) -> None:
@@ -367,8 +377,10 @@ def convert(words: Sequence[str]) -> None:
     batches = ((batch["visual"], batch["audio"]) for batch in islice(data.loader("train"), CALIBRATION_BATCHES))
     network = convert_network(trained.network.to(data.dtype), model, batches, options.percentile)
     experiment = replace(options.experiment, name=f"{trained.experiment.name}-converted", model=model)
-    save_checkpoint(files.best, network, experiment)
-    write_text(files.config, as_yaml(experiment))
+    with sole_writer(options.output):
+        refuse_used(files)
+        save_checkpoint(files.best, network, experiment)
+        write_text(files.config, as_yaml(experiment))
     device = pick_device(experiment.training.device)
     for name, version in (("ann", trained.network), ("converted", network)):
         found = evaluate_network(version, data.loader("val"), experiment, device, options.quiet)
@@ -391,7 +403,8 @@ def import_reference(words: Sequence[str]) -> None:
     )
     options = parser.parse_args(list(words))
     files = RunFiles(Path(options.output))
-    unused = import_weights(Path(options.weights), files, options.guidance, options.spiking)
+    with sole_writer(options.output):
+        unused = import_weights(Path(options.weights), files, options.guidance, options.spiking)
     print(f"{len(unused)} entries of {options.weights} that the network does not use:")
     for key in unused:
         print(f"  {key}")

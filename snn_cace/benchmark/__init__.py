@@ -31,6 +31,7 @@ from snn_cace.benchmark.steps import (
     with_steps,
 )
 from snn_cace.config import Experiment
+from snn_cace.processes import flush_denormals
 from snn_cace.stopwatch import Row
 
 __all__ = ["Amounts", "Sizes", "benchmark"]
@@ -58,6 +59,7 @@ def benchmark(
 
     Experiments with the original's encoder are measured in float64 too, as the original trains.
     """
+    flush_denormals()
     say = partial(print, flush=True)
     threads = torch.get_num_threads()
     named = {experiment.name: experiment for experiment in experiments}

@@ -31,7 +31,8 @@ from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
 from snn_cace.losses import loss_terms, targets_from_labels, training_loss
 from snn_cace.model import CaceNet
-from snn_cace.runtime import feature_dtype, keep_freed_memory, workers
+from snn_cace.processes import start_worker, workers
+from snn_cace.runtime import feature_dtype, keep_freed_memory
 from snn_cace.stopwatch import Row, Run, side_by_side
 from snn_cace.training import compiled, make_optimiser, train, use_tensor_cores
 
@@ -159,7 +160,7 @@ def infer(network: CaceNet, batch: Batch, precision: Precision) -> None:
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
     """What `function` returns, run where nothing else has used memory."""
-    with ProcessPoolExecutor(1, workers()) as pool:
+    with ProcessPoolExecutor(1, workers(), start_worker) as pool:
         return pool.submit(function, *arguments).result()
 
 

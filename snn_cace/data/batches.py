@@ -21,6 +21,7 @@ from snn_cace.data import ave
 from snn_cace.data.avdigits import cached_avdigits
 from snn_cace.data.placement import choose_place, room
 from snn_cace.errors import InputError
+from snn_cace.processes import start_data_worker
 
 Batch = dict[str, torch.Tensor]
 """`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows on disk."""
@@ -230,6 +231,7 @@ class ClipData(L.LightningDataModule):
             persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available() and self.place != "device",
             collate_fn=whole_batch,
+            worker_init_fn=start_data_worker,
         )
 
     def train_dataloader(self) -> DataLoader:

@@ -1,0 +1,142 @@
+"""Processes: what each that computes sets first, who writes a directory, and how all of them end together."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from snn_cace.errors import InputError
+
+LOCK = ".lock"
+"""The file within an output directory that its writer locks; it stays, unlocked, when the writer is done."""
+PR_SET_PDEATHSIG = 1
+"""Linux's prctl option: which signal this process gets when its parent ends."""
+
+
+class TerminatedError(BaseException):
+    """SIGTERM, as an exception: like Ctrl-C's it passes every `except Exception`, and every `finally` runs."""
+
+
+def raise_on_sigterm() -> None:
+    """Have SIGTERM end this process as Ctrl-C does; only the main thread may ask for that, others leave it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+
+
+def terminate(number: int, frame: Any) -> None:
+    # Once: what runs while the process ends is not broken off again.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise TerminatedError
+
+
+@contextmanager
+def sole_writer(directory: str | Path) -> Iterator[None]:
+    """Hold the lock of an output directory, which is made where it is missing.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    directory = Path(directory)
+    made = not directory.exists()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"{directory} is being written by another process; wait for it, or give another --output"
+        ) from None
+    except OSError as error:
+        raise InputError(f"cannot write into {directory}: {error.strerror or error}; give another --output") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        if made and is_unused(directory):
+            (directory / LOCK).unlink(missing_ok=True)
+            directory.rmdir()
+
+
+def is_unused(directory: Path) -> bool:
+    """Whether nothing has been written into a directory, or it is not there yet."""
+    if not directory.exists():
+        return True
+    return directory.is_dir() and all(entry.name == LOCK for entry in directory.iterdir())
+
+
+def flush_denormals() -> None:
+    """Have this thread, and every OpenMP thread of PyTorch, take numbers below 1.2e-38 (float32) as zero.
+
+    A processor computes with such denormal numbers in microcode, many times slower: gradients of a trained network are
+    full of them. Results keep all that is above. Threads started later inherit it from the thread that starts them.
+    """
+    import torch
+
+    from neurons.threads import in_every_thread
+
+    in_every_thread(lambda: torch.set_flush_denormal(True))
+
+
+def workers() -> Any:
+    """Where processes come from: forks of one that has imported what takes seconds to import, and done nothing else.
+
+    What runs in them calls `start_worker` first.
+    """
+    context = multiprocessing.get_context("forkserver")
+    modules = ("comparison", "training", "measurements", "benchmark", "model.kernels_cpu")
+    context.set_forkserver_preload([f"snn_cace.{module}" for module in modules])
+    return context
+
+
+def start_worker(threads: int | None = None) -> None:
+    """Ready a process of `workers()`: it ends when its parent does, flushes denormals, and has so many threads."""
+    end_with_parent()
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    flush_denormals()
+
+
+def start_data_worker(index: int) -> None:
+    """Ready a data loader's worker, a child of the process that reads from it."""
+    end_by_kernel()
+    flush_denormals()
+
+
+def end_with_parent() -> None:
+    """End this process of `workers()` as soon as the one that asked for it has ended, however that came.
+
+    Its parent in the kernel's eyes is the fork server; multiprocessing gives each a pipe that closes with the other.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=end_after, args=(parent,), daemon=True).start()
+
+
+def end_after(parent: Any) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_by_kernel() -> None:
+    """On Linux, have the kernel end this process when its parent ends; kept when it becomes another program."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def end_children() -> None:
+    """End every process of `workers()` that this one has started, and wait for it."""
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
