@@ -71,7 +71,7 @@ def part_of(count: int, part: int, parts: int) -> tuple[int, int]:
     return count * part // parts, count * (part + 1) // parts
 
 
-def in_openmp(openmp: Any, run: Callable[[int, int], None], count: int, threads: int) -> None:
+def in_openmp(openmp: Any, run: Callable[[int, int], object], count: int, threads: int) -> None:
     """OpenMP may give fewer threads than asked for: each asks how many there are."""
     failures: list[BaseException] = []
 

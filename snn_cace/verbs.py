@@ -241,7 +241,8 @@ def spikes(words: Sequence[str]) -> None:
         write_json(path, result)
         write_spike_report(result, path.parent)
         print(
-            f"{options.split}: segment accuracy {result['segment_accuracy']:.2f} %, firing rate {result['firing_rate']:.3f}"
+            f"{options.split}: segment accuracy {result['segment_accuracy']:.2f} %, "
+            f"firing rate {result['firing_rate']:.3f}"
         )
         for name, layer in result["layers"].items():
             print(

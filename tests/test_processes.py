@@ -194,11 +194,15 @@ def test_data_workers_and_threads_flush_denormals():
 @given(
     st.text() | st.sampled_from(["../../evil", "..", ".", "/tmp/evil", "a/b", "a\\b", "x" * 300, "CON\n", "é" * 150])
 )
-def test_a_name_stays_within_its_directory_or_is_refused(name: str):
+def test_a_mutated_name_stays_within_its_directory_or_is_refused(name: str):
     try:
         Experiment(name=name)
     except InputError as error:
-        assert len(str(error).splitlines()) == 1
+        refused = str(error)
+    else:
+        refused = ""
+    if refused:
+        assert len(refused.splitlines()) == 1
         return
     inside = Path("/out") / name / "seed-0"
     assert Path(os.path.normpath(inside)).parent.parent == Path("/out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,8 @@ SPLITS = ("train", "val", "test")
 DATASET_NAMES = ("avadataset", "dataset")
 ORDER_NAMES = ("order",)
 ANNOTATIONS = "Annotations.txt"
+MOST_COMPRESSION = 2000
+"""Bytes of values per byte of their file that no compression reaches: deflate's most is 1032."""
 CHUNK_BYTES = 1 << 26
 """Rows are scanned and written in pieces of about this size."""
 
@@ -54,15 +57,48 @@ def opened(path: Path, names: tuple[str, ...] = DATASET_NAMES) -> Iterator[h5py.
             else ""
         )
         raise InputError(f"no file {path}{hint}")
+    dataset = find_dataset(path, names)
+    with dataset.file:
+        yield dataset
+
+
+def find_dataset(path: Path, names: tuple[str, ...] = DATASET_NAMES) -> h5py.Dataset:
+    """The dataset in an HDF5 file that goes by one of `names`; `dataset.file` is its caller's to close.
+
+    Raises:
+        InputError: not readable as HDF5 (whatever h5py raises: damaged headers come as many errors), no such dataset, a
+            link out of the file, values that are not numbers, or more of them than the file can hold.
+    """
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
+    except Exception as error:
         raise InputError(f"{path} is not a readable HDF5 file (truncated?): {one_line(error)}; copy it again") from None
-    with file:
-        found = next((name for name in names if name in file), None)
+    try:
+        found = next((name for name in names if isinstance(file.get(name, getlink=True), h5py.HardLink)), None)
         if found is None or not isinstance(file[found], h5py.Dataset):
-            raise InputError(f"{path} holds {list(file)}, expected a dataset named {' or '.join(names)}")
-        yield file[found]
+            raise InputError(
+                f"{path} holds {list(file)}, expected a dataset named {' or '.join(names)}, in the file itself, no link"
+            )
+        dataset = file[found]
+        check_storage(dataset, path)
+    except InputError:
+        file.close()
+        raise
+    except Exception as error:
+        file.close()
+        raise InputError(f"{path} cannot be read (damaged?): {one_line(error)}; copy it again") from None
+    return dataset
+
+
+def check_storage(dataset: h5py.Dataset, path: Path) -> None:
+    """Raise InputError for values that lie elsewhere, that are no numbers, or that the file is too small to hold."""
+    if dataset.is_virtual or dataset.external:
+        raise InputError(f"{path}: {dataset.name} keeps its values in other files; copy them into one")
+    if dataset.shape is None or dataset.dtype.kind not in "fiu" or dataset.dtype.itemsize > 8:
+        raise InputError(f"{path}: {dataset.name} holds {dataset.dtype}, expected an array of numbers")
+    size, stored = prod(dataset.shape) * dataset.dtype.itemsize, path.stat().st_size
+    if size > MOST_COMPRESSION * stored:
+        raise InputError(f"{path} declares {size} bytes {list(dataset.shape)}, but has {stored}; copy it again")
 
 
 def one_line(error: Exception) -> str:
@@ -93,10 +129,10 @@ def read_some(dataset: h5py.Dataset, piece: slice, rows: np.ndarray, path: Path)
     return values
 
 
-def read_values(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarray:
+def read_values(dataset: h5py.Dataset, rows: slice | int | tuple[()], path: Path) -> np.ndarray:
     try:
         return dataset[rows]
-    except OSError as error:
+    except Exception as error:
         raise InputError(f"{path}: rows {rows} cannot be read (truncated?): {one_line(error)}; copy it again") from None
 
 
@@ -163,7 +199,9 @@ def read_order(directory: Path, split: str, clips: int) -> np.ndarray:
     """The row numbers of a split."""
     path = order_path(directory, split)
     with opened(path, ORDER_NAMES) as dataset:
-        order = np.asarray(dataset[()]).ravel()
+        if dataset.size > clips:
+            raise InputError(f"{path} names {dataset.size} rows, but the files have {clips}")
+        order = np.asarray(read_values(dataset, (), path)).ravel()
     if order.size == 0 or not np.issubdtype(order.dtype, np.number) or (order != order.astype(np.int64)).any():
         raise InputError(f"{path} should hold row numbers, one or more, not {order.size} of {order.dtype}")
     order = order.astype(np.int64)

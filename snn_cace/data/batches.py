@@ -121,9 +121,7 @@ class ClipDataset(Dataset):
         if self._owner != os.getpid():
             self._files, self._owner = {}, os.getpid()
         if name not in self._files:
-            with ave.opened(self.directory / ave.FILES[name]):
-                pass
-            self._files[name] = h5py.File(self.directory / ave.FILES[name], "r")
+            self._files[name] = ave.find_dataset(self.directory / ave.FILES[name]).file
         file = self._files[name]
         return next(file[candidate] for candidate in ave.DATASET_NAMES if candidate in file)
 
