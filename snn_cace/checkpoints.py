@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from snn_cace.model import CaceNet
 from snn_cace.model.reference import rename
 from snn_cace.processes import is_unused
 
+DIGEST = "digest"
+"""Where a checkpoint keeps the digest of all else in it."""
 PREFIX = "network."
 """Where a Lightning checkpoint of `training.EventLocaliser` keeps the network's entries."""
 
@@ -87,9 +90,43 @@ def read_tensors(path: Path) -> Any:
     """What `torch.load` reads with `weights_only=True`, on the CPU."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path} is not a readable PyTorch file of tensors: {reason}") from None
+
+
+def digest_of(content: Any) -> str:
+    """SHA-256 of nested dicts, lists and tuples of tensors and plain values, every tensor's bytes included."""
+    found = hashlib.sha256()
+
+    def take(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            found.update(f"{value.dtype}{list(value.shape)}".encode())
+            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, Mapping):
+            found.update(f"mapping of {len(value)}".encode())
+            for key, inner in value.items():
+                found.update(repr(key).encode())
+                take(inner)
+        elif isinstance(value, list | tuple):
+            found.update(f"sequence of {len(value)}".encode())
+            for inner in value:
+                take(inner)
+        else:
+            found.update(repr(value).encode())
+
+    take(content)
+    return found.hexdigest()
+
+
+def verify_digest(content: Any, path: Path) -> None:
+    """Raise InputError where a checkpoint's digest is not that of its content; older ones have none."""
+    if isinstance(content, dict) and DIGEST in content:
+        rest = {key: value for key, value in content.items() if key != DIGEST}
+        if digest_of(rest) != content[DIGEST]:
+            raise InputError(
+                f"{path} is damaged: its content does not have the digest it was saved with; copy it again"
+            )
 
 
 def load_checkpoint(path: str | Path) -> Trained:
@@ -100,6 +137,18 @@ def load_checkpoint(path: str | Path) -> Trained:
     """
     path = find_checkpoint(path)
     content = read_tensors(path)
+    verify_digest(content, path)
+    try:
+        return trained_network(content, path)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path} is damaged, or another program's: {reason}") from None
+
+
+def trained_network(content: Any, path: Path) -> Trained:
+    """The network in what a checkpoint file holds."""
     parameters = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
     if "experiment" not in parameters or "shape" not in parameters:
         raise InputError(
@@ -143,7 +192,7 @@ def save_checkpoint(path: str | Path, network: CaceNet, experiment: Experiment) 
         "state_dict": {PREFIX + key: value for key, value in network.state_dict().items()},
     }
     with replacing(path) as temporary:
-        torch.save(content, temporary)
+        torch.save(content | {DIGEST: digest_of(content)}, temporary)
 
 
 def refuse_used(files: RunFiles) -> None:

@@ -20,7 +20,15 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from neurons import ActivityMonitor, RateRegulariser, SpikingLayer, run_layers, scale_surrogates
-from snn_cace.checkpoints import RunFiles, hyper_parameters, load_checkpoint
+from snn_cace.checkpoints import (
+    DIGEST,
+    RunFiles,
+    digest_of,
+    hyper_parameters,
+    load_checkpoint,
+    read_tensors,
+    verify_digest,
+)
 from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, dotted, read_config
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch, ClipData
@@ -140,6 +148,10 @@ class EventLocaliser(L.LightningModule):
         for layer, activity in self.activity.stop().items():
             values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
             self.log_dict(values, sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning adds nothing after this hook.
+        checkpoint[DIGEST] = digest_of(checkpoint)
 
     def configure_optimizers(self) -> Any:
         training = self.experiment.training
@@ -279,6 +291,8 @@ def train_alone(experiment: Experiment, files: RunFiles, resume: bool, quiet: bo
     module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))
     checkpoint = files.last if resume and files.last.is_file() else None
+    if checkpoint is not None:
+        verify_digest(read_tensors(checkpoint), checkpoint)
     if training.initialise_from and checkpoint is None:
         source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
         copied = initialise(module.network, source)

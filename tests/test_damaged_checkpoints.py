@@ -1,0 +1,52 @@
+"""Damaged checkpoints: never loaded with other weights, always refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from mutations import damaged, examples
+from small import small_experiment
+
+from snn_cace.checkpoints import DIGEST, load_checkpoint, save_checkpoint
+from snn_cace.contracts import FeatureShape
+from snn_cace.errors import InputError
+from snn_cace.model import CaceNet
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "best.ckpt"
+    experiment = small_experiment(None)
+    save_checkpoint(path, CaceNet(experiment.model, FeatureShape(8, 6, 3)), experiment)
+    return path
+
+
+@pytest.mark.slow
+@examples(300)
+@given(st.data())
+def test_a_mutated_checkpoint_has_its_weights_or_is_refused_in_one_line(
+    sound: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+):
+    path = tmp_path_factory.mktemp("damaged") / "best.ckpt"
+    path.write_bytes(damaged(data.draw, sound.read_bytes()))
+    try:
+        state = load_checkpoint(path).network.state_dict()
+    except InputError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+        return
+    for key, value in load_checkpoint(sound).network.state_dict().items():
+        assert torch.equal(value, state[key]) if isinstance(value, torch.Tensor) else value == state[key]
+
+
+def test_a_checkpoint_without_a_digest_loads_and_one_with_another_does_not(sound: Path, tmp_path: Path):
+    content = torch.load(sound, weights_only=True)
+    torch.save({key: value for key, value in content.items() if key != DIGEST}, tmp_path / "old.ckpt")
+    assert load_checkpoint(tmp_path / "old.ckpt").network.shape.classes == 3
+    next(iter(v for v in content["state_dict"].values() if isinstance(v, torch.Tensor))).view(-1)[0] += 1
+    torch.save(content, tmp_path / "altered.ckpt")
+    with pytest.raises(InputError, match=r"altered\.ckpt is damaged"):
+        load_checkpoint(tmp_path / "altered.ckpt")
