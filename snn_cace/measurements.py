@@ -21,8 +21,8 @@ from snn_cace.analysis.quantised import quantised
 from snn_cace.analysis.rules import Operations
 from snn_cace.analysis.spikes import layer_summary, network_summary, raster, record_split
 from snn_cace.checkpoints import RunFiles, load_checkpoint
-from snn_cace.data.ave import class_names
 from snn_cace.data.batches import ClipData
+from snn_cace.data.labels import class_names
 from snn_cace.evaluation import evaluate_network
 from snn_cace.files import write_json
 from snn_cace.model import CaceNet

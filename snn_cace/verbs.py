@@ -170,7 +170,7 @@ def checkpoint_options(verb: str, words: Sequence[str], options: list[str]) -> t
 
 def evaluate(words: Sequence[str]) -> None:
     options, trained, data = checkpoint_options("evaluate", words, ["output", "split", "quiet"])
-    from snn_cace.data.ave import class_names
+    from snn_cace.data.labels import class_names
     from snn_cace.evaluation import evaluate_network
     from snn_cace.files import write_json
     from snn_cace.runtime import pick_device
@@ -427,7 +427,7 @@ def data_check(words: Sequence[str]) -> None:
 
 
 def data_labels(words: Sequence[str]) -> None:
-    from snn_cace.data.ave import write_labels
+    from snn_cace.data.labels import write_labels
 
     parser = OneLineParser(prog="snn-cace data labels", description="Make labels.h5 from AVE's annotations.")
     parser.add_argument("directory", help="directory to write it into")

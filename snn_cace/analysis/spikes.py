@@ -14,8 +14,8 @@ from neurons import LayerRecord, SpikeRecorder, Trace, trace_layers
 from neurons.activity import unhealthy_shares
 from snn_cace.analysis.anytime import anytime, simulation_steps
 from snn_cace.config import Experiment
-from snn_cace.data.ave import class_names
 from snn_cace.data.batches import Batch, ClipData
+from snn_cace.data.labels import class_names
 from snn_cace.errors import InputError
 from snn_cace.evaluation import run_network
 from snn_cace.metrics import segment_predictions

@@ -211,18 +211,6 @@ def read_order(directory: Path, split: str, clips: int) -> np.ndarray:
     return order
 
 
-def class_names(directory: str | Path, classes: int) -> list[str]:
-    """Names by class index, background last; from the directory's annotations where they are, else numbers."""
-    from snn_cace.data.labels import categories, read_annotations
-
-    path = Path(directory) / ANNOTATIONS
-    if path.is_file():
-        names = categories(read_annotations(path))
-        if len(names) == classes:
-            return [*names, "background"]
-    return [*(f"class {index}" for index in range(classes)), "background"]
-
-
 def write_dataset(path: Path, shape: tuple[int, ...], chunks: Iterator[np.ndarray], dtype: str, name: str) -> None:
     """Write one HDF5 file piece by piece; whole or not at all."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -244,20 +232,3 @@ def refuse_existing(directory: Path) -> None:
     present = [name for name in names if (directory / name).exists()]
     if present:
         raise InputError(f"{directory} holds {present[0]} already; choose an empty directory")
-
-
-def write_labels(directory: str | Path, annotations: str | Path | None = None) -> Path:
-    """Make labels.h5 from the directory's Annotations.txt, or from the file given.
-
-    Raises:
-        InputError: labels.h5 is there already, or the annotations do not parse.
-    """
-    from snn_cace.data.labels import labels_from_annotations, read_annotations
-
-    directory = Path(directory)
-    path = directory / FILES["labels"]
-    if path.exists():
-        raise InputError(f"{path} is there already; move it away to make it anew")
-    labels = labels_from_annotations(read_annotations(annotations or directory / ANNOTATIONS))
-    write_dataset(path, labels.shape, iter([labels]), "float32", DATASET_NAMES[0])
-    return path

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from snn_cace.data import ave
-from snn_cace.data.labels import labels_from_annotations, read_annotations
+from snn_cace.data.labels import (
+    CLASS_NAMES,
+    categories,
+    class_names,
+    labels_from_annotations,
+    read_annotations,
+    renumbering,
+)
 from snn_cace.errors import InputError
 
 
@@ -34,8 +41,9 @@ def check_directory(directory: str | Path) -> Summary:
         check_finite(directory / ave.FILES[name], summary)
     labels = check_labels(directory, summary)
     if labels is not None:
-        summary.lines += describe_classes(directory, layout, labels)
-        check_annotations(directory, labels, summary)
+        names = check_names(directory, layout.classes, summary)
+        summary.lines += describe_classes(layout, labels, names)
+        check_annotations(directory, labels, names, summary)
     check_splits(layout, summary)
     return summary
 
@@ -91,35 +99,63 @@ def check_labels(directory: Path, summary: Summary) -> np.ndarray | None:
     return labels
 
 
-def describe_classes(directory: Path, layout: ave.Layout, labels: np.ndarray) -> list[str]:
+def check_names(directory: Path, classes: int, summary: Summary) -> list[str]:
+    try:
+        return class_names(directory, classes)
+    except InputError as error:
+        if str(directory / CLASS_NAMES) in str(error):  # the annotations are checked next, and their problem told there
+            summary.problems.append(str(error))
+        return [f"class {index}" for index in range(classes)]
+
+
+def describe_classes(layout: ave.Layout, labels: np.ndarray, names: list[str]) -> list[str]:
     classes = labels.argmax(-1)
-    names = ave.class_names(directory, layout.classes)
     background = float((classes == layout.classes).mean())
     silent = int((classes == layout.classes).all(1).sum())
     lines = [f"background       {100 * background:.1f} % of segments; {silent} clips without any event"]
     lines.append("class            clips  segments")
-    for index, name in enumerate(names[:-1]):
+    for index, name in enumerate(names[: layout.classes]):
         present = classes == index
         lines.append(f"  {index:2d} {name:28.28s} {int(present.any(1).sum()):5d} {int(present.sum()):6d}")
     return lines
 
 
-def check_annotations(directory: Path, labels: np.ndarray, summary: Summary) -> None:
+def check_annotations(directory: Path, labels: np.ndarray, names: list[str], summary: Summary) -> None:
+    """Whether the labels are those of the annotations, in their order of categories or in another."""
     path = directory / ave.ANNOTATIONS
     if not path.is_file():
         return
     try:
-        made = labels_from_annotations(read_annotations(path, labels.shape[1]), labels.shape[1])
+        annotations = read_annotations(path, labels.shape[1])
     except InputError as error:
         summary.problems.append(str(error))
         return
+    made, found = labels_from_annotations(annotations, labels.shape[1]), categories(annotations)
     if made.shape != labels.shape:
         summary.problems.append(
             f"{path} gives labels {list(made.shape)}, {ave.FILES['labels']} has {list(labels.shape)}"
         )
-    elif (made != labels).any():
-        row = int(np.argwhere((made != labels).any((1, 2)))[0, 0])
-        summary.problems.append(f"{path} and {ave.FILES['labels']} disagree, first in row {row}")
+        return
+    order = renumbering(labels, made)
+    here = made if order is None else made[..., [*order, len(found)]]
+    if (here != labels).any():
+        rows = np.flatnonzero((here != labels).any((1, 2)))
+        summary.problems.append(
+            f"{path} and {ave.FILES['labels']} disagree in {len(rows)} rows, first in row {rows[0]}"
+        )
+    if order is None:
+        return
+    if (order != np.arange(len(order))).any():
+        summary.lines.append(
+            f"numbering        {ave.FILES['labels']} numbers the classes in another order than {ave.ANNOTATIONS} first "
+            "names them; the names above follow the labels"
+        )
+    for index, category in enumerate(order):
+        if (directory / CLASS_NAMES).is_file() and names[index] != found[category] and labels[..., index].any():
+            summary.problems.append(
+                f"{directory / CLASS_NAMES} calls class {index} '{names[index]}', {path} '{found[category]}'"
+            )
+            return
 
 
 def check_splits(layout: ave.Layout, summary: Summary) -> None:

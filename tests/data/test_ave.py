@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from snn_cace.data import ave, placement
 from snn_cace.data.batches import ClipDataset, whole_batch
 from snn_cace.data.check import check_directory
+from snn_cace.data.labels import write_labels
 from snn_cace.data.placement import choose_place
 from snn_cace.errors import InputError
 
@@ -202,7 +203,7 @@ def test_labels_are_made_from_annotations_and_never_overwritten(tmp_path: Path):
     (tmp_path / "labels.h5").unlink()
     lines = [f"class {row % 3}&clip{row}&good&{row % 4}&{row % 4 + 5}\n" for row in range(CLIPS)]
     (tmp_path / "Annotations.txt").write_text("".join(lines))
-    ave.write_labels(tmp_path)
+    write_labels(tmp_path)
     assert check_directory(tmp_path).problems == []
     with pytest.raises(InputError, match=r"labels\.h5 is there already"):
-        ave.write_labels(tmp_path)
+        write_labels(tmp_path)

@@ -7,8 +7,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from small import CLASSES, CLIPS, SEGMENTS, write_ave
 
-from snn_cace.data.labels import categories, labels_from_annotations, read_annotations
+from snn_cace.data import ave
+from snn_cace.data.check import check_directory
+from snn_cace.data.labels import categories, class_names, labels_from_annotations, read_annotations, write_labels
 from snn_cace.errors import InputError
 
 AVE = Path(__file__).resolve().parents[3] / "shared" / "ave"
@@ -24,12 +27,91 @@ def test_segments_start_to_end_minus_one_are_the_event(tmp_path: Path):
     assert classes == [[0, 0] + [2] * 8, [2] * 8 + [1, 1], [2] * 10]
 
 
-@pytest.mark.parametrize("line", ["Dog&a&good&0", "Dog&a&good&x&2", "Dog&a&good&5&3", "Dog&a&good&0&11"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Dog&a&good&0",
+        "Dog&a&good&x&2",
+        "Dog&a&good&5&3",
+        "Dog&a&good&0&11",
+        "Dog&a&good&0&²",
+        f"Dog&a&b&0&{'9' * 5000}",
+    ],
+)
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str):
     file = tmp_path / "Annotations.txt"
     file.write_text(f"Cat&b&good&0&10\n{line}\n")
     with pytest.raises(InputError, match=r"Annotations\.txt, line 2: "):
         read_annotations(file)
+
+
+def test_annotations_that_are_no_text_are_refused_in_one_line(tmp_path: Path):
+    (tmp_path / "Annotations.txt").write_bytes(b"Caf\xe9&a&good&0&2\n")
+    with pytest.raises(InputError, match=r"Annotations\.txt is not readable as text in UTF-8"):
+        read_annotations(tmp_path / "Annotations.txt")
+
+
+@pytest.fixture
+def renumbered(tmp_path: Path) -> Path:
+    """Annotations that name dog, cat and cow first in this order; labels number cow, dog and cat."""
+    names = ["dog", "cat", "cow"]
+    lines = [f"{names[row % 3]}&clip{row}&good&{row % 4}&{row % 4 + 5}\n" for row in range(CLIPS)]
+    (tmp_path / "Annotations.txt").write_text("".join(lines))
+    made = labels_from_annotations(read_annotations(tmp_path / "Annotations.txt"))
+    return write_ave(tmp_path, labels=made[..., [2, 0, 1, 3]])
+
+
+def test_a_renumbering_of_the_classes_is_recognised_and_names_follow_the_labels(renumbered: Path):
+    assert class_names(renumbered, CLASSES) == ["cow", "dog", "cat", "background"]
+    summary = check_directory(renumbered)
+    assert summary.problems == []
+    assert any("numbers the classes in another order than Annotations.txt" in line for line in summary.lines)
+
+
+def test_labels_that_differ_beyond_their_numbering_are_a_problem(renumbered: Path):
+    path = renumbered / "labels.h5"
+    with h5py.File(path, "a") as file:
+        file["avadataset"][7] = np.eye(CLASSES + 1)[[CLASSES] * SEGMENTS]
+    (problem,) = check_directory(renumbered).problems
+    assert problem.endswith("labels.h5 disagree in 1 rows, first in row 7")
+
+
+def test_classes_txt_names_the_classes_wherever_they_are_named(renumbered: Path):
+    (renumbered / "classes.txt").write_text("cow\ndog\ncat\n")
+    assert class_names(renumbered, CLASSES) == ["cow", "dog", "cat", "background"]
+    assert check_directory(renumbered).problems == []
+    (renumbered / "labels.h5").unlink()
+    write_labels(renumbered)
+    with ave.opened(renumbered / "labels.h5") as labels:
+        assert labels[0, 0].argmax() == 1
+    (renumbered / "classes.txt").write_text("dog\ncat\ncow\n")
+    (problem,) = check_directory(renumbered).problems
+    assert "classes.txt calls class 0 'dog'" in problem
+    assert problem.endswith("Annotations.txt 'cow'")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("cow\ndog\n", "holds 2 names, but labels.h5 has 3 classes"),
+        ("cow\ndog\ncow\n", "'cow' is there twice"),
+        ("cow\n\ncat\n", "a name is missing"),
+        ("background\ncow\ndog\n", "background is not last"),
+        ("", "a name is missing"),
+    ],
+)
+def test_a_classes_txt_that_does_not_fit_is_refused(renumbered: Path, content: str, said: str):
+    (renumbered / "classes.txt").write_text(content)
+    with pytest.raises(InputError, match=said):
+        class_names(renumbered, CLASSES)
+    assert any(said in problem for problem in check_directory(renumbered).problems)
+
+
+def test_annotations_that_lack_a_class_of_classes_txt_are_refused(renumbered: Path):
+    (renumbered / "labels.h5").unlink()
+    (renumbered / "classes.txt").write_text("cow\ndog\nowl\n")
+    with pytest.raises(InputError, match=r"classes\.txt lacks 'cat', a category of the annotations"):
+        write_labels(renumbered)
 
 
 @needs_ave
