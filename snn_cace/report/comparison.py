@@ -15,15 +15,28 @@ from snn_cace.files import write_text
 from snn_cace.report import figures
 from snn_cace.report.words import (
     MODEL_WORDS,
-    accuracy_sentence,
+    accuracy_words,
+    break_even_words,
     cautions,
     change,
-    conclusions,
-    headline,
+    fewest_seeds,
+    limits,
     notes,
+    percent_range,
+    sentences,
     variant_named,
 )
 
+RESULT_HEADINGS = (
+    "variant",
+    "test accuracy, %",
+    "difference, points",
+    "energy, whole network",
+    "its spiking blocks, against dense",
+    "against bit-matched dense",
+    "cheaper than dense",
+    "latency, ms",
+)
 HEADINGS = (
     "variant",
     "kind",
@@ -74,41 +87,97 @@ def table_rows(result: dict[str, Any]) -> list[list[str]]:
     """One row of text per variant, in the order of `HEADINGS`; variants without a finished run have one too."""
     rows = []
     for variant in result["variants"]:
-        accuracy, rate, energies = (
-            variant["test_segment_accuracy"],
-            variant["firing_rate"]["mean"],
-            variant["energy_mj"],
-        )
+        rate, energies = variant["firing_rate"]["mean"], variant["energy_mj"]
         rows.append(
             [
                 variant["name"],
                 variant["kind"].upper(),
-                f"{accuracy['mean']:.2f} ± {accuracy['std']:.2f}",
+                accuracy_text(variant),
                 *(count(variant[name]) for name in ("parameters", "macs", "acs", "synops")),
                 *(microjoules(energies[model]) for model in ("compute", "memory", "sram")),
                 microjoules(variant["spiking_blocks"]["energy_mj"]["compute"]),
                 "-" if rate is None else f"{rate:.3f}",
-                f"{variant['latency_ms']:.1f}",
+                latency_text(variant),
                 f"{variant['train_seconds']:.0f}",
             ]
         )
-    present = {variant["name"] for variant in result["variants"]}
-    for name in dict.fromkeys(failure["variant"] for failure in result["failed"]):
-        if name not in present:
-            rows.append([name, "failed", *["-"] * (len(HEADINGS) - 2)])
+    for name in failed_only(result):
+        rows.append([name, "failed", *["-"] * (len(HEADINGS) - 2)])
     return rows
 
 
+def result_rows(result: dict[str, Any]) -> list[list[str]]:
+    """One row of text per variant, in the order of `RESULT_HEADINGS`: accuracy, energy and time against the ANN.
+
+    Ranges are from the lowest to the highest energy model. A cell that does not apply is "-".
+    """
+    models, dense = result["energy_models"], variant_named(result, result["dense_opponent"])
+    tests = {test["a"]: test for test in result["tests"]}
+    rows = []
+    for variant in result["variants"]:
+        test, energies = tests.get(variant["name"]), variant["energy_mj"]
+        low, high = (microjoules(pick(energies[model] for model in models)) for pick in (min, max))
+        row = [
+            variant["name"],
+            accuracy_text(variant),
+            "-",
+            f"{low} to {high} µJ",
+            "-",
+            "-",
+            "-",
+            latency_text(variant),
+        ]
+        if test:
+            row[2] = f"{test['difference']:+.2f} ({test['ci95'][0]:+.2f} to {test['ci95'][1]:+.2f})"
+        if dense and variant is not dense:
+            row[3] = percent_range(energies, dense["energy_mj"], models)
+            row[7] += f", {variant['latency_ms'] / dense['latency_ms']:.2f} times"
+        if dense and variant["kind"] == "snn":
+            blocks, opponent = variant["spiking_blocks"]["energy_mj"], variant["opponent"]
+            row[4] = percent_range(blocks, variant["replaced_blocks_energy_mj"], models)
+            row[5] = f"{percent_range(blocks, opponent['blocks_energy_mj'], models)}, {opponent['bits']} bits"
+            if opponent["segment_accuracy"]:
+                row[5] += f" ({opponent['segment_accuracy']['mean']:.2f} % accurate)"
+            row[6] = break_even_words(variant, models)
+        rows.append(row)
+    return rows + [[name, "failed", *["-"] * (len(RESULT_HEADINGS) - 2)] for name in failed_only(result)]
+
+
+def accuracy_text(variant: dict[str, Any]) -> str:
+    accuracy = variant["test_segment_accuracy"]
+    return f"{accuracy['mean']:.2f} ± {accuracy['std']:.2f}"
+
+
+def latency_text(variant: dict[str, Any]) -> str:
+    return f"{variant['latency_ms']:.1f}"
+
+
+def failed_only(result: dict[str, Any]) -> list[str]:
+    """Variants without a finished run."""
+    present = {variant["name"] for variant in result["variants"]}
+    return [name for name in dict.fromkeys(failure["variant"] for failure in result["failed"]) if name not in present]
+
+
 def test_lines(result: dict[str, Any]) -> list[str]:
-    return [f"{accuracy_sentence(test)} Method: {test['method']}." for test in result["tests"]]
+    seeds = fewest_seeds(result)
+    return [f"{accuracy_words(test, seeds)}. Method: {test['method']}." for test in result["tests"]]
+
+
+def markdown_table(headings: tuple[str, ...], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (list(headings), ["---"] * len(headings), *rows)]
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What the command line prints: the result table, what must not be overlooked, and a sentence for each variant."""
+    lines = markdown_table(RESULT_HEADINGS, result_rows(result))
+    return "\n".join([*lines, "", *(f"- {line}" for line in cautions(result) + sentences(result))]) + "\n"
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The table, the conclusions and how they were made."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
-    lines += ["| " + " | ".join(row) + " |" for row in table_rows(result)]
-    lines += ["", *(f"- {line}" for line in cautions(result) + conclusions(result)), ""]
-    return "\n".join(lines + [f"- {line}" for line in notes(result)]) + "\n"
+    """The summary, what bounds the saving, operations and energies, and how they were made."""
+    lines = [f"- {line}" for line in limits(result)]
+    lines += ["", *markdown_table(HEADINGS, table_rows(result)), ""]
+    return summary(result) + "\n".join(lines + [f"- {line}" for line in notes(result)]) + "\n"
 
 
 def module_rows(variant: dict[str, Any]) -> list[list[str]]:
@@ -252,7 +321,7 @@ def read_result(source: Path) -> dict[str, Any]:
 
 def write_report(source: Path, directory: Path) -> str:
     """Write report.html, comparison.md and the figures (SVG and PNG) of the comparison.json at `source`, from which
-    alone they are made, into `directory`; the page needs no other file and no network. Returns the Markdown.
+    alone they are made, into `directory`; the page needs no other file and no network. Returns its summary.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -266,9 +335,11 @@ def write_report(source: Path, directory: Path) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     page = environment.from_string(template).render(
         result=result,
-        headline=headline(result),
         cautions=cautions(result),
-        conclusions=conclusions(result),
+        sentences=sentences(result),
+        limits=limits(result),
+        result_headings=RESULT_HEADINGS,
+        result_rows=result_rows(result),
         notes=notes(result),
         headings=HEADINGS,
         rows=table_rows(result),
@@ -283,6 +354,5 @@ def write_report(source: Path, directory: Path) -> str:
         figures=drawn,
     )
     write_text(directory / "report.html", page)
-    text = markdown(result)
-    write_text(directory / "comparison.md", text)
-    return text
+    write_text(directory / "comparison.md", markdown(result))
+    return summary(result)

@@ -24,16 +24,26 @@ def p_words(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
-def accuracy_sentence(test: dict[str, Any]) -> str:
-    """Whether a difference is shown, and how large it may be."""
+def fewest_seeds(result: dict[str, Any]) -> int:
+    return min(len(variant["seeds"]) for variant in result["variants"])
+
+
+def accuracy_words(test: dict[str, Any], seeds: int) -> str:
+    """Whether a difference is shown, and how large it may be; over few seeds only what was measured."""
     low, high = test["ci95"]
     interval = f"95 % interval {low:+.2f} to {high:+.2f}; Holm-corrected {p_words(test['p_holm'])}"
+    if seeds < ENOUGH_SEEDS:
+        runs = "one seed is" if seeds == 1 else f"{seeds} seeds are"
+        return (
+            f"{test['a']} measured {test['difference']:+.2f} points against {test['b']} ({interval}): {runs} too few "
+            "to conclude from"
+        )
     if test["shown"]:
         more = "more" if test["difference"] > 0 else "less"
-        return f"{test['a']} is {abs(test['difference']):.2f} points {more} accurate than {test['b']} ({interval})."
+        return f"{test['a']} is {abs(test['difference']):.2f} points {more} accurate than {test['b']} ({interval})"
     return (
         f"No difference in accuracy shown between {test['a']} and {test['b']}: {test['difference']:+.2f} points "
-        f"({interval})."
+        f"({interval})"
     )
 
 
@@ -46,36 +56,33 @@ def change(value: float, base: float) -> str:
 
 
 def change_range(ours: dict[str, float], theirs: dict[str, float], models: list[str]) -> str:
-    """The smallest and the largest change among the energy models."""
-    ordered = sorted(models, key=lambda model: ours[model] / theirs[model])
-    low, high = ordered[0], ordered[-1]
-    first, last = change(ours[low], theirs[low]), change(ours[high], theirs[high])
+    """The smallest and the largest change among the energy models: 6.0 to 10.1 % less."""
+    ratios = sorted(ours[model] / theirs[model] for model in models)
+    first, last = change(ratios[0], 1), change(ratios[-1], 1)
     if first == last:
-        return f"{first} by every model"
-    return f"from {first} ({MODEL_WORDS.get(low, low)}) to {last} ({MODEL_WORDS.get(high, high)})"
+        return first
+    if ratios[-1] < 1 and last != "the same":
+        first, last = last, first
+    if first.split()[-1] == last.split()[-1]:
+        return f"{first.split()[0]} to {last}"
+    return f"from {first} to {last}"
 
 
-def energy_sentences(variant: dict[str, Any], dense: dict[str, Any], models: list[str]) -> list[str]:
-    """A spiking variant's energy against the ANN's, whole network and blocks, and against the bit-matched ANN's."""
-    name, base = variant["name"], dense["name"]
-    blocks, opponent = variant["spiking_blocks"], variant["opponent"]
-    accuracy = opponent["segment_accuracy"]
-    reached = f" ({accuracy['mean']:.2f} % accurate without retraining)" if accuracy else ""
-    sentences = [
-        f"{name}'s whole network takes {change_range(variant['energy_mj'], dense['energy_mj'], models)} energy than "
-        f"{base}'s; its spiking blocks ({', '.join(blocks['slots'])}) take "
-        f"{change_range(blocks['energy_mj'], variant['replaced_blocks_energy_mj'], models)} than the dense blocks that "
-        "they replace.",
-        f"Against the fair opponent, the same dense blocks with {opponent['bits']}-bit activations{reached}, {name}'s "
-        f"spiking blocks take {change_range(blocks['energy_mj'], opponent['blocks_energy_mj'], models)}.",
-    ]
-    ours, theirs = blocks["parameters"], variant["replaced_blocks_parameters"]
-    if ours < 0.9 * theirs:
-        sentences.append(
-            f"{name}'s spiking blocks hold {100 * ours / theirs:.0f} % of the parameters of the dense ones: that part "
-            "of the saving comes from a smaller block, not from spikes."
-        )
-    return sentences
+def percent_range(ours: dict[str, float], theirs: dict[str, float], models: list[str]) -> str:
+    """The same as numbers: -10.1 to -6.0 %."""
+    changes = sorted(100 * (ours[model] / theirs[model] - 1) for model in models)
+    low, high = f"{changes[0]:+.1f}", f"{changes[-1]:+.1f}"
+    return f"{low} %" if low == high else f"{low} to {high} %"
+
+
+def smaller_blocks_sentence(variant: dict[str, Any]) -> str | None:
+    ours, theirs = variant["spiking_blocks"]["parameters"], variant["replaced_blocks_parameters"]
+    if ours >= 0.9 * theirs:
+        return None
+    return (
+        f"{variant['name']}'s spiking blocks hold {100 * ours / theirs:.0f} % of the parameters of the dense ones: "
+        "that part of the saving comes from a smaller block, not from spikes."
+    )
 
 
 def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
@@ -100,86 +107,65 @@ def costliest_part_sentence(variant: dict[str, Any], models: list[str]) -> str:
     return f"Of what lies outside all slots, {name} takes most: {shares}."
 
 
-def how_long(variant: dict[str, Any], dense: dict[str, Any]) -> str:
-    ratio = variant["latency_ms"] / dense["latency_ms"]
-    times = "" if 0.95 <= ratio <= 1.05 else f"{ratio:.2f} times "
-    return f"{times}as long as {dense['name']}"
-
-
-def speed_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str:
-    latency = f"{variant['latency_ms']:.1f} ms, {how_long(variant, dense)}"
-    said = f"On this machine one clip takes {variant['name']} {latency}."
+def joules_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str | None:
     ours, theirs = variant["joules_per_clip"], dense["joules_per_clip"]
-    if ours is not None and theirs:
-        said += (
-            f" The GPU's own meter says {1000 * ours:.3g} mJ per clip, its idle draw included: "
-            f"{ours / theirs:.2f} times {dense['name']}'s {1000 * theirs:.3g} mJ."
-        )
+    if ours is None or not theirs:
+        return None
+    return (
+        f"The GPU's own meter says {1000 * ours:.3g} mJ per clip of {variant['name']}, its idle draw included: "
+        f"{ours / theirs:.2f} times {dense['name']}'s {1000 * theirs:.3g} mJ."
+    )
+
+
+def break_even_words(variant: dict[str, Any], models: list[str]) -> str:
+    """The firing rate below which the blocks cost less than the dense ones by every model, beside the measured one."""
+    found = variant.get("break_even")
+    if not found:
+        return "-"
+    points = [found["points"][f"{model}/dense"] for model in models]
+    rates = [point["rate"] for point in points if point["verdict"] == "below"]
+    pays = f"below {min(rates):.3f}" if rates else "at any rate"
+    if any(point["verdict"] == "never" for point in points):
+        pays = "never"
+    return f"{pays} (fires at {found['firing_rate']:.3f})"
+
+
+def sentences(result: dict[str, Any]) -> list[str]:
+    """One for each variant that was tested against the baseline or that spikes: its accuracy, and its energy."""
+    dense = variant_named(result, result["dense_opponent"])
+    tests, seeds = {test["a"]: test for test in result["tests"]}, fewest_seeds(result)
+    said = []
+    for variant in result["variants"]:
+        clauses = [accuracy_words(tests[variant["name"]], seeds)] if variant["name"] in tests else []
+        if dense and variant["kind"] == "snn":
+            took = change_range(variant["energy_mj"], dense["energy_mj"], result["energy_models"])
+            clauses.append(
+                f"{'its' if clauses else variant['name'] + chr(39) + 's'} whole network takes {took} energy, by model"
+            )
+        if clauses:
+            said.append("; ".join(clauses) + ".")
     return said
 
 
-def break_even_sentence(variant: dict[str, Any], models: list[str]) -> str | None:
-    found = variant.get("break_even")
-    if not found:
-        return None
-    parts = []
-    for model in models:
-        point = found["points"][f"{model}/dense"]
-        verdict = {
-            "never": "it costs more even if it never fires",
-            "always": "it costs less at any rate",
-            "below": f"it costs less below {point['rate']:.3f}" if point["rate"] is not None else "",
-        }[point["verdict"]]
-        parts.append(f"{verdict} ({MODEL_WORDS.get(model, model)})")
-    return (
-        f"{variant['name']} fires at {found['firing_rate']:.3f} spikes per neuron per simulation step. "
-        f"Against the dense blocks {'; '.join(parts)}."
-    )
-
-
-def conclusions(result: dict[str, Any]) -> list[str]:
-    """The summary: accuracy first, then energy, then time."""
+def limits(result: dict[str, Any]) -> list[str]:
+    """What bounds the saving: the compared slots' share, blocks that are smaller, the GPU's meter."""
     models, dense = result["energy_models"], variant_named(result, result["dense_opponent"])
-    sentences = [accuracy_sentence(test) for test in result["tests"]]
-    spiking = [variant for variant in result["variants"] if variant["kind"] == "snn"]
-    if dense and spiking:
-        sentences.append(share_sentence(dense, models))
-        for variant in spiking:
-            sentences += energy_sentences(variant, dense, models)
-            broken = break_even_sentence(variant, models)
-            sentences += [broken] if broken else []
-        sentences += [speed_sentence(variant, dense) for variant in spiking]
-    return sentences
-
-
-def headline(result: dict[str, Any]) -> str:
-    """One sentence for the top of the page."""
-    dense = variant_named(result, result["dense_opponent"])
     spiking = [variant for variant in result["variants"] if variant["kind"] == "snn"]
     if not dense or not spiking:
-        return " ".join(accuracy_sentence(test) for test in result["tests"]) or "One variant: nothing to compare."
-    best = max(spiking, key=lambda variant: variant["test_segment_accuracy"]["mean"])
-    test = next((t for t in result["tests"] if t["a"] == best["name"] and t["b"] == dense["name"]), None)
-    against = "no test was made"
-    if test and test["shown"]:
-        against = f"{test['difference']:+.2f} points against {dense['name']}, more than seeds and clips explain"
-    elif test:
-        against = f"no difference shown against {dense['name']}"
-    changes = change_range(best["energy_mj"], dense["energy_mj"], result["energy_models"])
-    accuracy = best["test_segment_accuracy"]["mean"]
-    return (
-        f"{best['name']} is the most accurate spiking variant ({accuracy:.2f} %; {against}). "
-        f"Its whole network takes {changes} energy, and on this machine one clip takes it {how_long(best, dense)}."
-    )
+        return []
+    said = [share_sentence(dense, models)]
+    for variant in spiking:
+        said += filter(None, [smaller_blocks_sentence(variant), joules_sentence(variant, dense)])
+    return said
 
 
 def cautions(result: dict[str, Any]) -> list[str]:
     """What a reader must not overlook."""
-    seeds = min(len(variant["seeds"]) for variant in result["variants"])
+    seeds = fewest_seeds(result)
     found = []
     for failure in result["failed"]:
         found.append(f"{failure['variant']}, seed {failure['seed']}, failed and is left out: {failure['reason']}")
-    if seeds < ENOUGH_SEEDS:
+    if seeds < ENOUGH_SEEDS and not result["tests"]:
         found.append(f"Only {seeds} seed{'s' if seeds > 1 else ''}: too few to say how much seeds differ.")
     if result["protocol"] == "paper":
         found.append(SELECTION["paper"])

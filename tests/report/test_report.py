@@ -13,8 +13,17 @@ from typing import Any
 import pytest
 
 from snn_cace.cli import main
-from snn_cace.report.comparison import config_differences, table_rows, write_report
-from snn_cace.report.words import accuracy_sentence, break_even_sentence, cautions, change, conclusions, headline, notes
+from snn_cace.report.comparison import RESULT_HEADINGS, config_differences, result_rows, table_rows, write_report
+from snn_cace.report.words import (
+    accuracy_words,
+    break_even_words,
+    cautions,
+    change,
+    change_range,
+    limits,
+    notes,
+    sentences,
+)
 
 SAMPLE = Path(__file__).parent / "comparison.json"
 BROWSER = shutil.which("chromium")
@@ -44,53 +53,96 @@ def written(result: dict[str, Any], directory: Path) -> str:
     return (directory / "report.html").read_text()
 
 
+TEST = {"a": "snn", "b": "ann", "difference": 2.5, "ci95": [1.0, 4.0], "p_holm": 0.0004, "shown": True}
+
+
 def test_a_difference_is_only_called_one_where_it_is_shown():
-    test = {"a": "snn", "b": "ann", "difference": 2.5, "ci95": [1.0, 4.0], "p_holm": 0.0004, "shown": True}
-    assert accuracy_sentence(test) == (
-        "snn is 2.50 points more accurate than ann (95 % interval +1.00 to +4.00; Holm-corrected p < 0.001)."
+    assert accuracy_words(TEST, 5) == (
+        "snn is 2.50 points more accurate than ann (95 % interval +1.00 to +4.00; Holm-corrected p < 0.001)"
     )
-    assert "2.50 points less accurate" in accuracy_sentence({**test, "difference": -2.5})
-    unsure = accuracy_sentence({**test, "ci95": [-1.0, 6.0], "p_holm": 0.2, "shown": False})
+    assert "2.50 points less accurate" in accuracy_words({**TEST, "difference": -2.5}, 5)
+    unsure = accuracy_words({**TEST, "ci95": [-1.0, 6.0], "p_holm": 0.2, "shown": False}, 5)
     assert unsure.startswith("No difference in accuracy shown between snn and ann: +2.50 points")
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4])
+def test_fewer_than_five_seeds_never_say_better_or_worse(result: dict[str, Any], tmp_path: Path, seeds: int):
+    for variant in result["variants"]:
+        variant["seeds"] = list(range(seeds))
+    for test in result["tests"]:
+        test |= {"shown": True, "difference": 20.0, "ci95": [10.0, 30.0], "p_holm": 1e-6}
+    page = written(result, tmp_path)
+    for text in (page, (tmp_path / "comparison.md").read_text(), *sentences(result)):
+        assert not re.search(r"(more|less|most|least) accurate|better|worse|No difference", text)
+    assert "too few to conclude from" in page
 
 
 def test_changes_are_percent_of_the_other():
     assert [change(*pair) for pair in ((90, 100), (125, 100), (100, 100))] == ["10.0 % less", "25.0 % more", "the same"]
+    other = {"a": 100.0, "b": 100.0}
+    assert change_range({"a": 90.0, "b": 94.0}, other, ["a", "b"]) == "6.0 to 10.0 % less"
+    assert change_range({"a": 110.0, "b": 104.0}, other, ["a", "b"]) == "4.0 to 10.0 % more"
+    assert change_range({"a": 90.0, "b": 104.0}, other, ["a", "b"]) == "from 10.0 % less to 4.0 % more"
+    assert change_range({"a": 90.0, "b": 100.0}, other, ["a", "b"]) == "from 10.0 % less to the same"
 
 
-def test_a_block_that_never_pays_is_said_to(result: dict[str, Any]):
+def test_break_even_is_what_holds_by_every_energy_model(result: dict[str, Any]):
     snn = next(variant for variant in result["variants"] if variant["kind"] == "snn")
-    point = {"rate": None, "verdict": "never"}
-    snn["break_even"]["points"] = dict.fromkeys(snn["break_even"]["points"], point)
-    assert "it costs more even if it never fires (arithmetic alone)" in break_even_sentence(snn, ["compute"])
+    points, rate = snn["break_even"]["points"], f"(fires at {snn['break_even']['firing_rate']:.3f})"
+    points["compute/dense"] = {"rate": 0.5, "verdict": "below"}
+    points["memory/dense"] = {"rate": None, "verdict": "always"}
+    points["sram/dense"] = {"rate": 0.25, "verdict": "below"}
+    assert break_even_words(snn, ["compute", "memory", "sram"]) == f"below 0.250 {rate}"
+    assert break_even_words(snn, ["memory"]) == f"at any rate {rate}"
+    points["memory/dense"] = {"rate": None, "verdict": "never"}
+    assert break_even_words(snn, ["compute", "memory", "sram"]) == f"never {rate}"
 
 
-def test_the_summary_says_how_much_spikes_could_save_at_most(result: dict[str, Any]):
+def test_the_result_is_one_row_and_at_most_one_sentence_for_each_variant(result: dict[str, Any], tmp_path: Path):
+    ann, snn = result["variants"]
+    rows = result_rows(result)
+    assert rows[0][1].startswith(f"{ann['test_segment_accuracy']['mean']:.2f} ")
+    assert [row[0] for row in rows] == [ann["name"], snn["name"]]
+    assert all(len(row) == len(RESULT_HEADINGS) for row in rows)
+    ratios = [snn["energy_mj"][model] / ann["energy_mj"][model] for model in result["energy_models"]]
+    assert rows[1][3] == f"{100 * (min(ratios) - 1):+.1f} to {100 * (max(ratios) - 1):+.1f} %"
+    (said,) = sentences(result)
+    assert said.startswith("small-spiking measured -3.89 points against small-dense")
+    source = tmp_path / "comparison.json"
+    source.write_text(json.dumps(result))
+    printed = write_report(source, tmp_path)
+    assert len(printed.strip().splitlines()) == 2 + len(rows) + 1 + 1
+    assert printed in (tmp_path / "comparison.md").read_text()
+
+
+def test_the_limits_say_how_much_spikes_could_save_at_most(result: dict[str, Any]):
     ann = next(variant for variant in result["variants"] if variant["kind"] == "ann")
     share = 100 * ann["spiking_blocks"]["energy_mj"]["compute"] / ann["energy_mj"]["compute"]
-    assert any(f"The compared slots are {share:.1f} % (arithmetic alone)" in line for line in conclusions(result))
+    assert any(f"The compared slots are {share:.1f} % (arithmetic alone)" in line for line in limits(result))
 
 
 def test_the_costliest_part_beside_the_slots_is_named_with_its_share(result: dict[str, Any]):
     ann = next(variant for variant in result["variants"] if variant["kind"] == "ann")
     spent = sum(m["energy_mj"]["compute"] for m in ann["modules"] if m["name"].startswith("guidance."))
     share = 100 * spent / ann["energy_mj"]["compute"]
-    assert any(f"guidance takes most: {share:.1f} % (arithmetic alone)" in line for line in conclusions(result))
+    assert any(f"guidance takes most: {share:.1f} % (arithmetic alone)" in line for line in limits(result))
 
 
 def test_measured_joules_and_modules_that_never_ran_are_told_where_there_are_any(result: dict[str, Any]):
-    assert not any("own meter" in line for line in conclusions(result))
+    assert not any("own meter" in line for line in limits(result))
     assert not any("Never ran" in line for line in notes(result))
     ann, snn = result["variants"]
     ann["joules_per_clip"], snn["joules_per_clip"], snn["idle_modules"] = 0.2, 0.3, ["head.spare"]
     assert any(
-        "meter says 300 mJ per clip" in line and "1.50 times small-dense's 200" in line for line in conclusions(result)
+        "says 300 mJ per clip of small-spiking" in line and "1.50 times small-dense's 200" in line
+        for line in limits(result)
     )
     assert "Never ran in small-spiking while operations were counted: head.spare." in notes(result)
 
 
 def test_few_seeds_and_the_paper_s_protocol_are_cautioned_against(result: dict[str, Any]):
-    assert any("Only 2 seeds" in line for line in cautions(result))
+    assert any("2 seeds are too few" in line for line in sentences(result))
+    assert any("Only 2 seeds" in line for line in cautions({**result, "tests": []}))
     result["protocol"] = "paper"
     assert any("picked on the test split" in line for line in cautions(result))
 
@@ -112,7 +164,7 @@ def test_the_page_shows_every_section_figure_and_source_and_needs_nothing_else(r
         assert f">{title}</h2>" in page
     assert page.count("<svg") == 9 + 1
     assert all(price["source"].split(":")[0].replace("'", "&#39;") in page for price in result["prices"])
-    assert headline(result).replace("'", "&#39;") in page
+    assert all(line.replace("'", "&#39;") in page for line in sentences(result) + limits(result))
     outside = re.findall(r"""(?:src|href)\s*=\s*["'](?!\#)([^"']+)""", page)
     assert all(target.startswith("data:image/png;base64,") for target in outside)
     assert "@import" not in page and "<script" not in page and "<link" not in page
