@@ -74,8 +74,8 @@ def is_unused(directory: Path) -> bool:
     return directory.is_dir() and all(entry.name == LOCK for entry in directory.iterdir())
 
 
-def flush_denormals() -> None:
-    """Have this thread, and every OpenMP thread of PyTorch, take numbers below 1.2e-38 (float32) as zero.
+def flush_denormals(flush: bool = True) -> None:
+    """Have this thread, and every OpenMP thread of PyTorch, take numbers below 1.2e-38 (float32) as zero, or not.
 
     A processor computes with such denormal numbers in microcode, many times slower: gradients of a trained network are
     full of them. Results keep all that is above. Threads started later inherit it from the thread that starts them.
@@ -84,7 +84,7 @@ def flush_denormals() -> None:
 
     from neurons.threads import in_every_thread
 
-    in_every_thread(lambda: torch.set_flush_denormal(True))
+    in_every_thread(lambda: torch.set_flush_denormal(flush))
 
 
 def workers() -> Any:

@@ -47,6 +47,11 @@ def positive(word: str) -> int:
     return number
 
 
+def natural(word: str) -> int:
+    """A whole number, zero included, for an option."""
+    return 0 if word == "0" else positive(word)
+
+
 def experiment_options(verb: str, words: Sequence[str], options: list[str], base: Experiment | None) -> Any:
     """The verb's options and an `Experiment`: `base`, then --config, then dotted overrides, then the short options.
 
@@ -285,6 +290,16 @@ def benchmark(words: Sequence[str]) -> None:
         "--run-clips", type=positive, default=AVE_CLIPS, help="clips of those runs, all splits together (%(default)s)"
     )
     parser.add_argument(
+        "--trained-epochs",
+        type=natural,
+        default=10,
+        help="epochs after which networks are timed beside fresh ones; 0 for none (%(default)s)",
+    )
+    parser.add_argument(
+        "--trained-clips", type=positive, default=256, help="made-up clips for them, all splits together (%(default)s)"
+    )
+    parser.add_argument("--data", help="train those on the clips of this directory, in AVE's layout, instead")
+    parser.add_argument(
         "--patches", type=positive, nargs=2, default=[7, 7], metavar=("H", "W"), help="of a segment (%(default)s)"
     )
     parser.add_argument("--visual-channels", type=positive, default=512, help="of a patch (%(default)s)")
@@ -316,6 +331,9 @@ def benchmark(words: Sequence[str]) -> None:
         options.encoder_batch,
         options.epochs or 0,
         options.run_clips,
+        options.trained_epochs,
+        options.trained_clips,
+        directory=options.data,
     )
     with writing(options.output, "benchmark.json") as path:
         result = run(experiments, sizes, amounts, device, options.compile)
@@ -472,6 +490,9 @@ def data_synthetic(words: Sequence[str]) -> None:
         "--dtype", choices=("float16", "float32", "float64"), default="float32", help="of features (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random features (%(default)s)")
+    parser.add_argument(
+        "--correlated", action="store_true", help="rectified mixtures of factors that carry the class; else noise"
+    )
     options = parser.parse_args(list(words))
     write_synthetic(
         options.directory,
@@ -481,5 +502,6 @@ def data_synthetic(words: Sequence[str]) -> None:
         options.audio_channels,
         options.dtype,
         options.seed,
+        options.correlated,
     )
     print(f"{options.clips} clips: {options.directory}")

@@ -69,6 +69,7 @@ def test_a_benchmark_measures_every_variant_and_peer_and_its_ratios_are_those_of
     (tmp_path / "compare.yaml").write_text("name: small\nexperiments: [dense.yaml, braincog.yaml, spiking.yaml]\n")
     sizes = "--patches 2 3 --visual-channels 8 --audio-channels 6 --classes 28"
     amounts = "--batch 2 --steps 1 4 --batches 1 2 --clips 10 20 --encoder-batch 2 --epochs 1 --run-clips 30"
+    amounts += " --trained-epochs 2 --trained-clips 60"
     words = ["benchmark", "--config", str(tmp_path / "compare.yaml"), "--output", str(tmp_path / "out")]
     words += ["--device", "cpu", *sizes.split(), *amounts.split()]
     assert main(words) == 0
@@ -107,6 +108,13 @@ def test_a_benchmark_measures_every_variant_and_peer_and_its_ratios_are_those_of
     for row in result["lif"]["large"]["steps"].values():
         moved = 5 * 4 * result["lif"]["large"]["neurons"]
         assert row["bytes_per_second"] == pytest.approx(moved / row["seconds"])
+    for kinds in result["trained"]["networks"].values():
+        assert len(kinds["flushed"]["epoch_seconds"]) == 2
+        assert kinds["flushed"]["denormals"] == {}
+        for part in ("training", "inference"):
+            row = kinds["flushed"][part]
+            assert row["ratio"] == pytest.approx(row["trained"]["seconds"] / row["fresh"]["seconds"])
+        assert kinds["flushed"]["losses"] == pytest.approx(kinds["computed"]["losses"], rel=1e-4)
     assert set(result["whole_runs"]["runs"]) == set(result["training"])
     assert "| small-spiking |" in capsys.readouterr().out
     assert (tmp_path / "out" / "figures" / "linear.png").is_file()

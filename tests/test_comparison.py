@@ -30,7 +30,8 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "4 runs, 0 finished before" in printed
-    assert "| small-spiking | SNN |" in printed
+    assert "\n| small-spiking | " in printed
+    assert "small-spiking measured " in printed
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())
     ann, snn = result["variants"]
     assert (ann["kind"], snn["kind"]) == ("ann", "snn")

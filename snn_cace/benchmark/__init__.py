@@ -30,6 +30,7 @@ from snn_cace.benchmark.steps import (
     whole_runs,
     with_steps,
 )
+from snn_cace.benchmark.trained import trained_networks
 from snn_cace.config import Experiment
 from snn_cace.processes import flush_denormals
 from snn_cace.stopwatch import Row
@@ -40,7 +41,8 @@ __all__ = ["Amounts", "Sizes", "benchmark"]
 @dataclass
 class Amounts:
     """How much is measured: the batch of training steps; simulation steps, batch sizes and clips of an epoch to try;
-    the batch of temporal encoders and LIF layers; and epochs and clips of whole training runs, none where 0.
+    the batch of temporal encoders and LIF layers; epochs and clips of whole training runs, none where 0; and epochs,
+    clips and batch of the networks that are timed fresh and trained, with the directory of their clips, if any.
     """
 
     batch: int
@@ -50,6 +52,10 @@ class Amounts:
     encoder_batch: int
     epochs: int = 0
     run_clips: int = 0
+    trained_epochs: int = 0
+    trained_clips: int = 256
+    trained_batch: int = 16
+    directory: str | None = None
 
 
 def benchmark(
@@ -108,6 +114,16 @@ def benchmark(
     say("LIF layers")
     result["lif"] = lif_layers(device, found, amounts.steps, amounts.encoder_batch, compiled)
     result["lif"]["large"] = large_lif_layer(device, found, amounts.steps)
+    if amounts.trained_epochs and device.type == "cpu":
+        say(f"fresh networks beside the same after {amounts.trained_epochs} epochs")
+        result["trained"] = trained_networks(
+            named,
+            sizes,
+            amounts.trained_clips,
+            amounts.trained_epochs,
+            amounts.trained_batch,
+            amounts.directory,
+        )
     if amounts.epochs:
         say(f"whole runs of {amounts.epochs} epochs")
         result["whole_runs"] = whole_runs(trained, sizes, amounts.run_clips, amounts.epochs, device)

@@ -75,10 +75,12 @@ class TrainingStep:
         network = CaceNet(experiment.model, sizes.shape).to(device, feature_dtype(self.training.precision)).train()
         run_layers(network, self.training.fused, self.training.recompute)
         self.parameters = list(network.parameters())
+        self.module = network
         self.network = compiled(network, self.training.compile)
         self.optimiser = make_optimiser(self.parameters, self.training)
 
-    def __call__(self, batch: Batch) -> None:
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """Returns the loss, detached."""
         use_tensor_cores(self.training.precision, self.device)
         with autocast(self.training.precision, self.device):
             output = self.network(batch["visual"], batch["audio"])
@@ -88,6 +90,7 @@ class TrainingStep:
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, self.training.gradient_clip or 1.0)
         self.optimiser.step()
+        return loss.detach()
 
 
 def step_of(experiment: Experiment, sizes: Sizes, batch: int, device: torch.device) -> Run:

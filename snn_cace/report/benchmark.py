@@ -48,7 +48,18 @@ def markdown(result: dict[str, Any]) -> str:
         "over wall time. What a table compares took turns.",
         "",
     ]
-    sections = (training, inference, against_numbers, epochs, reading, parts, temporal_encoders, lif, whole_runs)
+    sections = (
+        training,
+        inference,
+        against_numbers,
+        epochs,
+        reading,
+        parts,
+        temporal_encoders,
+        lif,
+        trained,
+        whole_runs,
+    )
     return "\n".join(lines + [line for section in sections for line in section(result)]) + "\n"
 
 
@@ -69,6 +80,29 @@ def training(result: dict[str, Any]) -> list[str]:
         for name, row in result["training"].items()
     ]
     return ["Training step", "", *table([*headings, "times that", "times theirs by torch.matmul", "peak MB"], rows)]
+
+
+def trained(result: dict[str, Any]) -> list[str]:
+    if "trained" not in result:
+        return []
+    found = result["trained"]
+    rows = []
+    for name, kinds in found["networks"].items():
+        for kind, row in kinds.items():
+            first, last = row["epoch_seconds"][0], row["epoch_seconds"][-1]
+            most = ", ".join(f"{where} {100 * share:.1g} %" for where, share in list(row["denormals"].items())[:2])
+            ratios = (f"{row[part]['ratio']:.2f}" for part in ("training", "inference"))
+            rows.append([name, kind, f"{first:.2f}", f"{last:.2f}", f"{last / first:.2f}", *ratios, most or "none"])
+    headings = ["variant", "denormals", "first epoch, s", "last epoch, s", "ratio"]
+    headings += ["step: trained against fresh", "inference: trained against fresh", "most denormals"]
+    clips = (
+        f"the clips of {found['directory']}" if found["directory"] else f"{found['clips']} correlated, rectified clips"
+    )
+    text = (
+        f"Networks trained for {found['epochs']} epochs at batch {found['batch']} with the contrast on, on {clips}; "
+        "trained and fresh networks then took turns on the same batch."
+    )
+    return [text, "", *table(headings, rows)]
 
 
 def beside_products(row: dict[str, Any]) -> list[str]:

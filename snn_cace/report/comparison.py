@@ -136,8 +136,6 @@ def result_rows(result: dict[str, Any]) -> list[list[str]]:
             blocks, opponent = variant["spiking_blocks"]["energy_mj"], variant["opponent"]
             row[4] = percent_range(blocks, variant["replaced_blocks_energy_mj"], models)
             row[5] = f"{percent_range(blocks, opponent['blocks_energy_mj'], models)}, {opponent['bits']} bits"
-            if opponent["segment_accuracy"]:
-                row[5] += f" ({opponent['segment_accuracy']['mean']:.2f} % accurate)"
             row[6] = break_even_words(variant, models)
         rows.append(row)
     return rows + [[name, "failed", *["-"] * (len(RESULT_HEADINGS) - 2)] for name in failed_only(result)]

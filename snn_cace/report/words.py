@@ -75,6 +75,16 @@ def percent_range(ours: dict[str, float], theirs: dict[str, float], models: list
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
+def opponent_sentence(variant: dict[str, Any]) -> str | None:
+    opponent = variant["opponent"]
+    if not opponent["segment_accuracy"]:
+        return None
+    return (
+        f"The dense blocks with {opponent['bits']}-bit activations, the fair opponent of {variant['name']}, reach "
+        f"{opponent['segment_accuracy']['mean']:.2f} % without retraining."
+    )
+
+
 def smaller_blocks_sentence(variant: dict[str, Any]) -> str | None:
     ours, theirs = variant["spiking_blocks"]["parameters"], variant["replaced_blocks_parameters"]
     if ours >= 0.9 * theirs:
@@ -155,7 +165,9 @@ def limits(result: dict[str, Any]) -> list[str]:
         return []
     said = [share_sentence(dense, models)]
     for variant in spiking:
-        said += filter(None, [smaller_blocks_sentence(variant), joules_sentence(variant, dense)])
+        said += filter(
+            None, [opponent_sentence(variant), smaller_blocks_sentence(variant), joules_sentence(variant, dense)]
+        )
     return said
 
 
