@@ -131,7 +131,8 @@ def read_some(dataset: h5py.Dataset, piece: slice, rows: np.ndarray, path: Path)
 
 def read_values(dataset: h5py.Dataset, rows: slice | int | tuple[()], path: Path) -> np.ndarray:
     try:
-        return dataset[rows]
+        values = dataset[rows]
+        return values.astype(values.dtype.newbyteorder("="), copy=False)  # PyTorch takes no other byte order
     except Exception as error:
         raise InputError(f"{path}: rows {rows} cannot be read (truncated?): {one_line(error)}; copy it again") from None
 

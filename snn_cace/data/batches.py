@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,35 @@ SHOWN_BYTES = 1 << 28
 """Reading a file of this size or more shows its progress."""
 
 
+class DecodedRows:
+    """The rows of a dataset that keeps several in a chunk, each chunk decoded once, whatever the order of reading.
+
+    They lie in an unnamed file of the cache directory, which goes with the process; without room there, every read
+    decodes its chunk.
+    """
+
+    def __init__(self, dataset: h5py.Dataset, path: Path) -> None:
+        self.dataset, self.path = dataset, path
+        self.done = np.zeros(len(dataset), bool)
+        self.values: np.ndarray | None
+        try:
+            flat = room((dataset.size * dataset.dtype.itemsize,), torch.uint8, "mapped", HOST)
+            self.values = flat.numpy().view(dataset.dtype.newbyteorder("=")).reshape(dataset.shape)
+        except InputError:
+            self.values = None
+
+    def read(self, row: int) -> np.ndarray:
+        """One row; an InputError where its chunk cannot be read."""
+        if self.values is None:
+            return ave.read_values(self.dataset, row, self.path)
+        if not self.done[row]:
+            first = row - row % self.dataset.chunks[0]
+            chunk = slice(first, min(first + self.dataset.chunks[0], len(self.dataset)))
+            self.values[chunk] = ave.read_values(self.dataset, chunk, self.path)
+            self.done[chunk] = True
+        return self.values[row]
+
+
 class ClipDataset(Dataset):
     """The clips of one split, kept at `keep_in` (see `DataConfig`), or read row by row as they are asked for (`disk`).
 
@@ -58,6 +87,7 @@ class ClipDataset(Dataset):
         self.kept_dtype = kept_dtype(keep_as, dtype)
         self.place, self.device = keep_in, device
         self._files: dict[str, h5py.File] = {}
+        self._decoded: dict[str, DecodedRows] = {}
         self._owner = 0
         self._held: Batch | None = None if keep_in == "disk" else self._read_whole()
 
@@ -75,7 +105,7 @@ class ClipDataset(Dataset):
         return {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_files": {}, "_owner": 0}
+        return self.__dict__ | {"_files": {}, "_decoded": {}, "_owner": 0}
 
     def _read(self, positions: Sequence[int]) -> Batch:
         rows = self.rows[list(positions)]
@@ -112,14 +142,21 @@ class ClipDataset(Dataset):
 
     def _read_file(self, name: str, rows: np.ndarray) -> torch.Tensor:
         path, dataset = self.directory / ave.FILES[name], self._dataset(name)
+        read: Callable[[int], np.ndarray] = partial(ave.read_values, dataset, path=path)
+        if dataset.chunks and dataset.chunks[0] > 1:
+            if name not in self._decoded:
+                self._decoded[name] = DecodedRows(dataset, path)
+            read = self._decoded[name].read
         values = torch.empty((len(rows), *dataset.shape[1:]), dtype=self.dtype)
         for position, row in enumerate(rows):
-            values[position] = torch.from_numpy(ave.read_rows(dataset, int(row), path))
+            found = read(int(row))
+            ave.check_finite(found[None], row[None], path)
+            values[position] = torch.from_numpy(found)
         return values
 
     def _dataset(self, name: str) -> h5py.Dataset:
         if self._owner != os.getpid():
-            self._files, self._owner = {}, os.getpid()
+            self._files, self._decoded, self._owner = {}, {}, os.getpid()
         if name not in self._files:
             self._files[name] = ave.find_dataset(self.directory / ave.FILES[name]).file
         file = self._files[name]
