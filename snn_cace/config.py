@@ -59,8 +59,9 @@ class DataConfig:
         batch_size: clips per batch.
         workers: processes that read ahead; 0 reads in the main process.
         keep_in: where clips are kept once each file has been read from beginning to end: on the `device` that trains,
-            in `memory`, or `mapped` from a flat file on disk that goes with the process. `disk` keeps nothing and reads
-            rows as they are needed. `auto` is the first of these that all splits fit into with as much to spare.
+            in `memory`, or `mapped` from a flat file on disk that goes with the process. `disk` reads rows as they are
+            needed, and keeps only what chunks of several rows decode to. `auto` is the first of these that all splits
+            fit into with as much to spare.
         keep_as: what features are kept as: `full` (the precision they are used in), `float16` or `bfloat16`.
     """
 
