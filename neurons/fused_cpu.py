@@ -98,6 +98,27 @@ def learn(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def single_step_rates(
+    current: Any, rate: Any, start: int, stop: int, leaky: bool, tau: Any, threshold: Any, strict: bool
+) -> None:
+    """`rates` where S = T = 1: from rest, and nothing lives on, so that no reset matters."""
+    neurons = current.shape[3]
+    zero, one = current.dtype.type(0), current.dtype.type(1)
+    v = np.zeros(LANES, current.dtype)
+    h = np.empty_like(v)
+    for row in range(start, stop):
+        for first in range(0, neurons, LANES):
+            count = min(LANES, neurons - first)
+            charge(current[0, row, 0, first : first + count], v, h, count, leaky, tau)
+            if strict:
+                for i in range(count):
+                    rate[row, 0, first + i] = one if h[i] - threshold > zero else zero
+            else:
+                for i in range(count):
+                    rate[row, 0, first + i] = one if h[i] - threshold >= zero else zero
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def rates(
     current: Any,
     rate: Any,
@@ -116,6 +137,9 @@ def rates(
 ) -> None:
     """Firing rates of rows start ... stop: current `[X, R, T, N]`, rate `[R, T, N]`."""
     given, _, segments, neurons = current.shape
+    if segments * steps == 1:
+        single_step_rates(current, rate, start, stop, leaky, tau, threshold, strict)
+        return
     v = np.empty(LANES, current.dtype)
     h, spike, fired = np.empty_like(v), np.empty_like(v), np.empty_like(v)
     size = current.dtype.type(steps)
@@ -141,6 +165,33 @@ def rates(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def single_step_gradients(
+    current: Any,
+    gradient: Any,
+    result: Any,
+    start: int,
+    stop: int,
+    leaky: bool,
+    tau: Any,
+    threshold: Any,
+    kind: int,
+    alpha: Any,
+) -> None:
+    """`gradients` where S = T = 1: from rest, and nothing lives on, so that no reset matters."""
+    neurons = current.shape[3]
+    v = np.zeros(LANES, current.dtype)
+    h, sigma = np.empty_like(v), np.empty_like(v)
+    rate_of_charge = current.dtype.type(1) / tau if leaky else current.dtype.type(1)
+    for row in range(start, stop):
+        for first in range(0, neurons, LANES):
+            count = min(LANES, neurons - first)
+            charge(current[0, row, 0, first : first + count], v, h, count, leaky, tau)
+            slopes(h, sigma, count, threshold, kind, alpha)
+            for i in range(count):
+                result[0, row, 0, first + i] = gradient[row, 0, first + i] * sigma[i] * rate_of_charge
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def gradients(
     current: Any,
     gradient: Any,
@@ -160,6 +211,9 @@ def gradients(
 ) -> None:
     """dL/dcurrent `[X, R, T, N]` of rows start ... stop from dL/drate `[R, T, N]`."""
     given, _, segments, neurons = current.shape
+    if segments * steps == 1:
+        single_step_gradients(current, gradient, result, start, stop, leaky, tau, threshold, kind, alpha)
+        return
     lanes = max(16, min(LANES, SCRATCH // (segments * steps)))
     v = np.empty(lanes, current.dtype)
     sigma, back, summed, push = np.empty_like(v), np.empty_like(v), np.empty_like(v), np.empty_like(v)
