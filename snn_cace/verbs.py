@@ -261,6 +261,7 @@ def spikes(words: Sequence[str]) -> None:
 
 def benchmark(words: Sequence[str]) -> None:
     from snn_cace.comparison import Comparison
+    from snn_cace.data.ave import read_layout
     from snn_cace.data.synthetic import AVE_CLIPS
 
     parser = OneLineParser(
@@ -293,7 +294,7 @@ def benchmark(words: Sequence[str]) -> None:
         "--trained-epochs",
         type=natural,
         default=10,
-        help="epochs after which networks are timed beside fresh ones; 0 for none (%(default)s)",
+        help="epochs after which networks are timed beside fresh ones, on a CPU only; 0 for none (%(default)s)",
     )
     parser.add_argument(
         "--trained-clips", type=positive, default=256, help="made-up clips for them, all splits together (%(default)s)"
@@ -309,6 +310,8 @@ def benchmark(words: Sequence[str]) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto takes a GPU where there is one"
     )
     options, overrides = parser.parse_known_args(list(words))
+    if options.data:
+        read_layout(options.data)  # what is wrong with it is said now, not after minutes of measuring
     config = Path(options.config)
     comparison = read_config(config, Comparison)
     experiments = [read_config(config.parent / file, Experiment, overrides) for file in comparison.experiments]

@@ -141,6 +141,12 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path, run: Path, cap
     assert "not a readable PyTorch file" in fails(capsys, "evaluate", "--checkpoint", str(tmp_path / "broken.ckpt"))
 
 
+def test_a_benchmark_refuses_data_that_are_not_there_before_it_measures(tmp_path: Path, capsys: pytest.CaptureFixture):
+    line = fails(capsys, "benchmark", "--data", str(tmp_path / "none"), "--output", str(tmp_path / "out"))
+    assert "no directory" in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_data_of_another_shape_than_the_checkpoint_is_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
     write_ave(tmp_path / "wide", visual=np.zeros((12, 10, 2, 3, 9), np.float32))
     line = fails(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from snn_cace.files import write_text
 from snn_cace.report import figures
+from snn_cace.report.words import markdown_table
 
 MILLISECONDS = 1000
 
@@ -23,9 +24,8 @@ def milliseconds(row: dict[str, Any]) -> str:
 
 
 def table(headings: list[str], rows: list[list[str]]) -> list[str]:
-    """A Markdown table."""
-    lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+    """A Markdown table and an empty line."""
+    return [*markdown_table(headings, rows), ""]
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -90,7 +90,7 @@ def trained(result: dict[str, Any]) -> list[str]:
     for name, kinds in found["networks"].items():
         for kind, row in kinds.items():
             first, last = row["epoch_seconds"][0], row["epoch_seconds"][-1]
-            most = ", ".join(f"{where} {100 * share:.1g} %" for where, share in list(row["denormals"].items())[:2])
+            most = ", ".join(f"{where} {100 * share:.2g} %" for where, share in list(row["denormals"].items())[:2])
             ratios = (f"{row[part]['ratio']:.2f}" for part in ("training", "inference"))
             rows.append([name, kind, f"{first:.2f}", f"{last:.2f}", f"{last / first:.2f}", *ratios, most or "none"])
     headings = ["variant", "denormals", "first epoch, s", "last epoch, s", "ratio"]

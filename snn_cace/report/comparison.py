@@ -21,6 +21,7 @@ from snn_cace.report.words import (
     change,
     fewest_seeds,
     limits,
+    markdown_table,
     notes,
     percent_range,
     sentences,
@@ -159,10 +160,6 @@ def failed_only(result: dict[str, Any]) -> list[str]:
 def test_lines(result: dict[str, Any]) -> list[str]:
     seeds = fewest_seeds(result)
     return [f"{accuracy_words(test, seeds)}. Method: {test['method']}." for test in result["tests"]]
-
-
-def markdown_table(headings: tuple[str, ...], rows: list[list[str]]) -> list[str]:
-    return [f"| {' | '.join(row)} |" for row in (list(headings), ["---"] * len(headings), *rows)]
 
 
 def summary(result: dict[str, Any]) -> str:

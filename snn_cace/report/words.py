@@ -1,7 +1,8 @@
-"""What may be concluded from a comparison, in sentences made from its numbers."""
+"""What may be concluded from a comparison, in sentences made from its numbers, and Markdown tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 ENOUGH_SEEDS = 5
@@ -14,6 +15,11 @@ SELECTION = {
     "validation": "The epoch was picked on the validation split; the test split was read once.",
     "paper": "The epoch was picked on the test split, as in the published protocol: these are not held-out figures.",
 }
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *rows)]
 
 
 def variant_named(result: dict[str, Any], name: str | None) -> dict[str, Any] | None:
