@@ -15,7 +15,7 @@ from neurons.blocks import (
 )
 from neurons.braincog import BrainCogEncoder
 from neurons.coding import CODINGS
-from neurons.dense import Linear, linear
+from neurons.dense import Linear, keep_choices, linear, processor
 from neurons.layer import DIRECTIONS, SpikingLayer, listened, run_layers
 from neurons.nodes import NODES, NodeConfig, make_node
 from neurons.norm import NORMS, fold
@@ -50,10 +50,12 @@ __all__ = [
     "SpikingProjection",
     "Trace",
     "fold",
+    "keep_choices",
     "linear",
     "listened",
     "make_node",
     "make_surrogate",
+    "processor",
     "run_layers",
     "scale_surrogates",
     "trace_layers",

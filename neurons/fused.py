@@ -34,7 +34,7 @@ from neurons.threads import in_threads
 SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
 """Surrogates whose slopes the kernels know."""
 NODES = ("if", "lif")
-UPDATES_PER_THREAD = 1 << 17
+UPDATES_PER_THREAD = {"forward": 1 << 19, "backward": 1 << 19}
 """Neuron updates below which a second thread does not pay."""
 
 
@@ -99,16 +99,18 @@ class CpuKernels:
     def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Dynamics) -> None:
         from neurons.fused_cpu import rates
 
-        run_rows(rates, current, dynamics, rate)
+        run_rows(rates, UPDATES_PER_THREAD["forward"], current, dynamics, rate)
 
     @staticmethod
     def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Dynamics) -> None:
         from neurons.fused_cpu import gradients
 
-        run_rows(gradients, current, dynamics, gradient, result)
+        run_rows(gradients, UPDATES_PER_THREAD["backward"], current, dynamics, gradient, result)
 
 
-def run_rows(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
+def run_rows(
+    kernel: Any, updates_per_thread: int, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor
+) -> None:
     """Run a compiled kernel over all rows, which are independent."""
     arrays = [x.detach().numpy() for x in (current, *others)]
     kind = np.float32 if current.dtype is torch.float32 else np.float64
@@ -126,5 +128,5 @@ def run_rows(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: to
     )
     rows = current.shape[1]
     updates = current[0].numel() * dynamics.steps
-    rows_per_thread = max(1, UPDATES_PER_THREAD * rows // max(1, updates))
+    rows_per_thread = max(1, updates_per_thread * rows // max(1, updates))
     in_threads(kernel, arrays, rows, rows_per_thread, *numbers)

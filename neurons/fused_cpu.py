@@ -5,6 +5,7 @@ Arithmetic is in the currents' own type and in the order of the equations, so th
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,105 +18,97 @@ SCRATCH = 1 << 17
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def charge(x: Any, v: Any, h: Any, count: int, leaky: bool, tau: Any) -> None:
-    """h = v + (x - v) / tau, or v + x."""
-    if leaky:
-        for i in range(count):
+def divides_exactly(tau: Any) -> bool:
+    """Whether tau is a power of two: multiplying by its reciprocal, which is faster, then gives the same."""
+    return math.frexp(tau)[0] == 0.5
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def advance(
+    x: Any, v: Any, fired: Any, leaky: bool, exact: bool, tau: Any, threshold: Any, soft: bool, strict: bool
+) -> None:
+    """One simulation step of the neurons `[N]`: charge, fire, reset; v and the spike counts `fired` are updated."""
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    gain = one / tau if leaky else one
+    for i in range(len(v)):
+        drive = x[i] - v[i] if leaky else x[i]
+        h = v[i] + (drive * gain if exact else drive / tau)
+        spike = one if (h - threshold > zero if strict else h - threshold >= zero) else zero
+        fired[i] += spike
+        v[i] = h - spike * threshold if soft else (one - spike) * h
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def charge(
+    x: Any, v: Any, h: Any, leaky: bool, exact: bool, tau: Any, threshold: Any, soft: bool, strict: bool
+) -> None:
+    """`advance` that keeps the membranes h before their reset, and counts nothing."""
+    zero, one = v.dtype.type(0), v.dtype.type(1)
+    gain = one / tau if leaky else one
+    if exact:
+        for i in range(len(v)):
+            h[i] = v[i] + (x[i] - v[i] if leaky else x[i]) * gain
+    else:
+        for i in range(len(v)):
             h[i] = v[i] + (x[i] - v[i]) / tau
-    else:
-        for i in range(count):
-            h[i] = v[i] + x[i]
+    for i in range(len(v)):
+        spike = one if (h[i] - threshold > zero if strict else h[i] - threshold >= zero) else zero
+        v[i] = h[i] - spike * threshold if soft else (one - spike) * h[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fire(h: Any, spike: Any, v: Any, count: int, threshold: Any, soft: bool, strict: bool) -> None:
-    """Spikes of membranes h, and the membranes after their reset."""
-    zero, one = h.dtype.type(0), h.dtype.type(1)
-    if strict:
-        for i in range(count):
-            spike[i] = one if h[i] - threshold > zero else zero
-    else:
-        for i in range(count):
-            spike[i] = one if h[i] - threshold >= zero else zero
-    if soft:
-        for i in range(count):
-            v[i] = h[i] - spike[i] * threshold
-    else:
-        for i in range(count):
-            v[i] = (one - spike[i]) * h[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def slopes(h: Any, sigma: Any, count: int, threshold: Any, kind: int, alpha: Any) -> None:
+def slopes(h: Any, sigma: Any, threshold: Any, kind: int, alpha: Any) -> None:
     """The surrogate's slope at h - threshold; `kind` is a value of `neurons.fused.SLOPES`."""
     zero, one, half = h.dtype.type(0), h.dtype.type(1), h.dtype.type(0.5)
     quarter_turn = h.dtype.type(np.pi / 2)
     if kind == 0:
         width, fall = one / alpha, alpha * alpha
-        for i in range(count):
+        for i in range(len(h)):
             distance = abs(h[i] - threshold)
             slope = alpha - fall * distance
             sigma[i] = slope if distance <= width else zero
     elif kind == 1:
-        for i in range(count):
+        for i in range(len(h)):
             open_ = one / (one + np.exp(-alpha * (h[i] - threshold)))
             sigma[i] = alpha * open_ * (one - open_)
     elif kind == 2:
-        for i in range(count):
+        for i in range(len(h)):
             turned = quarter_turn * alpha * (h[i] - threshold)
             sigma[i] = half * alpha / (one + turned * turned)
     else:
-        for i in range(count):
+        for i in range(len(h)):
             sigma[i] = alpha if abs(h[i] - threshold) < half / alpha else zero
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def learn(
-    push: Any,
+def backward_step(
+    grad_rate: Any,
     h: Any,
-    spike: Any,
     sigma: Any,
-    back: Any,
-    count: int,
+    grad_v: Any,
+    grad_x: Any,
+    leaky: bool,
+    tau: Any,
     threshold: Any,
     soft: bool,
+    strict: bool,
     detach: bool,
 ) -> None:
-    """dL/dh in place of `back`, which comes in as dL/dv; `push` is dL/drate / S."""
-    one = h.dtype.type(1)
-    if detach and soft:
-        for i in range(count):
-            back[i] = back[i] + push[i] * sigma[i]
-    elif detach:
-        for i in range(count):
-            back[i] = back[i] * (one - spike[i]) + push[i] * sigma[i]
-    elif soft:
-        for i in range(count):
-            back[i] = back[i] + (push[i] - back[i] * threshold) * sigma[i]
-    else:
-        for i in range(count):
-            back[i] = back[i] * (one - spike[i]) + (push[i] - back[i] * h[i]) * sigma[i]
+    """One simulation step of the backward pass: `grad_v` goes from dL/dv_t to dL/dv_(t - 1); `grad_x` is added to.
 
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def single_step_rates(
-    current: Any, rate: Any, start: int, stop: int, leaky: bool, tau: Any, threshold: Any, strict: bool
-) -> None:
-    """`rates` where S = T = 1: from rest, and nothing lives on, so that no reset matters."""
-    neurons = current.shape[3]
-    zero, one = current.dtype.type(0), current.dtype.type(1)
-    v = np.zeros(LANES, current.dtype)
-    h = np.empty_like(v)
-    for row in range(start, stop):
-        for first in range(0, neurons, LANES):
-            count = min(LANES, neurons - first)
-            charge(current[0, row, 0, first : first + count], v, h, count, leaky, tau)
-            if strict:
-                for i in range(count):
-                    rate[row, 0, first + i] = one if h[i] - threshold > zero else zero
-            else:
-                for i in range(count):
-                    rate[row, 0, first + i] = one if h[i] - threshold >= zero else zero
+    grad_rate: dL/drate / S. sigma: the surrogate's slopes at h.
+    """
+    zero, one = h.dtype.type(0), h.dtype.type(1)
+    gain = one / tau if leaky else one
+    for i in range(len(h)):
+        spike = one if (h[i] - threshold > zero if strict else h[i] - threshold >= zero) else zero
+        kept = grad_v[i] if soft else grad_v[i] * (one - spike)
+        reset = zero if detach else grad_v[i] * (threshold if soft else h[i])
+        grad_v[i] = kept + (grad_rate[i] - reset) * sigma[i]
+    for i in range(len(h)):
+        push = grad_v[i] * gain
+        grad_x[i] += push
+        grad_v[i] = grad_v[i] - push if leaky else grad_v[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -137,31 +130,32 @@ def rates(
 ) -> None:
     """Firing rates of rows start ... stop: current `[X, R, T, N]`, rate `[R, T, N]`."""
     given, _, segments, neurons = current.shape
-    if segments * steps == 1:
-        single_step_rates(current, rate, start, stop, leaky, tau, threshold, strict)
-        return
-    v = np.empty(LANES, current.dtype)
-    h, spike, fired = np.empty_like(v), np.empty_like(v), np.empty_like(v)
-    size = current.dtype.type(steps)
+    v_of_block = np.empty(LANES, current.dtype)
+    size, exact = current.dtype.type(steps), not leaky or divides_exactly(tau)
     for row in range(start, stop):
         first = 0
         while first < neurons:
-            end = min(first + LANES, neurons)
-            if first < first_reversed < end:
-                end = first_reversed
-            count = end - first
+            end = block_end(first, neurons, LANES, first_reversed)
+            v = v_of_block[: end - first]
             v[:] = 0
             for k in range(segments):
                 t = segments - 1 - k if first >= first_reversed else k
+                fired = rate[row, t, first:end]
                 fired[:] = 0
                 for s in range(steps):
-                    charge(current[s if given > 1 else 0, row, t, first:end], v, h, count, leaky, tau)
-                    fire(h, spike, v, count, threshold, soft, strict)
-                    for i in range(count):
-                        fired[i] += spike[i]
-                for i in range(count):
-                    rate[row, t, first + i] = fired[i] / size
+                    x = current[s if given > 1 else 0, row, t, first:end]
+                    advance(x, v, fired, leaky, exact, tau, threshold, soft, strict)
+                if steps > 1:
+                    for i in range(len(fired)):
+                        fired[i] /= size
             first = end
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def block_end(first: int, neurons: int, lanes: int, first_reversed: int) -> int:
+    """Where a block of neurons that starts at `first` ends: all of its neurons run in the same direction."""
+    end = min(first + lanes, neurons)
+    return first_reversed if first < first_reversed < end else end
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -177,18 +171,18 @@ def single_step_gradients(
     kind: int,
     alpha: Any,
 ) -> None:
-    """`gradients` where S = T = 1: from rest, and nothing lives on, so that no reset matters."""
-    neurons = current.shape[3]
-    v = np.zeros(LANES, current.dtype)
-    h, sigma = np.empty_like(v), np.empty_like(v)
-    rate_of_charge = current.dtype.type(1) / tau if leaky else current.dtype.type(1)
+    """`gradients` where S = T = 1: from rest, h = x / tau, and no reset matters."""
+    gain = current.dtype.type(1) / tau if leaky else current.dtype.type(1)
+    h_of_block, sigma_of_block = np.empty(LANES, current.dtype), np.empty(LANES, current.dtype)
     for row in range(start, stop):
-        for first in range(0, neurons, LANES):
-            count = min(LANES, neurons - first)
-            charge(current[0, row, 0, first : first + count], v, h, count, leaky, tau)
-            slopes(h, sigma, count, threshold, kind, alpha)
-            for i in range(count):
-                result[0, row, 0, first + i] = gradient[row, 0, first + i] * sigma[i] * rate_of_charge
+        for first in range(0, current.shape[3], LANES):
+            x, grad_rate = current[0, row, 0, first : first + LANES], gradient[row, 0, first : first + LANES]
+            h, sigma, grad_x = h_of_block[: len(x)], sigma_of_block[: len(x)], result[0, row, 0, first : first + LANES]
+            for i in range(len(x)):
+                h[i] = x[i] / tau if leaky else x[i]
+            slopes(h, sigma, threshold, kind, alpha)
+            for i in range(len(x)):
+                grad_x[i] = grad_rate[i] * sigma[i] * gain
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -215,48 +209,35 @@ def gradients(
         single_step_gradients(current, gradient, result, start, stop, leaky, tau, threshold, kind, alpha)
         return
     lanes = max(16, min(LANES, SCRATCH // (segments * steps)))
-    v = np.empty(lanes, current.dtype)
-    sigma, back, summed, push = np.empty_like(v), np.empty_like(v), np.empty_like(v), np.empty_like(v)
-    size, rate_of_charge = current.dtype.type(steps), current.dtype.type(1) / tau
-    h = np.empty((segments * steps, lanes), current.dtype)
-    spike = np.empty((segments * steps, lanes), current.dtype)
+    blocks = np.empty((4, lanes), current.dtype)
+    membranes = np.empty((segments * steps, lanes), current.dtype)
+    size, exact = current.dtype.type(steps), not leaky or divides_exactly(tau)
     for row in range(start, stop):
         first = 0
         while first < neurons:
-            end = min(first + lanes, neurons)
-            if first < first_reversed < end:
-                end = first_reversed
-            count = end - first
+            end = block_end(first, neurons, lanes, first_reversed)
+            v, sigma, grad_v, grad_rate = (
+                blocks[0, : end - first],
+                blocks[1, : end - first],
+                blocks[2, : end - first],
+                blocks[3, : end - first],
+            )
             v[:] = 0
             for k in range(segments):
                 t = segments - 1 - k if first >= first_reversed else k
                 for s in range(steps):
-                    at = k * steps + s
-                    charge(current[s if given > 1 else 0, row, t, first:end], v, h[at], count, leaky, tau)
-                    fire(h[at], spike[at], v, count, threshold, soft, strict)
-            back[:] = 0
+                    x = current[s if given > 1 else 0, row, t, first:end]
+                    charge(x, v, membranes[k * steps + s, : end - first], leaky, exact, tau, threshold, soft, strict)
+            grad_v[:] = 0
             for k in range(segments - 1, -1, -1):
                 t = segments - 1 - k if first >= first_reversed else k
-                summed[:] = 0
-                for i in range(count):
-                    push[i] = gradient[row, t, first + i] / size
+                result[:, row, t, first:end] = 0
+                pushed = gradient[row, t, first:end]
+                for i in range(len(grad_rate)):
+                    grad_rate[i] = pushed[i] / size
                 for s in range(steps - 1, -1, -1):
-                    at = k * steps + s
-                    slopes(h[at], sigma, count, threshold, kind, alpha)
-                    learn(push, h[at], spike[at], sigma, back, count, threshold, soft, detach)
-                    if leaky:
-                        for i in range(count):
-                            through = back[i] * rate_of_charge
-                            back[i] -= through
-                            sigma[i] = through
-                    else:
-                        sigma[:count] = back[:count]
-                    if given > 1:
-                        result[s, row, t, first:end] = sigma[:count]
-                    else:
-                        for i in range(count):
-                            summed[i] += sigma[i]
-                if given == 1:
-                    for i in range(count):
-                        result[0, row, t, first + i] = summed[i]
+                    h = membranes[k * steps + s, : end - first]
+                    slopes(h, sigma, threshold, kind, alpha)
+                    grad_x = result[s if given > 1 else 0, row, t, first:end]
+                    backward_step(grad_rate, h, sigma, grad_v, grad_x, leaky, tau, threshold, soft, strict, detach)
             first = end

@@ -16,7 +16,7 @@ from snn_cace.checkpoints import RunFiles
 from snn_cace.config import Experiment, as_yaml, check_file_name, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
-from snn_cace.processes import end_by_kernel, end_children, flush_denormals, sole_writer, start_worker, workers
+from snn_cace.processes import end_by_kernel, end_children, ready_to_compute, sole_writer, start_worker, workers
 from snn_cace.summary import Run, read, summarise, usable_cores
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def train_and_summarise(name: str, runs: list[Run], prices: Any, output: Path, j
     """What `run_comparison` does once it has the directory to itself."""
     from snn_cace.report.comparison import write_report
 
-    flush_denormals()
+    ready_to_compute()
     prepare_data(runs[0])
     failed = train_missing(runs, jobs)
     finished = [run for run in runs if run.finished]

@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from snn_cace.errors import InputError
+from snn_cace.files import cache_directory
 
 LOCK = ".lock"
 """The file within an output directory that its writer locks; it stays, unlocked, when the writer is done."""
@@ -87,6 +88,14 @@ def flush_denormals(flush: bool = True) -> None:
     in_every_thread(lambda: torch.set_flush_denormal(flush))
 
 
+def ready_to_compute() -> None:
+    """What every process that runs networks calls first: denormals flushed, choices of libraries kept."""
+    from neurons import keep_choices
+
+    flush_denormals()
+    keep_choices(cache_directory() / "linear-layers.json")
+
+
 def workers() -> Any:
     """Where processes come from: forks of one that has imported what takes seconds to import, and done nothing else.
 
@@ -99,13 +108,13 @@ def workers() -> Any:
 
 
 def start_worker(threads: int | None = None) -> None:
-    """Ready a process of `workers()`: it ends when its parent does, flushes denormals, and has so many threads."""
+    """Ready a process of `workers()`: it ends when its parent does, is ready to compute, and has so many threads."""
     end_with_parent()
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    flush_denormals()
+    ready_to_compute()
 
 
 def start_data_worker(index: int) -> None:

@@ -322,6 +322,8 @@ def environment(device: str) -> dict[str, Any]:
     """What the figures were made with."""
     import torch
 
+    from neurons import processor
+
     packages = ("snn-cace", "torch", "spikingjelly", "lightning", "numpy", "scipy")
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
@@ -337,16 +339,6 @@ def environment(device: str) -> dict[str, Any]:
 def usable_cores() -> int:
     """Cores this process may run on, where the system tells; else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def processor() -> str:
-    """The processor's name, where the system tells."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def revision() -> str | None:

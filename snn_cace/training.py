@@ -38,7 +38,7 @@ from snn_cace.files import write_json, write_text
 from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
-from snn_cace.processes import end_by_kernel, flush_denormals, is_unused, sole_writer
+from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.runtime import feature_dtype, keep_freed_memory, pick_device, use_tensor_cores
 from snn_cace.transfer import initialise, initialise_thresholds
 
@@ -275,7 +275,7 @@ def train_alone(experiment: Experiment, files: RunFiles, resume: bool, quiet: bo
     """`train`, by the one process that writes the run directory, or beside it on a device of its own."""
     training = experiment.training
     device = pick_device(training.device)
-    flush_denormals()
+    ready_to_compute()
     keep_freed_memory()
     use_tensor_cores(training.precision, device)
     data = ClipData(

@@ -22,7 +22,7 @@ from snn_cace.config import (
     typed_parser,
 )
 from snn_cace.errors import InputError
-from snn_cace.processes import flush_denormals, sole_writer
+from snn_cace.processes import ready_to_compute, sole_writer
 
 if TYPE_CHECKING:
     from snn_cace.checkpoints import Trained
@@ -161,7 +161,7 @@ def checkpoint_options(verb: str, words: Sequence[str], options: list[str]) -> t
     if checkpoint is None and not asks_help:
         raise InputError(f"{verb} needs --checkpoint FILE or RUN_DIRECTORY")
     if not asks_help:
-        flush_denormals()
+        ready_to_compute()
     trained = None if checkpoint is None or asks_help else load_checkpoint(checkpoint)
     parsed = experiment_options(verb, words, ["checkpoint", *options], trained.experiment if trained else None)
     assert trained is not None

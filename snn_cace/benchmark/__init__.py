@@ -32,7 +32,7 @@ from snn_cace.benchmark.steps import (
 )
 from snn_cace.benchmark.trained import trained_networks
 from snn_cace.config import Experiment
-from snn_cace.processes import flush_denormals
+from snn_cace.processes import ready_to_compute
 from snn_cace.stopwatch import Row
 
 __all__ = ["Amounts", "Sizes", "benchmark"]
@@ -65,7 +65,7 @@ def benchmark(
 
     Experiments with the original's encoder are measured in float64 too, as the original trains.
     """
-    flush_denormals()
+    ready_to_compute()
     say = partial(print, flush=True)
     threads = torch.get_num_threads()
     named = {experiment.name: experiment for experiment in experiments}

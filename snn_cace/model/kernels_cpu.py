@@ -114,14 +114,9 @@ def normalise(
     from_branch, into = branch.reshape(-1), total.reshape(-1)
     for row in range(start, stop):
         first, summed, result = kept[row], total[row], out[row]
-        if bound > 0:
-            drop(from_branch, into, row * size, (row + 1) * size, seed, bound, scale)
-            for i in range(size):
-                summed[i] += first[i]
-        else:
-            second = branch[row]
-            for i in range(size):
-                summed[i] = first[i] + second[i]
+        drop(from_branch, into, row * size, (row + 1) * size, seed, bound, scale)
+        for i in range(size):
+            summed[i] += first[i]
         mean = kept.dtype.type(0)
         for i in range(size):
             mean += summed[i]
@@ -176,5 +171,4 @@ def unnormalise(
             for i in range(size):
                 normal = (summed[i] - mean) * inverse
                 result[i] = inverse * (given[i] * weight[i] - level - normal * slope)
-            if bound > 0:
-                drop(from_kept, into, row * size, (row + 1) * size, seed, bound, scale)
+            drop(from_kept, into, row * size, (row + 1) * size, seed, bound, scale)

@@ -52,8 +52,7 @@ class ResidualNorm(torch.autograd.Function):
 
         total, moments, weight = ctx.saved_tensors
         draw = ctx.draw
-        to_kept = torch.empty_like(total)
-        to_branch = torch.empty_like(total) if draw.bound else to_kept
+        to_kept, to_branch = torch.empty_like(total), torch.empty_like(total)
         least = least_rows(total)
         parts = max(1, len(total) // least)
         of_parts = total.new_zeros(2, parts, len(weight))
@@ -75,15 +74,21 @@ def least_rows(rows: torch.Tensor) -> int:
     return max(1, ELEMENTS_PER_THREAD // 2 // rows.shape[1])
 
 
+LEAST = 1 << 16
+"""Numbers below which handing a row to a kernel costs more than the passes over memory that it saves."""
+
+
 def residual_norm(kept: torch.Tensor, branch: torch.Tensor, dropout: Dropout, norm: nn.LayerNorm) -> torch.Tensor:
     """norm(kept + dropout(branch)), both `[..., N]`.
 
-    Module by module where a hook listens to one, and where the kernels do not reach: CUDA, half precision.
+    In one pass over memory where that pays: in training, on large tensors. Module by module elsewhere, where a hook
+    listens to one, and where the kernels do not reach: CUDA, half precision.
     """
     same = kept.dtype == branch.dtype == norm.weight.dtype and not torch.is_autocast_enabled(kept.device.type)
     probability = dropout.p if dropout.training else 0.0
     heard = listened(dropout) or listened(norm)
-    if heard or not same or probability == 1 or not has_kernels(kept):
+    pays = kept.numel() >= LEAST and 0 < probability < 1
+    if heard or not same or not pays or not has_kernels(kept):
         return norm(kept + dropout(branch))
     weight, bias = cast(Any, norm.weight), cast(Any, norm.bias)
     return ResidualNorm.apply(kept, branch, weight, bias, norm.eps, Draw(probability))

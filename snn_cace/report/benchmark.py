@@ -52,6 +52,7 @@ def markdown(result: dict[str, Any]) -> str:
         training,
         inference,
         against_numbers,
+        breakdowns,
         epochs,
         reading,
         parts,
@@ -153,6 +154,23 @@ def against_numbers(result: dict[str, Any]) -> list[str]:
         headings += ["inference of one clip, ms", "of a batch, clips/s", "times its matrix products"]
         lines += [title, "", *table(headings, rows)] if rows else []
     return lines
+
+
+def breakdowns(result: dict[str, Any]) -> list[str]:
+    """Every step and inference that was taken apart, by kind of work."""
+    measured = {f"{name}, step": row for name, row in result["training"].items()}
+    measured |= {f"{name}, one clip": rows["latency"] for name, rows in result["inference"].items()}
+    for name, by_number in result["against_batch"].items():
+        measured |= {f"{name}, step of {number} clips": row for number, row in by_number.items()}
+    measured = {name: row for name, row in measured.items() if "breakdown" in row}
+    rows = [
+        [name, f"{MILLISECONDS * row['seconds']:.1f}", f"{MILLISECONDS * row['matmul_seconds']:.1f}"]
+        + [f"{MILLISECONDS * seconds:.1f}" for seconds in row["breakdown"].values()]
+        for name, row in measured.items()
+    ]
+    kinds = list(next(iter(measured.values()))["breakdown"]) if measured else []
+    headings = ["what", "all, ms", "its products at the machine's rate", *kinds]
+    return ["Where the time goes, ms", "", *table(headings, rows)] if rows else []
 
 
 def epochs(result: dict[str, Any]) -> list[str]:
