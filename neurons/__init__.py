@@ -4,7 +4,6 @@ Depends on torch and SpikingJelly, and on Numba or Triton for its fused kernels.
 and keeps no membrane after it, so no state leaks from one batch into the next and nobody has to call a reset.
 """
 
-from neurons.activity import ActivityMonitor, LayerActivity, RateMeter, RateRegulariser, scale_surrogates
 from neurons.attention import SpikingCrossAttention
 from neurons.blocks import (
     BlockConfig,
@@ -15,12 +14,25 @@ from neurons.blocks import (
 )
 from neurons.braincog import BrainCogEncoder
 from neurons.coding import CODINGS
-from neurons.dense import Linear, keep_choices, linear, processor
-from neurons.layer import DIRECTIONS, SpikingLayer, listened, run_layers
-from neurons.nodes import NODES, NodeConfig, make_node
+from neurons.kernels.dispatch import eager, why_eager
+from neurons.kernels.dropout import Dropout, rectified_dropout
+from neurons.kernels.linear import Linear, keep_choices, linear, processor, project
+from neurons.kernels.residual import residual_norm
+from neurons.layer import DIRECTIONS, SpikingLayer, run_layers
+from neurons.nodes import NODES, NodeConfig, NodeState, make_node, step
 from neurons.norm import NORMS, fold
 from neurons.readout import READOUTS, Readout
-from neurons.recording import LayerRecord, SpikeRecorder, Trace, trace_layers
+from neurons.recording import (
+    LayerActivity,
+    LayerRecord,
+    RateMonitor,
+    RateRegulariser,
+    SpikeRecorder,
+    Trace,
+    scale_surrogates,
+    trace_layers,
+    unhealthy_shares,
+)
 from neurons.surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
@@ -30,15 +42,16 @@ __all__ = [
     "NORMS",
     "READOUTS",
     "SURROGATES",
-    "ActivityMonitor",
     "BlockConfig",
     "BrainCogEncoder",
+    "Dropout",
     "LayerActivity",
     "LayerRecord",
     "Linear",
     "NodeConfig",
+    "NodeState",
     "QuadraticGate",
-    "RateMeter",
+    "RateMonitor",
     "RateRegulariser",
     "Readout",
     "SpikeLinear",
@@ -49,14 +62,20 @@ __all__ = [
     "SpikingMLP",
     "SpikingProjection",
     "Trace",
+    "eager",
     "fold",
     "keep_choices",
     "linear",
-    "listened",
     "make_node",
     "make_surrogate",
     "processor",
+    "project",
+    "rectified_dropout",
+    "residual_norm",
     "run_layers",
     "scale_surrogates",
+    "step",
     "trace_layers",
+    "unhealthy_shares",
+    "why_eager",
 ]

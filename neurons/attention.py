@@ -20,6 +20,10 @@ class SpikingCrossAttention(nn.Module):
     each output is at most the head's width). The entries of a memory have no order, so membranes are reset at each.
 
     Shape: query `[B, T, width]`, memory `[B, M, width]` to `[B, T, width]`.
+
+    >>> attention = SpikingCrossAttention(8, 2, BlockConfig(simulation_steps=2))
+    >>> attention(torch.zeros(1, 10, 8), torch.zeros(1, 20, 8)).shape
+    torch.Size([1, 10, 8])
     """
 
     def __init__(self, width: int, heads: int, config: BlockConfig) -> None:

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from neurons.coding import CODINGS, make_coding
-from neurons.dense import Linear, linear
-from neurons.layer import MEMBRANES, listened, make_layer
+from neurons.kernels.dispatch import why_eager
+from neurons.kernels.linear import Linear, linear
+from neurons.layer import MEMBRANES, make_layer
 from neurons.nodes import FIXED_LENGTH, NodeConfig
 from neurons.norm import NORMS, make_norm
 from neurons.readout import READOUTS, Readout
@@ -30,6 +31,10 @@ class BlockConfig:
 
     Raises:
         ValueError: a number out of range, an unknown name, or parts that do not go together.
+
+    >>> BlockConfig(NodeConfig("psn"), membrane="carry")
+    Traceback (most recent call last):
+    ValueError: psn has weights per simulation step; use membrane: reset
     """
 
     node: NodeConfig = field(default_factory=NodeConfig)
@@ -59,6 +64,9 @@ class SpikingProjection(nn.Module):
     segment at a time, so both halves of a `bidirectional` block share its one call.
 
     Shape: `[B, T, ..., inputs]` to spikes `[S, B, T, ..., outputs]`.
+
+    >>> SpikingProjection(3, 5, BlockConfig(simulation_steps=4))(torch.zeros(2, 10, 3)).shape
+    torch.Size([4, 2, 10, 5])
     """
 
     def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
@@ -85,11 +93,11 @@ class SpikingProjection(nn.Module):
 
     def read(self, values: torch.Tensor, readout: Readout) -> torch.Tensor:
         """`readout` of the spikes, which are not written where only their rate is asked for: `[B, T, ..., outputs]`."""
-        if readout.name != "rate" or listened(self) or listened(readout):
+        if readout.name != "rate" or why_eager(self, readout):
             return readout(self(values))
         if self.coding is not None:
             return self.layer.rate(self.currents(values))
-        return self.layer.rate(self.constant_current(values), held=self.config.simulation_steps)
+        return self.layer.rate(self.constant_current(values), num_steps=self.config.simulation_steps)
 
 
 class SpikingLinear(nn.Module):
@@ -98,6 +106,10 @@ class SpikingLinear(nn.Module):
     `spike_value` is what one spike per step is worth, 1 unless a conversion sets it.
 
     Shape: `[B, T, ..., inputs]` to `[B, T, ..., outputs]`.
+
+    >>> rates = SpikingLinear(3, 5, BlockConfig(simulation_steps=4))(torch.randn(2, 10, 3))
+    >>> set((4 * rates).flatten().tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+    True
     """
 
     spike_value: torch.Tensor
@@ -121,6 +133,9 @@ class SpikeLinear(nn.Linear):
     once, as SpikingJelly's multi-step dropout does.
 
     Shape: spikes `[S, ..., inputs]` to `[..., outputs]`.
+
+    >>> SpikeLinear(3, 5, Readout("rate", 4, tau=2.0))(torch.ones(4, 2, 3)).shape
+    torch.Size([2, 5])
     """
 
     def __init__(self, inputs: int, outputs: int, readout: Readout, dropout: float = 0.0) -> None:
@@ -137,9 +152,12 @@ class SpikeLinear(nn.Linear):
 
 
 class SpikingMLP(nn.Module):
-    """The spiking twin of linear, relu, dropout, linear: the hidden layer spikes.
+    """The spiking counterpart of linear, relu, dropout, linear: the hidden layer spikes.
 
     Shape: `[B, T, inputs]` to `[B, T, outputs]`.
+
+    >>> SpikingMLP(3, 8, 5, 0.1, BlockConfig())(torch.zeros(2, 10, 3)).shape
+    torch.Size([2, 10, 5])
     """
 
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float, config: BlockConfig) -> None:
@@ -149,6 +167,6 @@ class SpikingMLP(nn.Module):
         self.output = SpikeLinear(hidden, outputs, readout, dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if listened(self.output):
+        if why_eager(self.output):
             return self.output(self.hidden(values))
         return self.output.of(self.hidden.read(values, self.output.readout))

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons.dense import Linear
-from neurons.layer import NodeConfig, SpikingLayer
+from neurons.kernels.linear import Linear
+from neurons.layer import SpikingLayer
+from neurons.nodes import NodeConfig
 
 
 class PerSegmentBatchNorm(nn.BatchNorm1d):
@@ -61,6 +62,10 @@ class BrainCogEncoder(nn.Module):
 
     The linear layer runs once per segment, not once per copy, since its copies are equal; dropout is drawn afresh for
     each copy and comes before the norm, as in the original.
+
+    >>> encoder = BrainCogEncoder(3, 4, NodeConfig(threshold=0.5, surrogate="quadratic_gate"))
+    >>> encoder(torch.zeros(2, 10, 3)).shape
+    torch.Size([2, 10, 4])
     """
 
     def __init__(
@@ -81,4 +86,4 @@ class BrainCogEncoder(nn.Module):
             copies = current.unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
             copies = self.norm(self.dropout(copies).flatten(1, 2)).view(copies.shape)
             return self.layer.rate(copies.movedim(0, 2))
-        return self.layer.rate(self.norm(current).transpose(0, 1).unsqueeze(0), held=self.simulation_steps)
+        return self.layer.rate(self.norm(current).transpose(0, 1).unsqueeze(0), num_steps=self.simulation_steps)

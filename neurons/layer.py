@@ -11,23 +11,19 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from neurons.fused import NODES, SLOPES, Dynamics, firing_rate
+from neurons.kernels.dispatch import why_eager
+from neurons.kernels.lif import FUSABLE_NODES, SLOPES, Dynamics, firing_rate
 from neurons.nodes import FIXED_LENGTH, PARALLEL, NodeConfig, make_node
 
 MEMBRANES = ("carry", "reset")
 DIRECTIONS = ("forward", "bidirectional", "recurrent")
 
 
-def listened(module: nn.Module) -> bool:
-    """Whether a hook waits for the module to run: then it must run as itself, not within something faster."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
 class SpikingLayer(nn.Module):
-    """A node that starts every call from rest and forgets its membrane afterwards.
+    """A node that starts every call from rest and forgets its membrane potential afterwards.
 
-    SpikingJelly's nodes keep the last membrane, with its graph, until someone resets them: state leaks between batches
-    and `deepcopy` fails. Here each call is a pure function of its input.
+    SpikingJelly's nodes keep the last membrane potential, with its graph, until someone resets them: state leaks
+    between batches and `deepcopy` fails. Here each call is a pure function of its input.
 
     membrane: `reset` runs the first axis alone, so that each segment starts from rest; `carry` runs the steps of all
     segments one after another.
@@ -35,14 +31,21 @@ class SpikingLayer(nn.Module):
     A learned threshold is a learned gain: dividing the current by g moves the threshold of a node that rests at 0 from
     theta to g theta, in units of the membrane, and changes no spike otherwise. g starts at 1 and stays positive.
 
-    Membranes are kept in float32 at least: a bf16 or fp16 current is widened, and its spikes handed back in its dtype.
+    Membrane potentials are kept in float32 at least: a bf16 or fp16 current is widened, and its spikes cast back.
     That also lets SpikingJelly's CUDA kernels run, whose membranes are float32.
 
-    `rate` gives what a rate readout would; it writes no spikes where `neurons.fused` has kernels for the node and no
-    hook listens to the layer. Set `fused` to False to go the plain way always.
+    `rate` outputs what a rate readout would; it writes no spikes where `neurons.kernels.lif` has kernels for the node
+    and `neurons.kernels.dispatch` lets them run. Set `fused` to False to run the layer eagerly always.
+
+    monitors: each is called with the firing rates `[B, T, ..., N]` of every call, whichever implementation ran, and its
+    number of simulation steps.
 
     Shape: current `[S, B, T, ..., N]` to spikes of the same shape, zeros and ones (integers for `ilif`), S simulation
     steps per segment; `steps` where the node has weights per step. With membrane `reset`, any `[S, ...]`.
+
+    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0), membrane="carry")
+    >>> layer(torch.full((2, 1, 3, 1), 0.6)).flatten().tolist()  # [S, B, T, N]: fires at every second step
+    [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     """
 
     def __init__(self, config: NodeConfig, steps: int | None = None, membrane: str = "reset") -> None:
@@ -52,38 +55,48 @@ class SpikingLayer(nn.Module):
         self.node = make_node(config, steps)
         self.fused = True
         self.recompute = False
+        self.monitors: list[Callable[[torch.Tensor, int], None]] = []
         self.log_threshold_gain = nn.Parameter(torch.zeros(())) if config.learn_threshold else None
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
-        return self.in_order_of_time(current, self.fire)
+        spikes = self.time_major(current, self.fire)
+        for monitor in self.monitors:
+            monitor(spikes.mean(0), len(spikes))
+        return spikes
 
-    def rate(self, current: torch.Tensor, held: int | None = None) -> torch.Tensor:
-        """The mean over simulation steps of what `forward` gives: `[S, B, T, ..., N]` to `[B, T, ..., N]`.
+    def rate(self, current: torch.Tensor, num_steps: int | None = None) -> torch.Tensor:
+        """The mean over simulation steps of what `forward` outputs: `[S, B, T, ..., N]` to `[B, T, ..., N]`.
 
-        held: simulation steps for which a constant current, `[1, B, T, ..., N]`, is held. The fused path then writes
-        nothing that grows with S, neither forwards nor backwards.
+        num_steps: simulation steps of a constant current, `[1, B, T, ..., N]`. The fused path then writes nothing that
+        grows with S, neither in the forward nor in the backward pass.
         """
-        if not self.fuses(current):
-            return self(current if held is None else current.expand(held, *current.shape[1:])).mean(0)
-        dtype, steps = current.dtype, held or len(current)
+        if self.why_eager(current):
+            return self(current if num_steps is None else current.expand(num_steps, *current.shape[1:])).mean(0)
+        dtype, steps = current.dtype, num_steps or len(current)
         current = self._scaled(current)
         clips, segments = current.shape[1:3]
         in_rows = current.reshape(len(current), clips, segments, -1)
         if self.membrane == "reset":
             in_rows = in_rows.flatten(1, 2).unsqueeze(2)
-        rate = firing_rate(in_rows, self.dynamics(steps, in_rows.shape[-1]))
-        return rate.view(current.shape[1:]).to(dtype)
+        rate = firing_rate(in_rows, self.dynamics(steps, in_rows.shape[-1])).view(current.shape[1:]).to(dtype)
+        for monitor in self.monitors:
+            monitor(rate, steps)
+        return rate
 
-    def fuses(self, current: torch.Tensor) -> bool:
-        """Whether `rate` takes the fused path for this current."""
-        heard = listened(self) or listened(self.node)
-        known = self.config.node in NODES and self.config.surrogate in SLOPES
-        # Triton takes thresholds and time constants as 32-bit numbers.
-        exact = not (current.is_cuda and current.dtype == torch.float64)
-        return self.fused and known and exact and not heard and current.ndim > 3
+    def why_eager(self, current: torch.Tensor) -> str | None:
+        """Why `rate` runs this current through the node; None where it runs fused."""
+        if not self.fused:
+            return "training.fused is off"
+        if self.config.node not in FUSABLE_NODES or self.config.surrogate not in SLOPES:
+            return f"no kernels for {self.config.node} with {self.config.surrogate}"
+        if current.is_cuda and current.dtype == torch.float64:
+            return "Triton takes thresholds and time constants as 32-bit numbers"
+        if current.ndim <= 3:
+            return "no segments"
+        return why_eager(self, self.node)
 
     def dynamics(self, steps: int, neurons: int) -> Dynamics:
-        """This layer as the fused kernels take it; all of its `neurons` run through the segments forwards."""
+        """This layer as the fused kernels take it; all of its `neurons` run through the segments forward."""
         config = self.config
         return Dynamics(
             steps=steps,
@@ -95,53 +108,53 @@ class SpikingLayer(nn.Module):
             strict=config.surrogate == "quadratic_gate",
             slope=SLOPES[config.surrogate],
             alpha=float(cast(Any, self.node).surrogate_function.alpha),
-            first_reversed=neurons,
+            backward_start=neurons,
         )
 
-    def membranes(self, current: torch.Tensor) -> torch.Tensor:
-        """The membrane after each simulation step of what `forward` would run, reset included: `[S, B, T, ..., N]`.
+    def membrane_potentials(self, current: torch.Tensor) -> torch.Tensor:
+        """The membrane potential after each simulation step of `forward`, reset included: `[S, B, T, ..., N]`.
 
         Raises:
             ValueError: a node that keeps none.
         """
         if not isinstance(self.node, neuron.BaseNode):
             raise ValueError(f"{self.config.node} keeps no membrane from step to step")
-        return self.in_order_of_time(current, self.trace)
+        return self.time_major(current, self.trace)
 
-    def in_order_of_time(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        """`run` over currents in the order in which a neuron lives through them; its results put back in place."""
+    def time_major(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """`run` over currents with time first: `[S, ...]`, or `[T S, B, ..., N]` where membranes are carried."""
         if self.membrane == "reset":
             return run(current.contiguous())
         in_time = current.movedim(2, 0).flatten(0, 1)
         return run(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)
 
     def fire(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both in order of time, from rest; with `recompute`, only the currents are kept."""
+        """Currents to spikes, both time-major, from rest; with `recompute`, only the currents are kept."""
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(self.run_from_rest, current, use_reentrant=False)
         return self.run_from_rest(current)
 
     def run_from_rest(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both in order of time; nothing of the node's state is left."""
-        self.reset()
+        """Currents to spikes, both time-major; nothing of the node's state is left."""
+        functional.reset_net(self.node)
         spikes = self.run(current)
-        self.reset()
+        functional.reset_net(self.node)
         return spikes
 
     def trace(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to membranes, both in order of time, from rest."""
+        """Currents to membrane potentials, both time-major, from rest."""
         node = cast(neuron.BaseNode, self.node)
-        self.reset()
+        functional.reset_net(node)
         node.store_v_seq = True
         try:
             self.run(current)
             return node.v_seq
         finally:
             node.store_v_seq = False
-            self.reset()
+            functional.reset_net(node)
 
     def run(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both in order of time, going on from where the node is."""
+        """Currents to spikes, both time-major, going on from where the node is."""
         return self.node(self._scaled(current)).to(current.dtype)
 
     def _scaled(self, current: torch.Tensor) -> torch.Tensor:
@@ -149,40 +162,42 @@ class SpikingLayer(nn.Module):
             current = current.float()
         return current if self.log_threshold_gain is None else current * torch.exp(-self.log_threshold_gain)
 
-    def reset(self) -> None:
-        """Forget the membrane, where the node has one."""
-        functional.reset_net(self.node)
-
     def implementation(self, device: torch.device) -> str:
-        """The kernel that SpikingJelly runs this node with on `device`, for the log of a run."""
+        """What `rate` and `forward` run this layer on, on `device`, for the log of a run."""
         name = self.config.node
+        rates = self.why_eager(torch.empty(1, 1, 1, 1, device=device)) is None
         if name not in ("if", "lif", "plif", "ilif") or self.config.surrogate == "quadratic_gate":
-            return "torch-reference"
-        return str(functional.neuron_implementation(name, device)["implementation"])
+            spikes = "torch-reference"
+        else:
+            spikes = str(functional.neuron_implementation(name, device)["implementation"])
+        fused = "Triton" if device.type == "cuda" else "Numba"
+        return f"rates by {fused}, spikes by {spikes}" if rates else f"spikes by {spikes}"
 
 
 class BidirectionalLayer(SpikingLayer):
-    """A layer half of whose neurons live through the segments in reverse, as half of a BiLSTM does; one multi-step call
+    """A layer half of whose neurons run through the segments in reverse, as half of a BiLSTM does; one multi-step call
     runs both halves.
 
     Shape: `[S, B, T, ..., N]`, N even.
     """
 
-    def fuses(self, current: torch.Tensor) -> bool:
-        return super().fuses(current) and current.ndim == 4
+    def why_eager(self, current: torch.Tensor) -> str | None:
+        return (
+            "no kernel for several places of a bidirectional layer" if current.ndim != 4 else super().why_eager(current)
+        )
 
     def dynamics(self, steps: int, neurons: int) -> Dynamics:
-        forwards = (neurons + 1) // 2 if self.membrane == "carry" else neurons
-        return dataclasses.replace(super().dynamics(steps, neurons), first_reversed=forwards)
+        forward = (neurons + 1) // 2 if self.membrane == "carry" else neurons
+        return dataclasses.replace(super().dynamics(steps, neurons), backward_start=forward)
 
-    def in_order_of_time(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        return reverse_second_half(super().in_order_of_time(reverse_second_half(current), run))
+    def time_major(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        return reverse_second_half(super().time_major(reverse_second_half(current), run))
 
 
 def reverse_second_half(values: torch.Tensor) -> torch.Tensor:
-    """The segments of the second half of the channels in reverse."""
-    forwards, backwards = values.chunk(2, dim=-1)
-    return torch.cat([forwards, backwards.flip(2)], dim=-1)
+    """The segments of the second half of the channels in reverse: `[S, B, T, ..., N]` to the same shape."""
+    forward, backward = values.chunk(2, dim=-1)
+    return torch.cat([forward, backward.flip(2)], dim=-1)
 
 
 class RecurrentLayer(SpikingLayer):
@@ -211,8 +226,8 @@ class RecurrentLayer(SpikingLayer):
 
 
 def run_layers(network: nn.Module, fused: bool = True, recompute: bool = False) -> None:
-    """How every spiking layer runs: by the fused path where it can, and, elsewhere, keeping every simulation step for
-    the way back or running them again (activation checkpointing, for long S).
+    """How every spiking layer runs: fused where it can, and, elsewhere, keeping every simulation step for the backward
+    pass or running them again (activation checkpointing, for long S).
     """
     for layer in network.modules():
         if isinstance(layer, SpikingLayer):

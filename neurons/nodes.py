@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from spikingjelly.activation_based import functional, neuron
@@ -48,6 +48,10 @@ class NodeConfig:
 
     Raises:
         ValueError: a number out of range, naming it.
+
+    >>> NodeConfig(tau=0.5)
+    Traceback (most recent call last):
+    ValueError: tau must be above 1 simulation step, not 0.5
     """
 
     node: str = "lif"
@@ -94,6 +98,47 @@ class NodeConfig:
     def largest_value(self) -> int:
         """What a neuron can fire in one simulation step at most: 1, or `levels` for `ilif`."""
         return self.levels if self.node == "ilif" else 1
+
+
+class NodeState(NamedTuple):
+    """Membrane potential v and, of `alif`, adaptation a: `[...]` each, zero at rest.
+
+    >>> NodeState.at_rest(torch.ones(2))
+    NodeState(v=tensor([0., 0.]), a=tensor([0., 0.]))
+    """
+
+    v: torch.Tensor
+    a: torch.Tensor
+
+    @classmethod
+    def at_rest(cls, like: torch.Tensor) -> NodeState:
+        return cls(torch.zeros_like(like), torch.zeros_like(like))
+
+
+def step(current: torch.Tensor, state: NodeState, config: NodeConfig) -> tuple[torch.Tensor, NodeState]:
+    """One simulation step, as the equations above have it: current `[...]` to spikes `[...]` and the state after them.
+
+    Differentiable, by surrogate. What runs many steps at once is tested against a loop over this.
+
+    Raises:
+        ValueError: a node without a step of its own: the parallel ones, and `gated_lif`, whose weights differ by step.
+    """
+    (v, a), theta = state, config.threshold
+    if config.node == "if":
+        v = v + current
+    elif config.node in ("lif", "plif", "alif"):
+        v = v + (current - v) / config.tau
+    elif config.node == "ilif":
+        v = v - v / config.tau + current
+        spikes = MultiLevelSpikeCount(config.levels)(v / theta)
+        return spikes, NodeState(v - theta * (spikes.detach() if config.detach_reset else spikes), a)
+    else:
+        raise ValueError(f"{config.node} has no single simulation step")
+    threshold = theta + config.adaptation * a if config.node == "alif" else theta
+    spikes = config.make_surrogate()(v - threshold)
+    fired = spikes.detach() if config.detach_reset else spikes
+    v = (1 - fired) * v if config.reset == "hard" else v - fired * threshold
+    return spikes, NodeState(v, a + (spikes - a) / config.adaptation_tau)
 
 
 class AdaptiveLIFNode(neuron.BaseNode):

@@ -27,6 +27,10 @@ class Readout(nn.Module):
 
     Raises:
         ValueError: an unknown name.
+
+    >>> spikes = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+    >>> [Readout(name, 4, tau=2.0)(spikes).item() for name in ("rate", "last", "maximum")]
+    [0.5, 0.0, 1.0]
     """
 
     def __init__(self, name: str, simulation_steps: int, tau: float) -> None:

@@ -1,12 +1,14 @@
-"""What every spiking layer of a network does over a data set of any size, recorded from outside.
+"""What the spiking layers of a network do over a data set of any size, recorded from outside.
 
-Only sums are kept, so memory does not grow with the data. Layers hold no bookkeeping: outside the context manager there
-are no hooks, and nothing costs anything.
+`RateMonitor` takes the firing rates that layers output anyway, so fused kernels run on while it watches.
+`SpikeRecorder` takes every spike, which only layers that run eagerly write. Both keep sums alone, so memory does not
+grow with the data, and outside their context nothing costs anything.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,15 +17,157 @@ from torch import nn
 
 from neurons.layer import SpikingLayer
 
+SATURATED_RATE = 0.95
+"""A neuron that fires at this share of its simulation steps or more tells next to nothing."""
+UNHEALTHY_SHARE = 0.5
+"""A layer with this share of dead, or of saturated, neurons is reported."""
+DEAD_ADVICE = "try a lower threshold, norm: batch or threshold, or a wider surrogate (smaller alpha)"
+SATURATED_ADVICE = "try a higher threshold, a smaller tau, norm: batch or threshold, or firing_rate_weight"
+
+
+@dataclass(frozen=True)
+class LayerActivity:
+    """Of one spiking layer: spikes per neuron per simulation step, and the shares of neurons that never fire (dead) or
+    fire nearly always (saturated).
+
+    >>> LayerActivity(0.2, dead=0.1, saturated=0.0).warning("a layer") is None
+    True
+    """
+
+    firing_rate: float
+    dead: float
+    saturated: float
+
+    def warning(self, layer: str) -> str | None:
+        """One line that says what is wrong with the layer and what to try; None if nothing is."""
+        if self.dead >= UNHEALTHY_SHARE:
+            return f"{layer}: {100 * self.dead:.0f} % of its neurons never fire; {DEAD_ADVICE}"
+        if self.saturated >= UNHEALTHY_SHARE:
+            share = f"{100 * self.saturated:.0f} % of its neurons fire at {100 * SATURATED_RATE:.0f} % of steps or more"
+            return f"{layer}: {share}; {SATURATED_ADVICE}"
+        return None
+
+
+def unhealthy_shares(rates: torch.Tensor, largest: int) -> tuple[float, float]:
+    """The shares of neurons that are dead and saturated, from their spikes per step, each step holding `largest`."""
+    return float((rates == 0).double().mean()), float((rates >= SATURATED_RATE * largest).double().mean())
+
+
+class RateObserver:
+    """Sees the firing rates of every spiking layer of `network` between `start` and `stop`, or within `with`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.watched: list[tuple[SpikingLayer, Any]] = []
+
+    def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
+        """A call of the layer `name`: rates `[B, T, ..., N]` over so many simulation steps."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """See what runs from here on."""
+        self.stop()
+        for name, layer in self.network.named_modules():
+            if isinstance(layer, SpikingLayer):
+                self.watched.append((layer, partial(self.see, name)))
+                layer.monitors.append(self.watched[-1][1])
+
+    def stop(self) -> None:
+        for layer, see in self.watched:
+            layer.monitors.remove(see)
+        self.watched = []
+
+    def __enter__(self) -> Any:
+        self.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.stop()
+
+
+class RateMonitor(RateObserver):
+    """Spikes of every neuron of every spiking layer, summed.
+
+    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> with RateMonitor(layer) as monitor:
+    ...     rates = layer.rate(torch.tensor([[[[0.5, 2.0]]]]), num_steps=2)  # [1, B, T, N]
+    >>> monitor.firing_rate
+    0.75
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.spikes: dict[str, torch.Tensor] = {}
+        self.updates: dict[str, int] = {}
+
+    def start(self) -> None:
+        self.spikes, self.updates = {}, {}
+        super().start()
+
+    @torch.no_grad()
+    def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
+        spikes = (rates * steps).round().flatten(0, -2).sum(0, dtype=torch.float64)
+        self.spikes[name] = spikes + self.spikes.get(name, 0.0)
+        self.updates[name] = self.updates.get(name, 0) + steps * (rates.numel() // rates.shape[-1])
+
+    @property
+    def firing_rate(self) -> float:
+        """Spikes per neuron per simulation step, over all layers."""
+        updates = sum(self.updates[name] * len(spikes) for name, spikes in self.spikes.items())
+        return sum(float(spikes.sum()) for spikes in self.spikes.values()) / updates
+
+    def activity(self) -> dict[str, LayerActivity]:
+        """By the layer's name in the network; empty where nothing ran since `start`."""
+        found = {}
+        for name, spikes in self.spikes.items():
+            rates, layer = spikes / self.updates[name], self.network.get_submodule(name)
+            assert isinstance(layer, SpikingLayer)
+            found[name] = LayerActivity(float(rates.mean()), *unhealthy_shares(rates, layer.config.largest_value))
+        return found
+
+
+class RateRegulariser(RateObserver):
+    """Draws firing rates towards a target while a network trains.
+
+    penalty = mean over spiking layers of (firing rate - target)^2, with gradients by surrogate (activity regularisation
+    as in Zenke and Vogels, Neural Computation 33, 2021).
+
+    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> with RateRegulariser(layer, target=0.25) as regulariser:
+    ...     rates = layer.rate(torch.tensor([[[[0.5, 2.0]]]]), num_steps=2)
+    >>> regulariser.penalty().item()
+    0.25
+    """
+
+    def __init__(self, network: nn.Module, target: float) -> None:
+        super().__init__(network)
+        self.target = target
+        self.rates: list[torch.Tensor] = []
+
+    def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
+        self.rates.append(rates.mean())
+
+    def penalty(self) -> torch.Tensor:
+        """The penalty of what ran since `start`, a scalar; zero where nothing spikes."""
+        self.stop()
+        rates, self.rates = self.rates, []
+        return (torch.stack(rates) - self.target).square().mean() if rates else torch.zeros(())
+
 
 @dataclass
 class LayerRecord:
-    """Sums over the clips seen, for N neurons that each live through `segments` segments of S simulation steps.
+    """Sums over the clips seen, for N neurons that each run over `segments` segments of S simulation steps.
 
     step_spikes `[S]`, segment_spikes `[T]`, neuron_spikes `[N]`. group_spikes `[G, N]` and group_segments `[G]`: by the
     group of a segment. counts: how many pairs of neuron and segment had 0, 1, ... spikes. first_spikes `[S + 1]`: how
     many fired first at step 0, 1, ...; the last entry never fired. largest: spikes that one step can hold.
     extra_spikes: those beyond the first of a step, which only integer neurons have.
+
+    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> with SpikeRecorder(layer) as recorder:
+    ...     spikes = layer(torch.tensor([0.5, 2.0]).expand(2, 1, 1, 2))  # [S, B, T, N]
+    >>> recorder.layers[""].step_rates.tolist()
+    [0.5, 1.0]
     """
 
     largest: int
@@ -71,8 +215,8 @@ class LayerRecord:
         return self.group_spikes.sum(1) / (self.neurons * self.steps * self.group_segments)
 
     @property
-    def silent_steps(self) -> float:
-        """The share of zeros in what the layer hands on (activation sparsity)."""
+    def activation_sparsity(self) -> float:
+        """The share of zeros in what the layer outputs."""
         spikes = float(self.neuron_spikes.sum())
         return 1 - (spikes - self.extra_spikes) / (self.neurons * self.segments * self.steps)
 
@@ -83,6 +227,12 @@ class SpikeRecorder(OutputMonitor):
     Before each batch, `recorder.label(groups)` may name the group (0 ... groups - 1) of each segment, `[B, T]`; a layer
     that runs through a memory of several modalities takes them again for each, and one that does not run through
     segments, such as a clip's classifier, has no groups.
+
+    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> with SpikeRecorder(layer) as recorder:
+    ...     spikes = layer(torch.tensor([0.5, 2.0]).expand(2, 1, 1, 2))
+    >>> recorder.layers[""].firing_rate
+    0.75
     """
 
     def __init__(self, network: nn.Module, groups: int = 1) -> None:
@@ -149,8 +299,12 @@ class SpikeRecorder(OutputMonitor):
 
 @dataclass
 class Trace:
-    """One layer on one batch: spikes and, where its node keeps one, the membrane after each simulation step, both
-    `[S, B, T, ..., N]`.
+    """One layer on one batch: spikes and, where its node keeps one, the membrane potential after each simulation step,
+    both `[S, B, T, ..., N]`.
+
+    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> trace_layers(layer, torch.full((2, 1, 1, 1), 0.6))[""].membrane.flatten().tolist()[1]
+    0.0
     """
 
     spikes: torch.Tensor
@@ -167,8 +321,22 @@ def trace_layers(network: nn.Module, *inputs: torch.Tensor) -> dict[str, Trace]:
         layer = network.get_submodule(name)
         assert isinstance(layer, SpikingLayer)
         try:
-            membrane = layer.membranes(currents[name][-1])
+            membrane = layer.membrane_potentials(currents[name][-1])
         except ValueError:
             membrane = None
         traces[name] = Trace(spikes[name][-1], membrane)
     return traces
+
+
+def scale_surrogates(network: nn.Module, factor: float) -> None:
+    """Set every spiking layer's surrogate slope to `factor` times what its config says; surrogates without an alpha
+    stay. Growing slopes over training narrows the gap between the surrogate and the step it stands for (Guo et al.,
+    "IM-Loss", NeurIPS 2022, evolve it likewise).
+    """
+    for layer in network.modules():
+        if isinstance(layer, SpikingLayer):
+            first = getattr(layer.config.make_surrogate(), "alpha", None)
+            for module in layer.modules():
+                surrogate = getattr(module, "surrogate_function", None)
+                if first is not None and surrogate is not None and hasattr(surrogate, "alpha"):
+                    surrogate.alpha = first * factor

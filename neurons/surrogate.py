@@ -34,6 +34,9 @@ class QuadraticGate(surrogate.SurrogateFunctionBase):
     SpikingJelly's `PiecewiseQuadratic` has the same slope but spikes at u = 0 too. The two differ only where a membrane
     meets the threshold exactly: here the spike is 0 and the slope still alpha. SpikingJelly's CUDA kernels know its own
     surrogates only, so on CUDA this one runs on SpikingJelly's PyTorch path.
+
+    >>> QuadraticGate(alpha=2.0)(torch.tensor([-0.1, 0.0, 0.1]))
+    tensor([0., 0., 1.])
     """
 
     def __init__(self, alpha: float = 2.0, spiking: bool = True) -> None:

@@ -317,10 +317,10 @@ class TrainingConfig:
         initialise_from: a checkpoint or run directory whose weights the network starts from, wherever a layer of the
             same size does the same job, spiking or not; learned thresholds of rectified slots without a norm start
             where its activations reach.
-        fused: firing rates without writing spikes, where there are kernels for it (`neurons.fused`); the result is the
-            same. False always goes SpikingJelly's way.
-        recompute: spiking layers that do not run fused run again on the way back, instead of keeping every simulation
-            step in memory: slower, for long S.
+        fused: firing rates without writing spikes, where there are kernels for it (`neurons.kernels.lif`); the result
+            is the same. False always runs SpikingJelly's nodes.
+        recompute: spiking layers that do not run fused run again in the backward pass, instead of keeping every
+            simulation step in memory: slower, for long S.
         compile: `off`; `default` trains through torch.compile, which takes minutes at first and again for each batch
             size; `reduce-overhead` also replays CUDA graphs. Evaluation is never compiled.
         distillation: see there.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from neurons import ActivityMonitor, LayerActivity, run_layers
+from neurons import LayerActivity, RateMonitor, run_layers
 from snn_cace.config import Experiment
 from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch
@@ -80,7 +80,7 @@ def evaluate_network(
     totals: dict[str, float] = {}
     parts: dict[str, list[np.ndarray]] = {}
     clips = 0
-    monitor = ActivityMonitor(network)
+    monitor = RateMonitor(network)
     monitor.start()
     for batch, output in run_network(network, loader, experiment, device, quiet):
         targets = targets_from_labels(batch["labels"])
@@ -99,13 +99,14 @@ def evaluate_network(
         for name in (*PREDICTED, "segment_target"):
             values = named[name].float() if named[name].dtype is torch.bfloat16 else named[name]
             parts.setdefault(name, []).append(values.cpu().numpy())
+    monitor.stop()
     return Evaluation(
         segment_accuracy=metrics.segment_accuracy(),
         losses={name: total / clips for name, total in totals.items()},
         class_accuracy=metrics.class_accuracy(),
         confusion=metrics.compute().tolist(),
         predictions={name: np.concatenate(values) for name, values in parts.items()},
-        activity=monitor.stop(),
+        activity=monitor.activity(),
     )
 
 

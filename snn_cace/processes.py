@@ -83,7 +83,7 @@ def flush_denormals(flush: bool = True) -> None:
     """
     import torch
 
-    from neurons.threads import in_every_thread
+    from neurons.kernels.threads import in_every_thread
 
     in_every_thread(lambda: torch.set_flush_denormal(flush))
 
@@ -102,8 +102,8 @@ def workers() -> Any:
     What runs in them calls `start_worker` first.
     """
     context = multiprocessing.get_context("forkserver")
-    modules = ("comparison", "training", "measurements", "benchmark", "model.kernels_cpu")
-    context.set_forkserver_preload([f"snn_cace.{module}" for module in modules])
+    modules = ("comparison", "training", "measurements", "benchmark")
+    context.set_forkserver_preload([*(f"snn_cace.{module}" for module in modules), "neurons.kernels.cpu"])
     return context
 
 

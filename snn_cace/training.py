@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from neurons import ActivityMonitor, RateRegulariser, SpikingLayer, run_layers, scale_surrogates
+from neurons import RateMonitor, RateRegulariser, SpikingLayer, run_layers, scale_surrogates
 from snn_cace.checkpoints import (
     DIGEST,
     RunFiles,
@@ -67,10 +67,10 @@ class EventLocaliser(L.LightningModule):
         self.experiment = experiment
         self.network = CaceNet(experiment.model, shape)
         run_layers(self.network, experiment.training.fused, experiment.training.recompute)
-        # In a list, so that it is no part of this module, which holds the network already.
-        self.stepped = [compiled(self.network, experiment.training.compile)]
+        # In a tuple, so that it is no part of this module, which holds the network already.
+        self.compiled_network = (compiled(self.network, experiment.training.compile),)
         self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
-        self.activity = ActivityMonitor(self.network)
+        self.activity = RateMonitor(self.network)
         training = experiment.training
         self.regulariser = (
             RateRegulariser(self.network, training.firing_rate_target) if training.firing_rate_weight else None
@@ -108,13 +108,14 @@ class EventLocaliser(L.LightningModule):
         targets = targets_from_labels(batch["labels"])
         return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
 
-    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+    def losses(self, batch: Batch, contrastive_on: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What a training step minimises, a scalar, and the terms that are logged, by name."""
         if self.regulariser is not None:
             self.regulariser.start()
-        (network,) = self.stepped
+        (network,) = self.compiled_network
         output = network(batch["visual"], batch["audio"])
         terms = self.terms(output, batch)
-        loss = training_loss(terms, self.experiment.model.contrast, self.contrastive_on)
+        loss = training_loss(terms, self.experiment.model.contrast, contrastive_on)
         if self.regulariser is not None:
             terms["firing_rate"] = self.regulariser.penalty()
             loss = loss + self.experiment.training.firing_rate_weight * terms["firing_rate"]
@@ -126,6 +127,10 @@ class EventLocaliser(L.LightningModule):
             loss = loss + distillation.weight * terms["distillation"]
         right = segment_predictions(output) == batch["labels"].argmax(-1)
         terms["segment_accuracy"] = 100 * right.float().mean()
+        return loss, terms
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        loss, terms = self.losses(batch, self.contrastive_on)
         values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["labels"]), sync_dist=True)
         return loss
@@ -145,7 +150,8 @@ class EventLocaliser(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/segment_accuracy", self.metrics.segment_accuracy(), prog_bar=True, sync_dist=True)
-        for layer, activity in self.activity.stop().items():
+        self.activity.stop()
+        for layer, activity in self.activity.activity().items():
             values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
             self.log_dict(values, sync_dist=True)
 
@@ -323,7 +329,7 @@ def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: flo
     val, test = (evaluate_network(network, data.loader(split), experiment, device, quiet) for split in ("val", "test"))
     save_arrays(files.predictions, test.predictions)
     health = {layer: vars(activity) for layer, activity in val.activity.items()}
-    complaints = [line for layer, activity in val.activity.items() if (line := activity.complaint(layer))]
+    unhealthy = [line for layer, activity in val.activity.items() if (line := activity.warning(layer))]
     metrics = {
         "best_epoch": int(content["epoch"]),
         "protocol": experiment.training.protocol,
@@ -333,7 +339,7 @@ def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: flo
         "val": val.summary(),
         "test": test.summary(),
         "activity": health,
-        "complaints": complaints,
+        "complaints": unhealthy,
     }
     write_json(files.metrics, metrics)
     return metrics

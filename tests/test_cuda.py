@@ -34,7 +34,7 @@ def test_fused_rates_on_cuda_are_the_cpu_s_and_gradients_to_rounding(surrogate: 
         for device in ("cpu", "cuda"):
             given = current.to(device).requires_grad_()
             assert layer.to(device).fuses(given)
-            rate = layer.rate(given, held=5 if constant else None)
+            rate = layer.rate(given, num_steps=5 if constant else None)
             found.append((rate.cpu(), torch.autograd.grad(rate.square().sum(), given)[0].cpu()))
         (rate, gradient), (other, other_gradient) = found
         assert torch.equal(rate, other), config

@@ -18,7 +18,7 @@ from mutations import examples
 from small import small_experiment, write_ave
 from torch.utils.data import DataLoader, Dataset
 
-from neurons.threads import shared_among_threads
+from neurons.kernels.threads import shared_among_threads
 from snn_cace.checkpoints import RunFiles
 from snn_cace.cli import main
 from snn_cace.config import Experiment, as_yaml
@@ -32,7 +32,7 @@ import os, sys
 def ask(module, given, result):
     import numpy as np
     import torch
-    from neurons.threads import shared_among_threads
+    from neurons.kernels.threads import shared_among_threads
     found = []
     def product(start, stop):
         # By NumPy: what counts operations would count PyTorch's.

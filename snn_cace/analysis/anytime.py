@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from neurons import RateMeter
+from neurons import RateMonitor
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
@@ -96,11 +96,11 @@ def run_depth(
     """The network with fewer simulation steps over a split."""
     right, confidence = [], []
     shallow = with_steps(network, experiment, steps)
-    with RateMeter(shallow) as meter:
+    with RateMonitor(shallow) as monitor:
         for batch, output in run_network(shallow, loader, experiment, device, quiet):
             right.append((segment_predictions(output) == batch["labels"].argmax(-1)).cpu())
             confidence.append(segment_confidence(output).mean(1).cpu())
-    return Depth(steps, torch.cat(right).numpy(), torch.cat(confidence).double().numpy(), meter.rate)
+    return Depth(steps, torch.cat(right).numpy(), torch.cat(confidence).double().numpy(), monitor.firing_rate)
 
 
 def early_exit(runs: list[Depth], confidence: float, carries: bool) -> dict[str, float]:

@@ -23,7 +23,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurons import SpikingLayer
+from neurons import SpikingLayer, eager
 from snn_cace.analysis.rules import COMPUTED, MADE, MOVED, SPIKE_SOURCES, WHOLE, Call, Cost, Operations, spike_count
 
 NETWORK = ""
@@ -271,7 +271,7 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
     network = network.eval().to(inputs[0].dtype)
     counter = OperationCounter(network)
     try:
-        with torch.no_grad(), decomposed(), counter:
+        with torch.no_grad(), eager(), decomposed(), counter:
             network(*inputs)
     finally:
         network.train(training)

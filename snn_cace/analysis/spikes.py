@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from neurons import LayerRecord, SpikeRecorder, Trace, trace_layers
-from neurons.activity import unhealthy_shares
+from neurons import LayerRecord, SpikeRecorder, Trace, trace_layers, unhealthy_shares
 from snn_cace.analysis.anytime import anytime, simulation_steps
 from snn_cace.config import Experiment
 from snn_cace.data.batches import Batch, ClipData
@@ -94,7 +93,7 @@ def layer_summary(record: LayerRecord) -> dict[str, Any]:
         "firing_rate": record.firing_rate,
         "simulation_steps": record.steps,
         "neurons": record.neurons,
-        "activation_sparsity": record.silent_steps,
+        "activation_sparsity": record.activation_sparsity,
         "dead": dead,
         "saturated": saturated,
         "per_step": record.step_rates.tolist(),
@@ -126,7 +125,7 @@ def network_summary(layers: Iterable[LayerRecord]) -> dict[str, float]:
     chosen = list(layers)
     sizes = np.array([layer.neurons * layer.segments * layer.steps for layer in chosen], dtype=float)
     spikes = np.array([float(layer.neuron_spikes.sum()) for layer in chosen])
-    zeros = np.array([layer.silent_steps for layer in chosen]) * sizes
+    zeros = np.array([layer.activation_sparsity for layer in chosen]) * sizes
     return {"firing_rate": float(spikes.sum() / sizes.sum()), "activation_sparsity": float(zeros.sum() / sizes.sum())}
 
 

@@ -23,7 +23,7 @@ KINDS = {
     ),
     "LSTM": ("aten::mkldnn_rnn_layer", "aten::mkldnn_rnn_layer_backward"),
     "Adam and clipping": ("aten::_fused_adam_", "aten::linalg_vector_norm", "aten::_foreach_norm", "Optimizer"),
-    "our kernels": ("ResidualNorm", "RectifiedDropout", "CountedDropout", "PatchScores", "FiringRate"),
+    "our kernels": ("ResidualNorm", "RectifiedDropout", "CountedDropout", "FiringRate"),
     "copies": ("aten::copy_", "aten::cat", "aten::clone"),
     "other operations": ("aten::",),
 }

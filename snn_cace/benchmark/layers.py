@@ -94,7 +94,7 @@ class FusedRate(nn.Module):
         self.layer = SpikingLayer(NODE)
 
     def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
-        return self.layer.rate(current.unsqueeze(0), held=steps)
+        return self.layer.rate(current.unsqueeze(0), num_steps=steps)
 
 
 class SpikingJellyRate(nn.Module):

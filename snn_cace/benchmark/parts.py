@@ -11,14 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import linear
+from neurons import Dropout, linear, project, rectified_dropout, residual_norm
+from neurons.kernels.linear import convolution
 from snn_cace.benchmark.machine import SEGMENTS, Sizes, at_precision, least_seconds, matmul_flops, product_kind
 from snn_cace.benchmark.steps import in_own_process, step_of
 from snn_cace.config import Experiment, Precision
-from snn_cace.model.attention import UnscaledAttention, mean_of_patches, project
-from snn_cace.model.dropout import Dropout
-from snn_cace.model.residual import residual_norm
-from snn_cace.model.scores import PatchScores
+from snn_cace.model.attention import Projections, attend
 from snn_cace.runtime import keep_freed_memory
 from snn_cace.stopwatch import Row, Run, side_by_side, timed
 
@@ -101,12 +99,15 @@ def parts(
     other = torch.randn_like(patches)
     norm, dropout = nn.LayerNorm(width).to(device), Dropout(DROPPED)
     layers = [nn.Linear(width, size).to(device) for size in (NARROW, NARROW, width) * 2]
-    attention = UnscaledAttention(width, width, NARROW, width).to(device)
     queries, keys = (torch.randn(batch, SEGMENTS, places, NARROW, device=device) for _ in range(2))
     pairs: dict[str, tuple[ThereAndBack, ThereAndBack]] = {
         "linear layer of all patches": (
             there_and_back(lambda x: F.linear(x, layers[2].weight, layers[2].bias), patches),
             there_and_back(lambda x: linear(x, layers[2].weight, layers[2].bias), patches),
+        ),
+        "the same, as a convolution": (
+            there_and_back(lambda x: F.linear(x, layers[2].weight, layers[2].bias), patches),
+            there_and_back(lambda x: convolution(x, layers[2].weight, layers[2].bias), patches),
         ),
         "dropout of all patches": (
             there_and_back(lambda x: F.dropout(x, DROPPED), patches),
@@ -122,19 +123,11 @@ def parts(
         ),
         "rectified dropout of all patches": (
             there_and_back(lambda x: F.dropout(torch.relu(x), DROPPED), patches),
-            there_and_back(dropout.of_rectified, patches),
-        ),
-        "weights of patches": (
-            there_and_back(lambda x, g: (F.relu(x) * g.unsqueeze(-2)).sum(-1), patches, patches[:, :, 0]),
-            there_and_back(PatchScores.apply if device.type == "cpu" else plain_scores, patches, patches[:, :, 0]),
+            there_and_back(lambda x: rectified_dropout(x, dropout), patches),
         ),
         "attention between patches": (
             there_and_back(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=1.0), queries, keys, patches),
-            there_and_back(attention.attend, queries, keys, patches),
-        ),
-        "mean of rectified patches": (
-            there_and_back(lambda x: F.relu(x).mean(-2), patches),
-            there_and_back(lambda x: mean_of_patches(F.relu(x)), patches),
+            there_and_back(lambda q, k, v: attend(Projections(q, k, v)), queries, keys, patches),
         ),
     }
     found = {name: pair(before, after, before.moved) for name, (before, after) in pairs.items()}
@@ -156,10 +149,6 @@ def parts(
         second = step_of(changed(dense, compile=how), sizes, batch, device)
         found[f"training step of {dense.name}: torch.compile ({how})"] = pair(own_step, second)
     return found
-
-
-def plain_scores(values: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    return (F.relu(values) @ asked.unsqueeze(-1)).squeeze(-1)
 
 
 def changed(experiment: Experiment, **settings: Any) -> Experiment:

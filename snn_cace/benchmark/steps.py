@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurons import run_layers
 from snn_cace.analysis.anytime import simulation_steps
 from snn_cace.benchmark.breakdown import breakdown
 from snn_cace.benchmark.machine import (
@@ -30,12 +29,11 @@ from snn_cace.benchmark.machine import (
 from snn_cace.config import DataConfig, Experiment, Precision
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
-from snn_cace.losses import loss_terms, targets_from_labels, training_loss
 from snn_cace.model import CaceNet
 from snn_cace.processes import start_worker, workers
-from snn_cace.runtime import feature_dtype, keep_freed_memory
+from snn_cace.runtime import feature_dtype, keep_freed_memory, use_tensor_cores
 from snn_cace.stopwatch import Row, Run, side_by_side
-from snn_cace.training import compiled, make_optimiser, train, use_tensor_cores
+from snn_cace.training import EventLocaliser, train
 
 FEW_STEPS = 3
 
@@ -68,28 +66,28 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
 
 
 class TrainingStep:
-    """One step as training takes it, without Lightning around it: forward, loss, backward, clipping, Adam."""
+    """One step as training takes it once the contrast is on, without Lightning around it: the module's own losses,
+    backward pass, clipping and optimiser, every option of `experiment.training` included.
+    """
 
     def __init__(self, experiment: Experiment, sizes: Sizes, device: torch.device) -> None:
         torch.manual_seed(0)
-        self.training, self.contrast, self.device = experiment.training, experiment.model.contrast, device
-        network = CaceNet(experiment.model, sizes.shape).to(device, feature_dtype(self.training.precision)).train()
-        run_layers(network, self.training.fused, self.training.recompute)
-        self.parameters = list(network.parameters())
-        self.module = network
-        self.network = compiled(network, self.training.compile)
-        self.optimiser = make_optimiser(self.parameters, self.training)
+        self.training, self.device = experiment.training, device
+        self.module = EventLocaliser(experiment, sizes.shape).to(device, feature_dtype(self.training.precision)).train()
+        self.module.network.enhance = experiment.model.contrast.enabled
+        self.module.on_fit_start()
+        self.parameters = list(self.module.parameters())
+        self.optimiser: torch.optim.Optimizer = self.module.configure_optimizers()["optimizer"]
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Returns the loss, detached."""
         use_tensor_cores(self.training.precision, self.device)
         with autocast(self.training.precision, self.device):
-            output = self.network(batch["visual"], batch["audio"])
-            terms = loss_terms(output, targets_from_labels(batch["labels"]), self.contrast.temperature, False)
-            loss = training_loss(terms, self.contrast, self.contrast.enabled)
+            loss, _ = self.module.losses(batch, contrastive_on=self.module.experiment.model.contrast.enabled)
         self.optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters, self.training.gradient_clip or 1.0)
+        if self.training.gradient_clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.training.gradient_clip)
         self.optimiser.step()
         return loss.detach()
 

@@ -101,7 +101,8 @@ def train_and_time(
     for one in (step, fresh):
         one.module.eval()
     runs = {
-        name: partial(infer, one.module, precision=precision) for name, one in (("trained", step), ("fresh", fresh))
+        name: partial(infer, one.module.network, precision=precision)
+        for name, one in (("trained", step), ("fresh", fresh))
     }
     found["inference"] = in_turns(runs, batches[0], device)
     return found
@@ -142,7 +143,8 @@ def denormals(step: TrainingStep, clips: Batch) -> dict[str, float]:
 
         return hook
 
-    handles = [module.register_forward_hook(watch(name)) for name, module in step.module.named_modules() if name]
+    modules = step.module.network.named_modules()
+    handles = [module.register_forward_hook(watch(name)) for name, module in modules if name]
     step_without_learning(step, clips)
     for handle in handles:
         handle.remove()

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from neurons import BlockConfig, Linear, SpikingCrossAttention, SpikingLinear, SpikingMLP
+from neurons import BlockConfig, Dropout, Linear, SpikingCrossAttention, SpikingLinear, SpikingMLP, rectified_dropout
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.attention import GuidanceAttention
-from snn_cace.model.dropout import Dropout
 from snn_cace.model.localisation import LocalisationHead
 from snn_cace.model.relation import DenseAttention, FeedForward, Interaction, RelationBlock
 from snn_cace.model.temporal import temporal_encoder
@@ -78,7 +77,7 @@ class CaceNet(nn.Module):
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
         self._check(visual, audio)
-        patches = self.dropout.of_rectified(self.visual_projection(visual))
+        patches = rectified_dropout(self.visual_projection(visual), self.dropout)
         guided = self.guidance(patches, audio)
         audio_seq = self.audio_temporal(guided.audio)
         visual_seq = self.visual_temporal(guided.visual)

@@ -11,9 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from neurons import Linear
-from snn_cace.model.dropout import Dropout
-from snn_cace.model.residual import residual_norm
+from neurons import Dropout, Linear, rectified_dropout, residual_norm
 
 
 class FeedForward(nn.Module):
@@ -26,7 +24,7 @@ class FeedForward(nn.Module):
         self.linear2 = Linear(hidden, width)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.linear2(self.dropout.of_rectified(self.linear1(values)))
+        return self.linear2(rectified_dropout(self.linear1(values), self.dropout))
 
 
 class DenseAttention(nn.MultiheadAttention):

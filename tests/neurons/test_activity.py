@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from neurons import (
-    ActivityMonitor,
     BlockConfig,
     LayerActivity,
     NodeConfig,
+    RateMonitor,
     RateRegulariser,
     SpikingLayer,
     SpikingLinear,
@@ -31,12 +31,13 @@ class Currents(nn.Module):
 
 def test_rates_dead_and_saturated_neurons_by_hand():
     network = Currents()
-    monitor = ActivityMonitor(network)
+    monitor = RateMonitor(network)
     network(torch.ones(3))  # before start: not seen
     monitor.start()
     network(torch.tensor([0.0, -1, 0.5, 1]))
     network(torch.tensor([0.0, -1, 0.5, 1]))
-    activity = monitor.stop()
+    monitor.stop()
+    activity = monitor.activity()
     assert activity == {"layer": LayerActivity(firing_rate=(0 + 0 + 0.5 + 1) / 4, dead=0.5, saturated=0.25)}
     network(torch.ones(3))
     assert not network.layer._forward_hooks
@@ -44,23 +45,23 @@ def test_rates_dead_and_saturated_neurons_by_hand():
 
 def test_a_neuron_that_fires_in_any_batch_is_not_dead():
     network = Currents()
-    monitor = ActivityMonitor(network)
+    monitor = RateMonitor(network)
     monitor.start()
     network(torch.tensor([0.0, 0.0]))
     network(torch.tensor([0.0, 1.0]))
-    assert monitor.stop()["layer"].dead == 0.5
+    assert monitor.activity()["layer"].dead == 0.5
 
 
-def test_complaints_name_the_layer_the_share_and_what_to_try():
-    assert LayerActivity(0.2, dead=0.1, saturated=0.2).complaint("a.layer") is None
+def test_warnings_name_the_layer_the_share_and_what_to_try():
+    assert LayerActivity(0.2, dead=0.1, saturated=0.2).warning("a.layer") is None
     assert (
         LayerActivity(0.01, dead=0.8, saturated=0)
-        .complaint("a.layer")
+        .warning("a.layer")
         .startswith("a.layer: 80 % of its neurons never fire; try a lower threshold")
     )
     assert (
         LayerActivity(0.9, dead=0, saturated=0.6)
-        .complaint("a.layer")
+        .warning("a.layer")
         .startswith("a.layer: 60 % of its neurons fire at 95 % of steps or more; try a higher threshold")
     )
 
@@ -69,7 +70,7 @@ def test_the_penalty_is_the_mean_squared_distance_to_the_target_and_pulls_rates_
     torch.manual_seed(0)
     node = NodeConfig(threshold=0.5, surrogate="atan", alpha=2)
     network = nn.Sequential(*(SpikingLinear(16, 16, BlockConfig(node, 4, norm="none")) for _ in range(2)))
-    regulariser, monitor = RateRegulariser(network, target=0.1), ActivityMonitor(network)
+    regulariser, monitor = RateRegulariser(network, target=0.1), RateMonitor(network)
     values = 2 * torch.randn(4, 10, 16)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)
     for epoch in range(60):
@@ -77,7 +78,7 @@ def test_the_penalty_is_the_mean_squared_distance_to_the_target_and_pulls_rates_
         regulariser.start()
         network(values)
         penalty = regulariser.penalty()
-        rates = [activity.firing_rate for activity in monitor.stop().values()]
+        rates = [activity.firing_rate for activity in monitor.activity().values()]
         assert penalty.item() == pytest.approx(sum((rate - 0.1) ** 2 for rate in rates) / 2, rel=1e-4)
         if epoch == 0:
             first = penalty.item()

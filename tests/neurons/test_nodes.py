@@ -199,7 +199,7 @@ def test_every_node_forgets_takes_any_batch_and_trains(node: str):
     assert torch.equal(layer(current), first)
     layer(10 * current).sum().backward()
     assert current.grad.abs().sum() > 0
-    assert layer.implementation(torch.device("cpu")) == "torch-reference"
+    assert layer.implementation(torch.device("cpu")).endswith("spikes by torch-reference")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -10,7 +10,7 @@ from neurons import (
     BlockConfig,
     BrainCogEncoder,
     NodeConfig,
-    RateMeter,
+    RateMonitor,
     SpikeRecorder,
     SpikingCrossAttention,
     SpikingLayer,
@@ -93,7 +93,7 @@ def test_every_sum_equals_a_brute_force_recomputation(network: Network):
             int((spikes.sum(0) == 0).sum())
         ]
         assert record.first_spikes.tolist() == first
-        assert record.silent_steps == pytest.approx(float((spikes == 0).double().mean()))
+        assert record.activation_sparsity == pytest.approx(float((spikes == 0).double().mean()))
         assert (record.segments, record.neurons) == (clips * segments, neurons)
     assert set(recorder.layers) == {n for n, m in network.named_modules() if isinstance(m, SpikingLayer)}
 
@@ -119,14 +119,14 @@ def test_integer_neurons_count_every_spike():
     record = recorder.layers[""]
     assert spikes.max() > 1
     assert record.firing_rate == pytest.approx(float(spikes.mean()))
-    assert record.silent_steps == pytest.approx(float((spikes == 0).float().mean()))
+    assert record.activation_sparsity == pytest.approx(float((spikes == 0).float().mean()))
     assert len(record.counts) == 4 * 3 + 1
 
 
 def test_recording_changes_no_output_and_leaves_no_hook(network: Network):
     values = batches()[0][0]
     before = network(values)
-    with SpikeRecorder(network) as recorder, RateMeter(network):
+    with SpikeRecorder(network) as recorder, RateMonitor(network):
         assert torch.equal(network(values), before)
     assert not any(module._forward_hooks for module in network.modules())
     recorded = recorder.layers["carried.projection.layer"].segments
@@ -150,11 +150,11 @@ def test_what_is_kept_does_not_grow_with_the_data(network: Network):
 
 
 def test_the_meter_is_the_rate_over_all_layers(network: Network):
-    with RateMeter(network) as meter, torch.no_grad():
+    with RateMonitor(network) as meter, torch.no_grad():
         for values, _ in batches():
             network(values)
     spikes = torch.cat([values.flatten() for values in all_spikes(network).values()])
-    assert meter.rate == pytest.approx(float(spikes.mean()))
+    assert meter.firing_rate == pytest.approx(float(spikes.mean()))
 
 
 def test_traced_membranes_by_hand():

@@ -1,8 +1,10 @@
-"""Dropout whose mask is never written: drawn by counting on the way there, and again on the way back.
+"""Dropout whose mask is never written: drawn by counting in the forward pass, and again in the backward pass.
 
 PyTorch draws a mask of floats, divides it, multiplies by it and keeps it; `snn-cace benchmark` times both (parts). Here
 element i of a call is kept where hash(i, seed) >= p 2^32, with a seed from PyTorch's generator and the 32-bit hash
-"lowbias32" (Wellons, 2018). On CUDA, and in half precision, PyTorch's own runs.
+"lowbias32" (Wellons, 2018). Masks of different calls are windows of one sequence of 2^32 hashes, at places that their
+seeds draw: two calls of n elements overlap, shifted, with a probability of about 2 n / 2^32. On CUDA, and in half
+precision, PyTorch's own runs.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from neurons import listened
-from neurons.threads import in_threads
+from neurons.kernels.dispatch import on_cpu, why_eager
+from neurons.kernels.threads import in_threads
 
 ELEMENTS_PER_THREAD = 1 << 18
 """Elements below which a second thread does not pay."""
@@ -27,7 +29,7 @@ class Draw:
     """
 
     def __init__(self, probability: float) -> None:
-        self.seed = int(torch.randint(2**32, ())) if probability else 0
+        self.seed = int(torch.randint(2**32, ()))
         self.bound = round(probability * 2**32)
         self.scale = 1 / (1 - probability)
 
@@ -47,7 +49,7 @@ class CountedDropout(torch.autograd.Function):
 
 
 def dropped(values: torch.Tensor, draw: Draw) -> torch.Tensor:
-    from snn_cace.model.kernels_cpu import drop
+    from neurons.kernels.cpu import drop
 
     values = values.detach().contiguous()
     result = torch.empty_like(values)
@@ -62,7 +64,7 @@ class RectifiedDropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, draw: Draw) -> torch.Tensor:
-        from snn_cace.model.kernels_cpu import drop_rectified
+        from neurons.kernels.cpu import drop_rectified
 
         ctx.scale = draw.scale
         out = torch.empty(values.shape, dtype=values.dtype)
@@ -75,34 +77,34 @@ class RectifiedDropout(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        from snn_cace.model.kernels_cpu import where_above
+        from neurons.kernels.cpu import where_above
 
         (out,) = ctx.saved_tensors
         result = torch.empty_like(out)
-        pushed, seen, into = (x.contiguous().view(-1).numpy() for x in (gradient, out, result))
-        scale = pushed.dtype.type(ctx.scale)
-        in_threads(where_above, (pushed, seen, into), len(into), ELEMENTS_PER_THREAD, scale)
+        grad_out, x, grad_x = (x.contiguous().view(-1).numpy() for x in (gradient, out, result))
+        scale = grad_out.dtype.type(ctx.scale)
+        in_threads(where_above, (grad_out, x, grad_x), len(grad_x), ELEMENTS_PER_THREAD, scale)
         return result, None
 
 
-def has_kernels(values: torch.Tensor) -> bool:
-    """Whether the CPU kernels take these values; a graph that is being compiled cannot hold them."""
-    known = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
-    return known and not torch.compiler.is_compiling()
-
-
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, without a mask in memory on a CPU."""
+    """`nn.Dropout`, without a mask in memory on a CPU. Shape: `[...]` to `[...]`.
+
+    >>> Dropout(0.5).eval()(torch.ones(2))
+    tensor([1., 1.])
+    """
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         if not self.training or self.p == 0:
             return values
-        if self.p == 1 or not has_kernels(values):
+        if self.p == 1 or not on_cpu(values):
             return F.dropout(values, self.p)
         return CountedDropout.apply(values, Draw(self.p))
 
-    def of_rectified(self, values: torch.Tensor) -> torch.Tensor:
-        """`self(relu(values))`."""
-        if listened(self) or not self.training or self.p in (0, 1) or not has_kernels(values):
-            return self(torch.relu(values))
-        return RectifiedDropout.apply(values, Draw(self.p))
+
+def rectified_dropout(values: torch.Tensor, dropout: Dropout) -> torch.Tensor:
+    """dropout(relu(values)), `[...]` to `[...]`."""
+    drops = dropout.training and 0 < dropout.p < 1
+    if not drops or why_eager(dropout) or not on_cpu(values):
+        return dropout(torch.relu(values))
+    return RectifiedDropout.apply(values, Draw(dropout.p))

@@ -1,7 +1,7 @@
 """What ends every attention and feed-forward block: norm(kept + dropout(branch)), in one pass over memory on a CPU.
 
-PyTorch makes three tensors on the way there and three on the way back, which costs more than the arithmetic. Here a
-row is dropped, added and normalised while it lies in the cache; the way back keeps the sum and each row's moments:
+PyTorch makes three tensors in the forward pass and three in the backward pass, which costs more than the arithmetic.
+Here a row is dropped, added and normalised while it lies in the cache; the sum and each row's moments are kept:
 
     y = w (s - mean) / std + b, s = kept + dropout(branch)
     dL/ds = (w g - mean(w g) - n mean(w g n)) / std, n = (s - mean) / std, g = dL/dy
@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from neurons import listened
-from neurons.threads import in_threads
-from snn_cace.model.dropout import ELEMENTS_PER_THREAD, Draw, Dropout, has_kernels
+from neurons.kernels.dispatch import on_cpu, why_eager
+from neurons.kernels.dropout import ELEMENTS_PER_THREAD, Draw, Dropout
+from neurons.kernels.threads import in_threads
 
 
 class ResidualNorm(torch.autograd.Function):
@@ -33,14 +33,14 @@ class ResidualNorm(torch.autograd.Function):
         eps: float,
         draw: Draw,
     ) -> torch.Tensor:
-        from snn_cace.model import kernels_cpu
+        from neurons.kernels import cpu
 
         rows = kept.detach().reshape(-1, kept.shape[-1]).contiguous()
         given = (rows, branch.detach().reshape(rows.shape))
         total, out, moments = torch.empty_like(rows), torch.empty_like(rows), rows.new_empty(2, len(rows))
         arrays = arrays_of(*given, total, out, moments, weight, bias)
         drawn = (draw.seed, draw.bound, arrays[0].dtype.type(draw.scale))
-        in_threads(kernels_cpu.normalise, arrays, len(rows), least_rows(rows), eps, *drawn)
+        in_threads(cpu.residual_layer_norm, arrays, len(rows), rows_per_thread(rows), eps, *drawn)
         ctx.save_for_backward(total, moments, weight)
         ctx.draw = draw
         return out.view(kept.shape)
@@ -48,19 +48,19 @@ class ResidualNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        from snn_cace.model import kernels_cpu
+        from neurons.kernels import cpu
 
         total, moments, weight = ctx.saved_tensors
         draw = ctx.draw
         to_kept, to_branch = torch.empty_like(total), torch.empty_like(total)
-        least = least_rows(total)
+        least = rows_per_thread(total)
         parts = max(1, len(total) // least)
         of_parts = total.new_zeros(2, parts, len(weight))
         arrays = arrays_of(
             gradient.reshape(total.shape), total, moments, weight, to_kept, to_branch, *of_parts.unbind()
         )
         drawn = (draw.seed, draw.bound, arrays[0].dtype.type(draw.scale))
-        in_threads(kernels_cpu.unnormalise, arrays, parts, 1, *drawn)
+        in_threads(cpu.layer_norm_backward, arrays, parts, 1, *drawn)
         shape = gradient.shape
         return to_kept.view(shape), to_branch.view(shape), *of_parts.sum(1).unbind(), None, None
 
@@ -69,7 +69,7 @@ def arrays_of(*tensors: torch.Tensor) -> list[Any]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-def least_rows(rows: torch.Tensor) -> int:
+def rows_per_thread(rows: torch.Tensor) -> int:
     """Rows below which a second thread does not pay."""
     return max(1, ELEMENTS_PER_THREAD // 2 // rows.shape[1])
 
@@ -81,14 +81,12 @@ LEAST = 1 << 16
 def residual_norm(kept: torch.Tensor, branch: torch.Tensor, dropout: Dropout, norm: nn.LayerNorm) -> torch.Tensor:
     """norm(kept + dropout(branch)), both `[..., N]`.
 
-    In one pass over memory where that pays: in training, on large tensors. Module by module elsewhere, where a hook
-    listens to one, and where the kernels do not reach: CUDA, half precision.
+    In one pass over memory where that pays: in training, on large tensors. Module by module elsewhere, also on CUDA
+    and in half precision.
     """
     same = kept.dtype == branch.dtype == norm.weight.dtype and not torch.is_autocast_enabled(kept.device.type)
-    probability = dropout.p if dropout.training else 0.0
-    heard = listened(dropout) or listened(norm)
-    pays = kept.numel() >= LEAST and 0 < probability < 1
-    if heard or not same or not pays or not has_kernels(kept):
+    pays = kept.numel() >= LEAST and dropout.training and 0 < dropout.p < 1
+    if not same or not pays or why_eager(dropout, norm) or not on_cpu(kept):
         return norm(kept + dropout(branch))
     weight, bias = cast(Any, norm.weight), cast(Any, norm.bias)
-    return ResidualNorm.apply(kept, branch, weight, bias, norm.eps, Draw(probability))
+    return ResidualNorm.apply(kept, branch, weight, bias, norm.eps, Draw(dropout.p))

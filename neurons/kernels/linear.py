@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.utils._python_dispatch import _disable_current_modes
 
-from neurons.layer import listened
+from neurons.kernels.dispatch import why_eager
 
 MEASURED_MACS = 1 << 25
 """Multiply-accumulates below which a product is PyTorch's own: too short for the choice to matter."""
@@ -141,9 +142,44 @@ def processor() -> str:
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` by `linear`, or as itself where a hook listens, so that whoever counts sees a matrix product."""
+    """`nn.Linear` by `linear`; as itself where that is asked for, so that whoever counts sees a matrix product.
+
+    >>> Linear(3, 2)(torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if listened(self):
-            return super().forward(values)
-        return linear(values, self.weight, self.bias)
+        return super().forward(values) if why_eager(self) else linear(values, self.weight, self.bias)
+
+
+class SplitLast(torch.autograd.Function):
+    """`[..., a + b + ...]` to `[..., a]`, `[..., b]`, ...: torch's `split`, but in the backward pass each gradient is
+    copied straight into its place, by all threads; torch's own concatenates in one thread, then copies into order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, joined: torch.Tensor, sizes: Sequence[int]) -> tuple[torch.Tensor, ...]:
+        ctx.sizes = sizes
+        ctx.set_materialize_grads(False)
+        return joined.split(sizes, dim=-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: torch.Tensor | None) -> tuple[torch.Tensor | None, None]:
+        given = next((gradient for gradient in gradients if gradient is not None), None)
+        if given is None:
+            return None, None
+        joined = given.new_empty(*given.shape[:-1], sum(ctx.sizes))
+        for part, gradient in zip(joined.split(ctx.sizes, dim=-1), gradients, strict=True):
+            part.zero_() if gradient is None else part.copy_(gradient)
+        return joined, None
+
+
+def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
+    """[layer(values) for layer in layers], in one matrix product: `[..., inputs]` to a `[..., outputs]` of each."""
+    if len(layers) == 1 or why_eager(*layers):
+        return [layer(values) for layer in layers]
+    weight = torch.cat([layer.weight for layer in layers])
+    bias = torch.cat([layer.bias for layer in layers])
+    joined, sizes = linear(values, weight, bias), [layer.out_features for layer in layers]
+    return joined.split(sizes, dim=-1) if torch.compiler.is_compiling() else SplitLast.apply(joined, sizes)

@@ -1,7 +1,8 @@
-"""Triton kernels behind `neurons.fused`: a program runs a block of neurons of one row through all segments and steps.
+"""Triton kernels for `neurons.kernels.lif`: a program runs a block of neurons of one row over all segments and steps.
 
-Membrane and count stay in registers. Backwards, each segment runs again from the membrane that it began with (one
-number per neuron and segment, whatever S; none where there is one segment), and its membranes stay in registers too.
+Membrane and count stay in registers. In the backward pass each segment runs again from the membrane potential that it
+began with (`v_init`: one number per neuron and segment, whatever S; none where there is one segment), and its membrane
+potentials stay in registers too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ FEW_STEPS = 8
 
 
 @triton.jit
-def shared(x, by, binary: tl.constexpr):
+def divided(x, by, binary: tl.constexpr):
     """x / by, rounded correctly; a power of two (`binary`) divides exactly by its inverse, which is much cheaper."""
     if binary:
         return x * (1.0 / by)
@@ -29,7 +30,7 @@ def shared(x, by, binary: tl.constexpr):
 @triton.jit
 def charged(x, v, tau, leaky: tl.constexpr, binary: tl.constexpr):
     if leaky:
-        return v + shared(x - v, tau, binary)
+        return v + divided(x - v, tau, binary)
     return v + x
 
 
@@ -41,14 +42,14 @@ def fired(h, threshold, strict: tl.constexpr):
 
 
 @triton.jit
-def after(h, spike, threshold, soft: tl.constexpr):
+def reset(h, spike, threshold, soft: tl.constexpr):
     if soft:
         return h - spike * threshold
     return (1.0 - spike) * h
 
 
 @triton.jit
-def slope_at(h, threshold, alpha, kind: tl.constexpr):
+def surrogate_slope(h, threshold, alpha, kind: tl.constexpr):
     u = h - threshold
     if kind == 0:
         return tl.where(tl.abs(u) <= 1.0 / alpha, alpha - alpha * alpha * tl.abs(u), 0.0)
@@ -65,15 +66,15 @@ def slope_at(h, threshold, alpha, kind: tl.constexpr):
 def rates(
     current,
     rate,
-    begun,
+    v_init,
     neurons,
     tau,
     threshold,
-    first_reversed,
+    backward_start,
     reverses: tl.constexpr,
     segments: tl.constexpr,
     steps: tl.constexpr,
-    given: tl.constexpr,
+    input_steps: tl.constexpr,
     keep: tl.constexpr,
     leaky: tl.constexpr,
     binary: tl.constexpr,
@@ -84,26 +85,26 @@ def rates(
     row = tl.program_id(0).to(tl.int64)
     neuron = tl.program_id(1) * block + tl.arange(0, block)
     inside = neuron < neurons
-    apart = tl.num_programs(0).to(tl.int64) * segments * neurons
+    step_stride = tl.num_programs(0).to(tl.int64) * segments * neurons
     v = tl.zeros([block], dtype=current.dtype.element_ty)
     for k in range(segments):
         t = k
         if reverses:
-            t = tl.where(neuron >= first_reversed, segments - 1 - k, k)
+            t = tl.where(neuron >= backward_start, segments - 1 - k, k)
         place = (row * segments + t) * neurons + neuron
         if keep:
-            tl.store(begun + place, v, mask=inside)
+            tl.store(v_init + place, v, mask=inside)
         count = tl.zeros([block], dtype=current.dtype.element_ty)
         x = tl.load(current + place, mask=inside, other=0.0)
         for s in range(steps):
-            if given > 1:
-                x = tl.load(current + s * apart + place, mask=inside, other=0.0)
+            if input_steps > 1:
+                x = tl.load(current + s * step_stride + place, mask=inside, other=0.0)
             h = charged(x, v, tau, leaky, binary)
             spike = fired(h, threshold, strict)
             count += spike
-            v = after(h, spike, threshold, soft)
+            v = reset(h, spike, threshold, soft)
         if not keep:
-            tl.store(rate + place, shared(count, steps * 1.0, steps & (steps - 1) == 0), mask=inside)
+            tl.store(rate + place, divided(count, steps * 1.0, steps & (steps - 1) == 0), mask=inside)
 
 
 @triton.jit
@@ -111,16 +112,16 @@ def gradients(
     current,
     gradient,
     result,
-    begun,
+    v_init,
     neurons,
     tau,
     threshold,
     alpha,
-    first_reversed,
+    backward_start,
     reverses: tl.constexpr,
     segments: tl.constexpr,
     steps: tl.constexpr,
-    given: tl.constexpr,
+    input_steps: tl.constexpr,
     leaky: tl.constexpr,
     binary: tl.constexpr,
     soft: tl.constexpr,
@@ -132,50 +133,50 @@ def gradients(
     row = tl.program_id(0).to(tl.int64)
     neuron = tl.program_id(1) * block + tl.arange(0, block)
     inside = neuron < neurons
-    apart = tl.num_programs(0).to(tl.int64) * segments * neurons
-    back = tl.zeros([block], dtype=current.dtype.element_ty)
-    for behind in range(segments):
-        k = segments - 1 - behind
+    step_stride = tl.num_programs(0).to(tl.int64) * segments * neurons
+    grad_v = tl.zeros([block], dtype=current.dtype.element_ty)
+    for reverse in range(segments):
+        k = segments - 1 - reverse
         t = k
         if reverses:
-            t = tl.where(neuron >= first_reversed, segments - 1 - k, k)
+            t = tl.where(neuron >= backward_start, segments - 1 - k, k)
         place = (row * segments + t) * neurons + neuron
         v = tl.zeros([block], dtype=current.dtype.element_ty)
         if segments > 1:
-            v = tl.load(begun + place, mask=inside, other=0.0)
-        push = tl.load(gradient + place, mask=inside, other=0.0) / steps
+            v = tl.load(v_init + place, mask=inside, other=0.0)
+        grad_rate = tl.load(gradient + place, mask=inside, other=0.0) / steps
         x = tl.load(current + place, mask=inside, other=0.0)
         membranes = ()
         for s in tl.static_range(steps):
-            if given > 1:
-                x = tl.load(current + s * apart + place, mask=inside, other=0.0)
+            if input_steps > 1:
+                x = tl.load(current + s * step_stride + place, mask=inside, other=0.0)
             h = charged(x, v, tau, leaky, binary)
-            v = after(h, fired(h, threshold, strict), threshold, soft)
+            v = reset(h, fired(h, threshold, strict), threshold, soft)
             membranes += (h,)  # type: ignore[assignment]
         total = tl.zeros([block], dtype=current.dtype.element_ty)
         for left in tl.static_range(steps):
             s = steps - 1 - left
             h = membranes[steps - 1 - left]
             spike = fired(h, threshold, strict)
-            sigma = slope_at(h, threshold, alpha, kind)
-            kept = back
-            lost = back * threshold
+            sigma = surrogate_slope(h, threshold, alpha, kind)
+            kept = grad_v
+            grad_reset = grad_v * threshold
             if not soft:
-                kept = back * (1.0 - spike)
-                lost = back * h
-            through = push
+                kept = grad_v * (1.0 - spike)
+                grad_reset = grad_v * h
+            grad_spike = grad_rate
             if not detach:
-                through = push - lost
-            back = kept + through * sigma
-            into = back
+                grad_spike = grad_rate - grad_reset
+            grad_v = kept + grad_spike * sigma
+            grad_x = grad_v
             if leaky:
-                into = back * (1.0 / tau)
-                back = back - into
-            if given > 1:
-                tl.store(result + s * apart + place, into, mask=inside)
+                grad_x = grad_v * (1.0 / tau)
+                grad_v = grad_v - grad_x
+            if input_steps > 1:
+                tl.store(result + s * step_stride + place, grad_x, mask=inside)
             else:
-                total += into
-        if given == 1:
+                total += grad_x
+        if input_steps == 1:
             tl.store(result + place, total, mask=inside)
 
 
@@ -184,33 +185,33 @@ def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Any) -> None:
     run_rates(current, rate, rate, dynamics, keep=False)
 
 
-def run_rates(current: torch.Tensor, rate: torch.Tensor, begun: torch.Tensor, dynamics: Any, keep: bool) -> None:
+def run_rates(current: torch.Tensor, rate: torch.Tensor, v_init: torch.Tensor, dynamics: Any, keep: bool) -> None:
     grid, neurons, same = launch(current, dynamics)
-    settings = (dynamics.tau, dynamics.threshold, dynamics.first_reversed)
-    rates[grid](current, rate, begun, neurons, *settings, keep=keep, **same)
+    settings = (dynamics.tau, dynamics.threshold, dynamics.backward_start)
+    rates[grid](current, rate, v_init, neurons, *settings, keep=keep, **same)
 
 
 def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Any) -> None:
     """dL/dcurrent `[X, R, T, N]` from dL/drate `[R, T, N]`."""
-    begun = gradient
+    v_init = gradient
     if current.shape[2] > 1:
-        begun = torch.empty_like(gradient)
-        run_rates(current, gradient, begun, dynamics, keep=True)
+        v_init = torch.empty_like(gradient)
+        run_rates(current, gradient, v_init, dynamics, keep=True)
     grid, neurons, same = launch(current, dynamics)
-    settings = (dynamics.tau, dynamics.threshold, dynamics.alpha, dynamics.first_reversed)
+    settings = (dynamics.tau, dynamics.threshold, dynamics.alpha, dynamics.backward_start)
     own = {"detach": dynamics.detach, "kind": dynamics.slope}
-    gradients[grid](current, gradient, result, begun, neurons, *settings, **own, **same)
+    gradients[grid](current, gradient, result, v_init, neurons, *settings, **own, **same)
 
 
 def launch(current: torch.Tensor, dynamics: Any) -> tuple[tuple[int, int], int, dict[str, Any]]:
     """The grid, the neurons, and what both kernels are compiled for."""
-    given, rows, segments, neurons = current.shape
+    input_steps, rows, segments, neurons = current.shape
     block = min(triton.next_power_of_2(neurons), SHORT_BLOCK if dynamics.steps <= FEW_STEPS else BLOCK)
     same = {
-        "reverses": dynamics.first_reversed < neurons,
+        "reverses": dynamics.backward_start < neurons,
         "segments": segments,
         "steps": dynamics.steps,
-        "given": given,
+        "input_steps": input_steps,
         "leaky": dynamics.leaky,
         "binary": math.frexp(dynamics.tau)[0] == 0.5,
         "soft": dynamics.soft,

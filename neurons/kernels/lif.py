@@ -1,8 +1,8 @@
 """Firing rates of integrate-and-fire layers without the spikes: one pass that never writes `[S, ...]`.
 
 A layer whose readout is the rate needs, of each neuron and segment, only how often it fired. Here membrane and count of
-a neuron stay in registers over all simulation steps; backwards, the membranes are computed again from the currents. The
-result equals the plain path's exactly, and the gradient to rounding. With
+a neuron stay in registers over all simulation steps; in the backward pass the membrane potentials are computed again
+from the currents. The result equals the eager path's exactly, and the gradient to rounding. With
 
     h_t = v_(t - 1) + (x_t - v_(t - 1)) / tau     (`if`: h_t = v_(t - 1) + x_t)
     s_t = [h_t >= theta]                          (> with `quadratic_gate`)
@@ -15,7 +15,7 @@ and g = dL / d rate / S, from the last step to the first, with sigma the surroga
 
 (soft: dL/dv_t in place of (1 - s_t) dL/dv_t, and theta in place of h_t).
 
-On a CPU the kernels are compiled by Numba, once, and cached; on CUDA they are Triton's (`neurons.fused_cuda`). A
+On a CPU the kernels are compiled by Numba, once, and cached; on CUDA they are Triton's (`neurons.kernels.lif_cuda`). A
 constant current is one that does not change over the simulation steps of a segment: it is given once, and its gradient
 is the sum over them. Memory then does not grow with S.
 """
@@ -29,18 +29,19 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from neurons.threads import in_threads
+from neurons.kernels.threads import in_threads
 
 SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
 """Surrogates whose slopes the kernels know."""
-NODES = ("if", "lif")
-UPDATES_PER_THREAD = {"forward": 1 << 19, "backward": 1 << 19}
+FUSABLE_NODES = ("if", "lif")
+"""Nodes that have kernels."""
+UPDATES_PER_THREAD = 1 << 19
 """Neuron updates below which a second thread does not pay."""
 
 
 @dataclass(frozen=True)
 class Dynamics:
-    """What the kernels need to know of a layer. first_reversed: the neuron from which on segments run backwards."""
+    """What the kernels need to know of a layer. backward_start: the neuron from which on segments run in reverse."""
 
     steps: int
     leaky: bool
@@ -51,7 +52,7 @@ class Dynamics:
     strict: bool
     slope: int
     alpha: float
-    first_reversed: int
+    backward_start: int
 
 
 class FiringRate(torch.autograd.Function):
@@ -86,9 +87,9 @@ def firing_rate(current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
 def kernels(device: str) -> Any:
     """The module with `forward` and `backward` for tensors on `device`."""
     if device == "cuda":
-        from neurons import fused_cuda
+        from neurons.kernels import lif_cuda
 
-        return fused_cuda
+        return lif_cuda
     return CpuKernels
 
 
@@ -97,20 +98,18 @@ class CpuKernels:
 
     @staticmethod
     def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Dynamics) -> None:
-        from neurons.fused_cpu import rates
+        from neurons.kernels.lif_cpu import rates
 
-        run_rows(rates, UPDATES_PER_THREAD["forward"], current, dynamics, rate)
+        run_rows(rates, current, dynamics, rate)
 
     @staticmethod
     def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Dynamics) -> None:
-        from neurons.fused_cpu import gradients
+        from neurons.kernels.lif_cpu import gradients
 
-        run_rows(gradients, UPDATES_PER_THREAD["backward"], current, dynamics, gradient, result)
+        run_rows(gradients, current, dynamics, gradient, result)
 
 
-def run_rows(
-    kernel: Any, updates_per_thread: int, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor
-) -> None:
+def run_rows(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
     """Run a compiled kernel over all rows, which are independent."""
     arrays = [x.detach().numpy() for x in (current, *others)]
     kind = np.float32 if current.dtype is torch.float32 else np.float64
@@ -124,9 +123,9 @@ def run_rows(
         dynamics.strict,
         dynamics.slope,
         kind(dynamics.alpha),
-        dynamics.first_reversed,
+        dynamics.backward_start,
     )
     rows = current.shape[1]
     updates = current[0].numel() * dynamics.steps
-    rows_per_thread = max(1, updates_per_thread * rows // max(1, updates))
+    rows_per_thread = max(1, UPDATES_PER_THREAD * rows // max(1, updates))
     in_threads(kernel, arrays, rows, rows_per_thread, *numbers)

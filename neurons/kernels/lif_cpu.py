@@ -1,6 +1,6 @@
-"""Numba kernels behind `neurons.fused`: rows are independent, lanes of neurons are vectorised.
+"""Numba kernels behind `neurons.kernels.lif`: rows are independent, lanes of neurons are vectorised.
 
-Arithmetic is in the currents' own type and in the order of the equations, so that rates equal the plain path's.
+Arithmetic is in the currents' own type and in the order of the equations, so that rates equal the eager path's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba import njit
 LANES = 512
 """Neurons at a time, at most."""
 SCRATCH = 1 << 17
-"""Numbers that a thread keeps of a block's membranes on the way back; with many steps a block has fewer neurons."""
+"""Numbers that a thread keeps of a block's membranes in the backward pass; many steps leave a block fewer neurons."""
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -58,7 +58,7 @@ def charge(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def slopes(h: Any, sigma: Any, threshold: Any, kind: int, alpha: Any) -> None:
-    """The surrogate's slope at h - threshold; `kind` is a value of `neurons.fused.SLOPES`."""
+    """The surrogate's slope at h - threshold; `kind` is a value of `neurons.kernels.lif.SLOPES`."""
     zero, one, half = h.dtype.type(0), h.dtype.type(1), h.dtype.type(0.5)
     quarter_turn = h.dtype.type(np.pi / 2)
     if kind == 0:
@@ -126,24 +126,24 @@ def rates(
     strict: bool,
     kind: int,
     alpha: Any,
-    first_reversed: int,
+    backward_start: int,
 ) -> None:
     """Firing rates of rows start ... stop: current `[X, R, T, N]`, rate `[R, T, N]`."""
-    given, _, segments, neurons = current.shape
+    input_steps, _, segments, neurons = current.shape
     v_of_block = np.empty(LANES, current.dtype)
     size, exact = current.dtype.type(steps), not leaky or divides_exactly(tau)
     for row in range(start, stop):
         first = 0
         while first < neurons:
-            end = block_end(first, neurons, LANES, first_reversed)
+            end = block_end(first, neurons, LANES, backward_start)
             v = v_of_block[: end - first]
             v[:] = 0
             for k in range(segments):
-                t = segments - 1 - k if first >= first_reversed else k
+                t = segments - 1 - k if first >= backward_start else k
                 fired = rate[row, t, first:end]
                 fired[:] = 0
                 for s in range(steps):
-                    x = current[s if given > 1 else 0, row, t, first:end]
+                    x = current[s if input_steps > 1 else 0, row, t, first:end]
                     advance(x, v, fired, leaky, exact, tau, threshold, soft, strict)
                 if steps > 1:
                     for i in range(len(fired)):
@@ -152,10 +152,10 @@ def rates(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def block_end(first: int, neurons: int, lanes: int, first_reversed: int) -> int:
+def block_end(first: int, neurons: int, lanes: int, backward_start: int) -> int:
     """Where a block of neurons that starts at `first` ends: all of its neurons run in the same direction."""
     end = min(first + lanes, neurons)
-    return first_reversed if first < first_reversed < end else end
+    return backward_start if first < backward_start < end else end
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -201,10 +201,10 @@ def gradients(
     strict: bool,
     kind: int,
     alpha: Any,
-    first_reversed: int,
+    backward_start: int,
 ) -> None:
     """dL/dcurrent `[X, R, T, N]` of rows start ... stop from dL/drate `[R, T, N]`."""
-    given, _, segments, neurons = current.shape
+    input_steps, _, segments, neurons = current.shape
     if segments * steps == 1:
         single_step_gradients(current, gradient, result, start, stop, leaky, tau, threshold, kind, alpha)
         return
@@ -215,7 +215,7 @@ def gradients(
     for row in range(start, stop):
         first = 0
         while first < neurons:
-            end = block_end(first, neurons, lanes, first_reversed)
+            end = block_end(first, neurons, lanes, backward_start)
             v, sigma, grad_v, grad_rate = (
                 blocks[0, : end - first],
                 blocks[1, : end - first],
@@ -224,13 +224,13 @@ def gradients(
             )
             v[:] = 0
             for k in range(segments):
-                t = segments - 1 - k if first >= first_reversed else k
+                t = segments - 1 - k if first >= backward_start else k
                 for s in range(steps):
-                    x = current[s if given > 1 else 0, row, t, first:end]
+                    x = current[s if input_steps > 1 else 0, row, t, first:end]
                     charge(x, v, membranes[k * steps + s, : end - first], leaky, exact, tau, threshold, soft, strict)
             grad_v[:] = 0
             for k in range(segments - 1, -1, -1):
-                t = segments - 1 - k if first >= first_reversed else k
+                t = segments - 1 - k if first >= backward_start else k
                 result[:, row, t, first:end] = 0
                 pushed = gradient[row, t, first:end]
                 for i in range(len(grad_rate)):
@@ -238,6 +238,6 @@ def gradients(
                 for s in range(steps - 1, -1, -1):
                     h = membranes[k * steps + s, : end - first]
                     slopes(h, sigma, threshold, kind, alpha)
-                    grad_x = result[s if given > 1 else 0, row, t, first:end]
+                    grad_x = result[s if input_steps > 1 else 0, row, t, first:end]
                     backward_step(grad_rate, h, sigma, grad_v, grad_x, leaky, tau, threshold, soft, strict, detach)
             first = end

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from neurons import Linear, dense, keep_choices, linear
+from neurons import Linear, keep_choices, linear
+from neurons.kernels import linear as dense
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikeRecorder, SpikingLinear, SpikingMLP
-from neurons.fused import SLOPES, Dynamics, firing_rate
+from neurons.kernels.lif import SLOPES, Dynamics, firing_rate
 from neurons.layer import SpikingLayer, make_layer, run_layers
 
 STEPS, CLIPS, SEGMENTS = 5, 3, 4
@@ -43,8 +43,8 @@ def both(layer: SpikingLayer, constant: bool, dtype: torch.dtype, neurons: int) 
     weight = torch.randn(shape[1:], dtype=dtype, generator=generator)
     found = []
     for layer.fused in (True, False):
-        assert layer.fuses(current) == layer.fused
-        rate = layer.rate(current, held=STEPS if constant else None)
+        assert (layer.why_eager(current) is None) == layer.fused
+        rate = layer.rate(current, num_steps=STEPS if constant else None)
         found.append((rate.detach(), *torch.autograd.grad((rate * weight).sum(), current)))
     return found
 
@@ -68,13 +68,13 @@ def test_blocks_of_neurons_and_threads_share_the_work_alike():
     threads = torch.get_num_threads()
     for number in (1, 2):
         torch.set_num_threads(number)
-        rate = layer.rate(current, held=20)
+        rate = layer.rate(current, num_steps=20)
         found.append((rate, *torch.autograd.grad(rate.square().sum(), current)))
     torch.set_num_threads(threads)
     for alone, shared in zip(*found, strict=True):
         assert torch.equal(alone, shared)
     layer.fused = False
-    plain = layer.rate(current, held=20)
+    plain = layer.rate(current, num_steps=20)
     assert torch.equal(found[0][0], plain)
     (gradient,) = torch.autograd.grad(plain.square().sum(), current)
     torch.testing.assert_close(found[0][1], gradient, rtol=1e-4, atol=1e-6)
@@ -108,10 +108,10 @@ def test_whole_blocks_give_the_same_both_ways(membrane: str):
 def test_half_precision_currents_give_rates_in_their_own_type():
     layer = SpikingLayer(NodeConfig(threshold=0.5), membrane="carry")
     current = torch.randn(1, 2, 3, 8, dtype=torch.bfloat16)
-    fused = layer.rate(current, held=4)
+    fused = layer.rate(current, num_steps=4)
     layer.fused = False
     assert fused.dtype == torch.bfloat16
-    assert torch.equal(fused, layer.rate(current, held=4))
+    assert torch.equal(fused, layer.rate(current, num_steps=4))
     assert torch.equal(fused, layer.rate(current.expand(4, -1, -1, -1)))
 
 
@@ -129,7 +129,7 @@ def test_who_listens_sees_spikes_and_the_same_rates():
 def test_nodes_without_a_kernel_go_the_plain_way(node: str):
     layer = SpikingLayer(NodeConfig(node), 4)
     current = torch.randn(4, 2, 3, 5)
-    assert not layer.fuses(current)
+    assert node in layer.why_eager(current)
     assert torch.equal(layer.rate(current), layer(current).mean(0))
 
 
@@ -138,9 +138,9 @@ def test_a_slope_on_a_schedule_is_read_when_it_is_used():
     current = torch.randn(1, 2, 3, 5, requires_grad=True)
     gradients = []
     for layer.node.surrogate_function.alpha in (2.0, 5.0):
-        gradients.append(torch.autograd.grad(layer.rate(current, held=4).sum(), current)[0])
+        gradients.append(torch.autograd.grad(layer.rate(current, num_steps=4).sum(), current)[0])
     layer.fused = False
-    (plain,) = torch.autograd.grad(layer.rate(current, held=4).sum(), current)
+    (plain,) = torch.autograd.grad(layer.rate(current, num_steps=4).sum(), current)
     assert not torch.allclose(*gradients)
     torch.testing.assert_close(gradients[1], plain)
 
@@ -180,7 +180,7 @@ def test_running_again_on_the_way_back_gives_the_same_and_keeps_no_steps(directi
         layer.zero_grad()
         saved: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda x, saved=saved: saved.append(x.numel()) or x, lambda x: x):
-            rate = layer.rate(current, held=16)
+            rate = layer.rate(current, num_steps=16)
         kept.append(sum(saved))
         rate.square().sum().backward()
         found.append((rate, current.grad.clone(), *(parameter.grad.clone() for parameter in layer.parameters())))
@@ -192,10 +192,10 @@ def test_running_again_on_the_way_back_gives_the_same_and_keeps_no_steps(directi
 
 INTERPRETED = """
 import json, torch
-from test_fused import both, layers
-import neurons.fused as fused
-from neurons import fused_cuda
-fused.kernels = lambda device: fused_cuda
+from test_lif import both, layers
+import neurons.kernels.lif as lif
+from neurons.kernels import lif_cuda
+lif.kernels = lambda device: lif_cuda
 worst, equal, number = 0.0, True, 0
 for index, layer in enumerate(list(layers())[::7]):
     constant = index % 2 == 0
@@ -227,22 +227,24 @@ def test_triton_s_kernels_agree_in_its_interpreter():
 
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(
-    ("steps", "given", "direction"), [(4, 1, "forward"), (15, 1, "bidirectional"), (3, 3, "forward")]
+    ("steps", "input_steps", "direction"), [(4, 1, "forward"), (15, 1, "bidirectional"), (3, 3, "forward")]
 )
-def test_triton_s_kernels_compile_for_a_gpu_that_is_not_here(capability: int, steps: int, given: int, direction: str):
+def test_triton_s_kernels_compile_for_a_gpu_that_is_not_here(
+    capability: int, steps: int, input_steps: int, direction: str
+):
     """To machine code, and with few steps they read four numbers at a time."""
     pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
 
-    from neurons import fused_cuda
+    from neurons.kernels import lif_cuda
 
     layer = make_layer(NodeConfig(), steps, "carry", direction, 512)
     dynamics = layer.dynamics(steps, 512)
-    _, _, same = fused_cuda.launch(torch.empty(given, 2, 3, 512), dynamics)
-    for kernel, own in ((fused_cuda.rates, {"keep": False}), (fused_cuda.gradients, {"detach": True, "kind": 0})):
+    _, _, same = lif_cuda.launch(torch.empty(input_steps, 2, 3, 512), dynamics)
+    for kernel, own in ((lif_cuda.rates, {"keep": False}), (lif_cuda.gradients, {"detach": True, "kind": 0})):
         settings = same | own
-        kinds = {"tau": "fp32", "threshold": "fp32", "alpha": "fp32", "neurons": "i32", "first_reversed": "i32"}
+        kinds = {"tau": "fp32", "threshold": "fp32", "alpha": "fp32", "neurons": "i32", "backward_start": "i32"}
         names = [parameter.name for parameter in kernel.params]
         signature = {name: "constexpr" if name in settings else kinds.get(name, "*fp32") for name in names}
         aligned = {

@@ -12,8 +12,8 @@ import pytest
 import torch
 from filelock import FileLock
 
-from neurons import threads
-from neurons.threads import in_threads, openmp_of_torch, part_of, shared_among_threads
+from neurons.kernels import threads
+from neurons.kernels.threads import in_threads, openmp_of_torch, part_of, shared_among_threads
 
 
 @pytest.fixture(params=["openmp", "pool"], autouse=True)

@@ -1,4 +1,4 @@
-"""The Numba kernels behind `snn_cace.model.dropout`, `snn_cace.model.residual` and `snn_cace.model.scores`.
+"""The Numba kernels behind `neurons.kernels.dropout` and `neurons.kernels.residual`.
 
 Loops run from 0 over slices: an index that might be negative keeps them from being vectorised.
 """
@@ -45,52 +45,13 @@ def drop_rectified(given: Any, out: Any, start: int, stop: int, seed: int, bound
 def where_above(gradient: Any, out: Any, result: Any, start: int, stop: int, scale: Any) -> None:
     """The gradient times `scale` where `out` is above zero or NaN, else zero."""
     zero = out.dtype.type(0)
-    pushed, seen, results = gradient[start:stop], out[start:stop], result[start:stop]
-    for i in range(len(seen)):
-        results[i] = zero if seen[i] <= zero else pushed[i] * scale
+    grad_out, x, grad_x = gradient[start:stop], out[start:stop], result[start:stop]
+    for i in range(len(x)):
+        grad_x[i] = zero if x[i] <= zero else grad_out[i] * scale
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=REORDERED)
-def score(values: Any, stride: int, asked: Any, scores: Any, start: int, stop: int) -> None:
-    """Rows start ... stop: scores `[R, P]`, the sum of asked `[R, N]` times what of values is above zero.
-
-    Values `[R, P, N]` lie flat, the N of each place together and `stride` after those of the last.
-    """
-    places, size = scores.shape[1], asked.shape[1]
-    zero = asked.dtype.type(0)
-    for row in range(start, stop):
-        wanted = asked[row]
-        for place in range(places):
-            begin = (row * places + place) * stride
-            seen = values[begin : begin + size]
-            total = zero
-            for i in range(size):
-                total += (zero if seen[i] <= zero else seen[i]) * wanted[i]
-            scores[row, place] = total
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=REORDERED)
-def unscore(
-    gradient: Any, values: Any, stride: int, asked: Any, to_values: Any, to_asked: Any, start: int, stop: int
-) -> None:
-    """The way back of rows start ... stop: to_values `[R, P, N]`, to_asked `[R, N]`."""
-    places, size = gradient.shape[1], asked.shape[1]
-    zero = asked.dtype.type(0)
-    for row in range(start, stop):
-        wanted, asking = asked[row], to_asked[row]
-        asking[:] = zero
-        for place in range(places):
-            begin = (row * places + place) * stride
-            seen, result = values[begin : begin + size], to_values[row, place]
-            push = gradient[row, place]
-            for i in range(size):
-                above = zero if seen[i] <= zero else seen[i]
-                asking[i] += push * above
-                result[i] = zero if seen[i] <= zero else push * wanted[i]
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=REORDERED)
-def normalise(
+def residual_layer_norm(
     kept: Any,
     branch: Any,
     total: Any,
@@ -131,44 +92,44 @@ def normalise(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=REORDERED)
-def unnormalise(
+def layer_norm_backward(
     gradient: Any,
     total: Any,
     moments: Any,
     weight: Any,
-    to_kept: Any,
-    to_branch: Any,
-    to_weight: Any,
-    to_bias: Any,
+    grad_kept: Any,
+    grad_branch: Any,
+    grad_weight: Any,
+    grad_bias: Any,
     start: int,
     stop: int,
     seed: int,
     bound: int,
     scale: Any,
 ) -> None:
-    """The way back, in parts of all rows of which this does start ... stop; `to_weight` and `to_bias` `[parts, N]` are
-    added to.
+    """The backward pass, in parts of all rows of which this does start ... stop; `grad_weight` and `grad_bias`,
+    `[parts, N]`, are added to.
     """
-    parts, (rows, size) = len(to_weight), total.shape
+    parts, (rows, size) = len(grad_weight), total.shape
     width = total.dtype.type(size)
-    from_kept, into = to_kept.reshape(-1), to_branch.reshape(-1)
+    flat_kept, into = grad_kept.reshape(-1), grad_branch.reshape(-1)
     for part in range(start, stop):
-        weights, biases = to_weight[part], to_bias[part]
+        weights, biases = grad_weight[part], grad_bias[part]
         for row in range(rows * part // parts, rows * (part + 1) // parts):
-            given, summed, result = gradient[row], total[row], to_kept[row]
+            given, summed, result = gradient[row], total[row], grad_kept[row]
             mean, inverse = moments[0, row], moments[1, row]
-            level = total.dtype.type(0)
+            mean_gradient = total.dtype.type(0)
             slope = total.dtype.type(0)
             for i in range(size):
                 normal = (summed[i] - mean) * inverse
-                pushed = given[i] * weight[i]
+                scaled = given[i] * weight[i]
                 weights[i] += given[i] * normal
                 biases[i] += given[i]
-                level += pushed
-                slope += pushed * normal
-            level /= width
+                mean_gradient += scaled
+                slope += scaled * normal
+            mean_gradient /= width
             slope /= width
             for i in range(size):
                 normal = (summed[i] - mean) * inverse
-                result[i] = inverse * (given[i] * weight[i] - level - normal * slope)
-            drop(from_kept, into, row * size, (row + 1) * size, seed, bound, scale)
+                result[i] = inverse * (given[i] * weight[i] - mean_gradient - normal * slope)
+            drop(flat_kept, into, row * size, (row + 1) * size, seed, bound, scale)

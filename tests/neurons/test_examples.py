@@ -1,0 +1,29 @@
+"""The examples in docstrings of `neurons` give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import pkgutil
+from importlib import import_module
+
+import pytest
+import torch
+
+import neurons
+
+MODULES = [name for _, name, _ in pkgutil.walk_packages(neurons.__path__, "neurons.") if not name.endswith("_cuda")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_give_what_they_say(name: str):
+    module = import_module(name)
+    torch.manual_seed(0)
+    found = doctest.testmod(module, extraglobs={"torch": torch} | vars(neurons))
+    assert found.failed == 0
+
+
+def test_every_public_class_has_an_example():
+    classes = [getattr(neurons, name) for name in neurons.__all__ if inspect.isclass(getattr(neurons, name))]
+    missing = [c.__name__ for c in classes if ">>>" not in (inspect.getdoc(c) or "")]
+    assert missing == []
