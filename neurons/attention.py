@@ -7,7 +7,8 @@ import dataclasses
 import torch
 from torch import nn
 
-from neurons.blocks import BlockConfig, SpikingProjection
+from neurons.blocks import SpikingProjection
+from neurons.config import BlockConfig
 from neurons.readout import Readout
 
 
@@ -21,7 +22,7 @@ class SpikingCrossAttention(nn.Module):
 
     Shape: query `[B, T, width]`, memory `[B, M, width]` to `[B, T, width]`.
 
-    >>> attention = SpikingCrossAttention(8, 2, BlockConfig(simulation_steps=2))
+    >>> attention = SpikingCrossAttention(8, 2, BlockConfig(steps=2))
     >>> attention(torch.zeros(1, 10, 8), torch.zeros(1, 20, 8)).shape
     torch.Size([1, 10, 8])
     """
@@ -33,7 +34,7 @@ class SpikingCrossAttention(nn.Module):
         self.query = SpikingProjection(width, width, config)
         self.key = SpikingProjection(width, width, config)
         self.value = SpikingProjection(width, width, config)
-        self.readout = Readout(config.readout, config.simulation_steps, config.node.tau)
+        self.readout = Readout(config.readout, config.steps, config.tau)
         self.output = nn.Linear(width, width)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:

@@ -7,54 +7,16 @@ step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import nn
 
-from neurons.coding import CODINGS, make_coding
+from neurons.coding import make_coding
+from neurons.config import BlockConfig
 from neurons.kernels.dispatch import why_eager
 from neurons.kernels.linear import Linear, linear
-from neurons.layer import MEMBRANES, make_layer
-from neurons.nodes import FIXED_LENGTH, NodeConfig
-from neurons.norm import NORMS, make_norm
-from neurons.readout import READOUTS, Readout
-
-
-@dataclass(frozen=True)
-class BlockConfig:
-    """A spiking block: its node, and everything around it.
-
-    simulation_steps: S per segment, at least 1; S = 1 with a carried membrane takes segments as steps. membrane:
-    `carry` lets the state run on from segment to segment (causal in segments), `reset` starts each segment from rest.
-    coding, readout, norm: see the modules of those names.
-
-    Raises:
-        ValueError: a number out of range, an unknown name, or parts that do not go together.
-
-    >>> BlockConfig(NodeConfig("psn"), membrane="carry")
-    Traceback (most recent call last):
-    ValueError: psn has weights per simulation step; use membrane: reset
-    """
-
-    node: NodeConfig = field(default_factory=NodeConfig)
-    simulation_steps: int = 4
-    membrane: str = "carry"
-    coding: str = "constant"
-    readout: str = "rate"
-    norm: str = "batch"
-
-    def __post_init__(self) -> None:
-        if self.simulation_steps < 1:
-            raise ValueError(f"simulation steps must be at least 1, not {self.simulation_steps}")
-        known = {"membrane": MEMBRANES, "coding": CODINGS, "readout": READOUTS, "norm": NORMS}
-        for name, values in known.items():
-            if getattr(self, name) not in values:
-                raise ValueError(f"{name} must be one of {', '.join(values)}, not '{getattr(self, name)}'")
-        if self.coding == "latency" and self.simulation_steps < 2:
-            raise ValueError(f"latency coding needs at least 2 simulation steps, not {self.simulation_steps}")
-        if self.node.node in FIXED_LENGTH and self.membrane != "reset":
-            raise ValueError(f"{self.node.node} has weights per simulation step; use membrane: reset")
+from neurons.layer import make_layer
+from neurons.norm import make_norm
+from neurons.readout import Readout
 
 
 class SpikingProjection(nn.Module):
@@ -65,17 +27,17 @@ class SpikingProjection(nn.Module):
 
     Shape: `[B, T, ..., inputs]` to spikes `[S, B, T, ..., outputs]`.
 
-    >>> SpikingProjection(3, 5, BlockConfig(simulation_steps=4))(torch.zeros(2, 10, 3)).shape
+    >>> SpikingProjection(3, 5, BlockConfig(steps=4))(torch.zeros(2, 10, 3)).shape
     torch.Size([4, 2, 10, 5])
     """
 
     def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
         super().__init__()
         self.config = config
-        self.coding = make_coding(config.coding, inputs, config.simulation_steps, config.node)
+        self.coding = make_coding(config, inputs)
         self.linear = Linear(inputs, outputs)
-        self.norm = make_norm(config.norm, outputs, config.node.threshold)
-        self.layer = make_layer(config.node, config.simulation_steps, config.membrane, direction, outputs)
+        self.norm = make_norm(config.norm, outputs, config.threshold)
+        self.layer = make_layer(config, direction, outputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.layer(self.currents(values))
@@ -85,7 +47,7 @@ class SpikingProjection(nn.Module):
         if self.coding is not None:
             return self.norm(self.linear(self.coding(values)))
         current = self.constant_current(values)
-        return current.expand(self.config.simulation_steps, *current.shape[1:])
+        return current.expand(self.config.steps, *current.shape[1:])
 
     def constant_current(self, values: torch.Tensor) -> torch.Tensor:
         """What drives the neurons at every simulation step where there is no coding: `[1, B, T, ..., outputs]`."""
@@ -97,7 +59,7 @@ class SpikingProjection(nn.Module):
             return readout(self(values))
         if self.coding is not None:
             return self.layer.rate(self.currents(values))
-        return self.layer.rate(self.constant_current(values), num_steps=self.config.simulation_steps)
+        return self.layer.rate(self.constant_current(values), num_steps=self.config.steps)
 
 
 class SpikingLinear(nn.Module):
@@ -107,7 +69,7 @@ class SpikingLinear(nn.Module):
 
     Shape: `[B, T, ..., inputs]` to `[B, T, ..., outputs]`.
 
-    >>> rates = SpikingLinear(3, 5, BlockConfig(simulation_steps=4))(torch.randn(2, 10, 3))
+    >>> rates = SpikingLinear(3, 5, BlockConfig(steps=4))(torch.randn(2, 10, 3))
     >>> set((4 * rates).flatten().tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
     True
     """
@@ -117,7 +79,7 @@ class SpikingLinear(nn.Module):
     def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
         super().__init__()
         self.projection = SpikingProjection(inputs, outputs, config, direction)
-        self.readout = Readout(config.readout, config.simulation_steps, config.node.tau)
+        self.readout = Readout(config.readout, config.steps, config.tau)
         self.register_buffer("spike_value", torch.ones(()))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -162,7 +124,7 @@ class SpikingMLP(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float, config: BlockConfig) -> None:
         super().__init__()
-        readout = Readout(config.readout, config.simulation_steps, config.node.tau)
+        readout = Readout(config.readout, config.steps, config.tau)
         self.hidden = SpikingProjection(inputs, hidden, config)
         self.output = SpikeLinear(hidden, outputs, readout, dropout)
 

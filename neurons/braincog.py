@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from neurons.config import NodeConfig
 from neurons.kernels.linear import Linear
 from neurons.layer import SpikingLayer
-from neurons.nodes import NodeConfig
 
 
 class PerSegmentBatchNorm(nn.BatchNorm1d):

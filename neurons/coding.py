@@ -18,10 +18,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from neurons.config import BlockConfig, NodeConfig
 from neurons.layer import SpikingLayer
-from neurons.nodes import NodeConfig
-
-CODINGS = ("constant", "poisson", "latency", "learned")
 
 
 class Poisson(nn.Module):
@@ -71,16 +69,10 @@ class LearnedEncoder(nn.Module):
         return self.layer(current.expand(self.simulation_steps, *current.shape))
 
 
-def make_coding(name: str, inputs: int, simulation_steps: int, node: NodeConfig) -> nn.Module | None:
-    """The coding `name`; None for `constant`, whose current needs no steps of its own.
-
-    Raises:
-        ValueError: an unknown name, or `latency` with one step.
-    """
-    if name not in CODINGS:
-        raise ValueError(f"unknown coding '{name}'; choose from {', '.join(CODINGS)}")
-    if name == "learned":
-        return LearnedEncoder(inputs, simulation_steps, node)
-    if name == "poisson":
-        return Poisson(simulation_steps)
-    return Latency(simulation_steps) if name == "latency" else None
+def make_coding(config: BlockConfig, inputs: int) -> nn.Module | None:
+    """The coding that `config` names; None for `constant`, whose current needs no steps of its own."""
+    if config.coding == "learned":
+        return LearnedEncoder(inputs, config.steps, config)
+    if config.coding == "poisson":
+        return Poisson(config.steps)
+    return Latency(config.steps) if config.coding == "latency" else None

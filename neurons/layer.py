@@ -11,12 +11,10 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from neurons.config import DIRECTIONS, WHOLE_SEQUENCE, BlockConfig, NodeConfig, one_of
 from neurons.kernels.dispatch import why_eager
 from neurons.kernels.lif import FUSABLE_NODES, SLOPES, Dynamics, firing_rate
-from neurons.nodes import FIXED_LENGTH, PARALLEL, NodeConfig, make_node
-
-MEMBRANES = ("carry", "reset")
-DIRECTIONS = ("forward", "bidirectional", "recurrent")
+from neurons.nodes import make_node
 
 
 class SpikingLayer(nn.Module):
@@ -210,7 +208,7 @@ class RecurrentLayer(SpikingLayer):
     """
 
     def __init__(self, config: NodeConfig, steps: int | None, membrane: str, neurons: int) -> None:
-        if config.node in (*FIXED_LENGTH, *PARALLEL):
+        if config.node in WHOLE_SEQUENCE:
             raise ValueError(f"a recurrent block steps its node; {config.node} runs over whole sequences only")
         super().__init__(config, steps, membrane)
         self.fused = False
@@ -235,14 +233,14 @@ def run_layers(network: nn.Module, fused: bool = True, recompute: bool = False) 
             layer.recompute = recompute
 
 
-def make_layer(config: NodeConfig, steps: int, membrane: str, direction: str, neurons: int) -> SpikingLayer:
+def make_layer(config: BlockConfig, direction: str, neurons: int) -> SpikingLayer:
     """A layer of `neurons` that runs through the segments of a clip in `direction`.
 
     Raises:
         ValueError: an unknown direction, or a node that cannot run so.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not '{direction}'")
+    one_of("direction", direction, DIRECTIONS)
     if direction == "recurrent":
-        return RecurrentLayer(config, steps, membrane, neurons)
-    return (BidirectionalLayer if direction == "bidirectional" else SpikingLayer)(config, steps, membrane)
+        return RecurrentLayer(config, config.steps, config.membrane, neurons)
+    kind = BidirectionalLayer if direction == "bidirectional" else SpikingLayer
+    return kind(config, config.steps, config.membrane)

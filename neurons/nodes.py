@@ -1,4 +1,4 @@
-"""Spiking nodes by config, over SpikingJelly's: one dataclass of checked numbers, one function that builds the node.
+"""Spiking nodes by config, over SpikingJelly's: the equations, one pure step of them, and one function that builds.
 
 With membrane v, input current x, time constant tau (in simulation steps) and threshold theta, one simulation step is
 
@@ -20,7 +20,6 @@ NeurIPS 2023).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -28,76 +27,8 @@ from spikingjelly.activation_based import functional, neuron
 from spikingjelly.activation_based.surrogate import MultiLevelSpikeCount, SurrogateFunctionBase
 from torch import nn
 
-from neurons.surrogate import make_surrogate
-
-RESETS_BY_THRESHOLD = ("if", "lif", "plif", "alif")
-PARALLEL = ("psn", "masked_psn", "sliding_psn")
-FIXED_LENGTH = ("gated_lif", "psn", "masked_psn")
-"""Nodes with weights per simulation step: they only run over sequences of one length."""
-
-
-@dataclass(frozen=True)
-class NodeConfig:
-    """One spiking node. Numbers may be int or float; they are checked here, where the message can name them.
-
-    node: `if`, `lif`, `plif`, `alif`, `gated_lif`, `ilif`, `psn`, `masked_psn` or `sliding_psn`. tau: membrane time
-    constant in simulation steps, above 1. threshold: above 0. reset: `hard` or `soft`. detach_reset: keep the reset out
-    of the gradient. surrogate, alpha, surrogate_parameters: see `neurons.surrogate`; an alpha of None is SpikingJelly's
-    default. learn_threshold: train the threshold, one per layer. levels: most spikes per step of `ilif`. adaptation,
-    adaptation_tau: of `alif`. order: steps that `masked_psn` and `sliding_psn` look back.
-
-    Raises:
-        ValueError: a number out of range, naming it.
-
-    >>> NodeConfig(tau=0.5)
-    Traceback (most recent call last):
-    ValueError: tau must be above 1 simulation step, not 0.5
-    """
-
-    node: str = "lif"
-    tau: float = 2.0
-    threshold: float = 1.0
-    reset: str = "hard"
-    detach_reset: bool = True
-    surrogate: str = "piecewise_quadratic"
-    alpha: float | None = None
-    surrogate_parameters: dict[str, float] = field(default_factory=dict)
-    learn_threshold: bool = False
-    levels: int = 4
-    adaptation: float = 0.5
-    adaptation_tau: float = 10.0
-    order: int = 4
-
-    def __post_init__(self) -> None:
-        if self.node not in NODES:
-            raise ValueError(f"unknown node '{self.node}'; choose from {', '.join(NODES)}")
-        if not self.tau > 1:
-            raise ValueError(f"tau must be above 1 simulation step, not {self.tau}")
-        if not self.threshold > 0:
-            raise ValueError(f"threshold must be above 0, not {self.threshold}")
-        if self.reset not in ("hard", "soft"):
-            raise ValueError(f"reset must be 'hard' or 'soft', not '{self.reset}'")
-        if not self.adaptation_tau >= 1:
-            raise ValueError(f"adaptation_tau must be at least 1 simulation step, not {self.adaptation_tau}")
-        if self.adaptation < 0:
-            raise ValueError(f"adaptation must not be negative, not {self.adaptation}")
-        for name in ("levels", "order"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.learn_threshold and self.node in (*PARALLEL, "gated_lif"):
-            raise ValueError(f"{self.node} learns its own threshold; leave out learn_threshold")
-        self.make_surrogate()
-
-    def make_surrogate(self) -> SurrogateFunctionBase:
-        parameters = dict(self.surrogate_parameters)
-        if self.alpha is not None:
-            parameters["alpha"] = float(self.alpha)
-        return make_surrogate(self.surrogate, **parameters)
-
-    @property
-    def largest_value(self) -> int:
-        """What a neuron can fire in one simulation step at most: 1, or `levels` for `ilif`."""
-        return self.levels if self.node == "ilif" else 1
+from neurons.config import FIXED_LENGTH, NodeConfig
+from neurons.surrogate import surrogate_of
 
 
 class NodeState(NamedTuple):
@@ -135,7 +66,7 @@ def step(current: torch.Tensor, state: NodeState, config: NodeConfig) -> tuple[t
     else:
         raise ValueError(f"{config.node} has no single simulation step")
     threshold = theta + config.adaptation * a if config.node == "alif" else theta
-    spikes = config.make_surrogate()(v - threshold)
+    spikes = surrogate_of(config)(v - threshold)
     fired = spikes.detach() if config.detach_reset else spikes
     v = (1 - fired) * v if config.reset == "hard" else v - fired * threshold
     return spikes, NodeState(v, a + (spikes - a) / config.adaptation_tau)
@@ -195,7 +126,7 @@ def make_node(config: NodeConfig, steps: int | None = None) -> nn.Module:
         raise ValueError(
             f"{config.node} has weights per simulation step: it needs sequences of one length (membrane reset)"
         )
-    return NODES[config.node](config, steps or 0)
+    return MAKERS[config.node](config, steps or 0)
 
 
 def common(config: NodeConfig) -> dict[str, Any]:
@@ -203,7 +134,7 @@ def common(config: NodeConfig) -> dict[str, Any]:
         "v_threshold": float(config.threshold),
         "v_reset": 0.0 if config.reset == "hard" else None,
         "detach_reset": config.detach_reset,
-        "surrogate_function": config.make_surrogate(),
+        "surrogate_function": surrogate_of(config),
         "step_mode": "m",
     }
 
@@ -220,23 +151,23 @@ def make_ilif(config: NodeConfig, steps: int) -> nn.Module:
 
 def make_masked_psn(config: NodeConfig, steps: int) -> nn.Module:
     return neuron.MaskedPSN(
-        k=min(config.order, steps), T=steps, lambda_init=1.0, surrogate_function=config.make_surrogate(), step_mode="m"
+        k=min(config.order, steps), T=steps, lambda_init=1.0, surrogate_function=surrogate_of(config), step_mode="m"
     )
 
 
-NODES: dict[str, Callable[[NodeConfig, int], nn.Module]] = {
+MAKERS: dict[str, Callable[[NodeConfig, int], nn.Module]] = {
     "if": lambda config, steps: neuron.IFNode(**common(config)),
     "lif": lambda config, steps: neuron.LIFNode(tau=float(config.tau), **common(config)),
     "plif": lambda config, steps: neuron.ParametricLIFNode(init_tau=float(config.tau), **common(config)),
     "alif": lambda config, steps: AdaptiveLIFNode(
         float(config.tau), float(config.adaptation), float(config.adaptation_tau), **common(config)
     ),
-    "gated_lif": lambda config, steps: GatedLIF(steps, config.make_surrogate()),
+    "gated_lif": lambda config, steps: GatedLIF(steps, surrogate_of(config)),
     "ilif": make_ilif,
-    "psn": lambda config, steps: neuron.PSN(T=steps, surrogate_function=config.make_surrogate()),
+    "psn": lambda config, steps: neuron.PSN(T=steps, surrogate_function=surrogate_of(config)),
     "masked_psn": make_masked_psn,
     "sliding_psn": lambda config, steps: neuron.SlidingPSN(
-        k=config.order, surrogate_function=config.make_surrogate(), step_mode="m"
+        k=config.order, surrogate_function=surrogate_of(config), step_mode="m"
     ),
 }
 """What each name of a node builds."""

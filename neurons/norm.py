@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-NORMS = ("batch", "threshold", "layer", "none")
+from neurons.config import NORMS, one_of
 
 
 class ChannelBatchNorm(nn.BatchNorm1d):
@@ -32,8 +32,7 @@ def make_norm(name: str, channels: int, threshold: float) -> nn.Module:
     Raises:
         ValueError: an unknown name.
     """
-    if name not in NORMS:
-        raise ValueError(f"unknown norm '{name}'; choose from {', '.join(NORMS)}")
+    one_of("norm", name, NORMS)
     if name == "layer":
         return nn.LayerNorm(channels)
     if name == "none":

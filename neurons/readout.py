@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-READOUTS = ("rate", "membrane", "last", "maximum", "learned")
+from neurons.config import READOUTS, one_of
 
 
 class Readout(nn.Module):
@@ -35,8 +35,7 @@ class Readout(nn.Module):
 
     def __init__(self, name: str, simulation_steps: int, tau: float) -> None:
         super().__init__()
-        if name not in READOUTS:
-            raise ValueError(f"unknown readout '{name}'; choose from {', '.join(READOUTS)}")
+        one_of("readout", name, READOUTS)
         self.name = name
         if name == "membrane":
             age = torch.arange(simulation_steps - 1, -1, -1, dtype=torch.float64)

@@ -16,6 +16,7 @@ from spikingjelly.activation_based.monitor import InputMonitor, OutputMonitor
 from torch import nn
 
 from neurons.layer import SpikingLayer
+from neurons.surrogate import surrogate_of
 
 SATURATED_RATE = 0.95
 """A neuron that fires at this share of its simulation steps or more tells next to nothing."""
@@ -335,7 +336,7 @@ def scale_surrogates(network: nn.Module, factor: float) -> None:
     """
     for layer in network.modules():
         if isinstance(layer, SpikingLayer):
-            first = getattr(layer.config.make_surrogate(), "alpha", None)
+            first = getattr(surrogate_of(layer.config), "alpha", None)
             for module in layer.modules():
                 surrogate = getattr(module, "surrogate_function", None)
                 if first is not None and surrogate is not None and hasattr(surrogate, "alpha"):

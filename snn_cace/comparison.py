@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_cace.checkpoints import RunFiles
-from snn_cace.config import Experiment, as_yaml, check_file_name, read_config
+from snn_cace.config import Experiment, as_yaml, check_file_name, different_keys, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 from snn_cace.processes import end_by_kernel, end_children, ready_to_compute, sole_writer, start_worker, workers
@@ -67,8 +67,10 @@ def plan_runs(comparison: Comparison, config_path: Path, output: Path, overrides
             experiment = copy.deepcopy(base)
             experiment.training.seed = seed
             files = RunFiles(output / base.name / f"seed-{seed}")
-            if files.config.is_file() and files.config.read_text(encoding="utf-8") != as_yaml(experiment):
-                raise InputError(f"{files.directory} holds a run of another config; give a fresh --output")
+            if files.config.is_file():
+                changed = different_keys(read_config(files.config, Experiment), experiment)
+                if changed:
+                    raise InputError(f"{files.directory} holds a run with another {changed[0]}; give a fresh --output")
             runs.append(Run(experiment, seed, files))
     sources = {(str(run.experiment.data.directory), str(run.experiment.data.avdigits)) for run in runs}
     if len(sources) > 1:

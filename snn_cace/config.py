@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast, get_type_hints
 
 import yaml
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
+from neurons.config import WHOLE_SEQUENCE, BlockConfig, Direction
 from snn_cace.errors import InputError
 
-if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+MYPY = False
+"""True for mypy, as TYPE_CHECKING is, whose blocks jsonargparse would run too."""
+if MYPY:
+    PositiveInt = int
+    NonNegativeInt = int
+    PositiveFloat = float
+    NonNegativeFloat = float
+    ClosedUnitInterval = float
+    DropoutProbability = float
+else:
+    from jsonargparse.typing import (
+        ClosedUnitInterval,
+        NonNegativeFloat,
+        NonNegativeInt,
+        PositiveFloat,
+        PositiveInt,
+        restricted_number_type,
+    )
 
-    from neurons import BlockConfig
+    DropoutProbability = restricted_number_type("DropoutProbability", float, [(">=", 0), ("<", 1)])
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
 Guidance = Literal["none", "audio", "visual", "co"]
-Membrane = Literal["carry", "reset"]
-Reset = Literal["hard", "soft"]
-Coding = Literal["constant", "poisson", "latency", "learned"]
-ReadoutName = Literal["rate", "membrane", "last", "maximum", "learned"]
-Norm = Literal["batch", "threshold", "layer", "none"]
 LONGEST_NAME = 200
 """Bytes of an experiment's or a comparison's name in UTF-8, which file systems take with an ending added."""
-WHOLE_SEQUENCE = ("gated_lif", "psn", "masked_psn", "sliding_psn")
 
 
 @dataclass
@@ -43,9 +56,9 @@ class AVDigitsConfig:
     """
 
     seed: int = 0
-    train_clips: int = 1600
-    val_clips: int = 400
-    test_clips: int = 400
+    train_clips: PositiveInt = 1600
+    val_clips: PositiveInt = 400
+    test_clips: PositiveInt = 400
 
 
 @dataclass
@@ -68,126 +81,53 @@ class DataConfig:
     directory: str | None = None
     avdigits: AVDigitsConfig = field(default_factory=AVDigitsConfig)
     modalities: Literal["both", "audio", "visual"] = "both"
-    batch_size: int = 64
-    workers: int = 0
+    batch_size: PositiveInt = 64
+    workers: NonNegativeInt = 0
     keep_in: Literal["auto", "device", "memory", "mapped", "disk"] = "auto"
     keep_as: Literal["full", "float16", "bfloat16"] = "full"
 
 
 @dataclass
-class SpikingConfig:
-    """Defaults shared by every spiking slot.
-
-    Args:
-        node: `if`, `lif`, `plif` (learned tau), `alif` (adaptive threshold), `gated_lif`, `ilif` (several spikes a
-            step), or the parallel `psn`, `masked_psn`, `sliding_psn`.
-        steps: simulation steps S per segment; 1 with a carried membrane takes segments as steps.
-        membrane: `carry` the membrane from segment to segment, or `reset` it at each.
-        tau: membrane time constant in simulation steps, above 1.
-        threshold: firing threshold, above 0, in units of the current.
-        learn_threshold: train the threshold, one per layer.
-        reset: `hard` to zero, or `soft` by subtracting the threshold.
-        detach_reset: keep the reset out of the gradient.
-        surrogate: SpikingJelly's surrogates fire at or above the threshold: `piecewise_quadratic`, `atan`, `sigmoid`
-            and so on; `quadratic_gate` fires strictly above it, as the original does.
-        alpha: the surrogate's slope or width parameter; null is SpikingJelly's default.
-        surrogate_parameters: further parameters of the surrogate, by name.
-        levels: most spikes per simulation step of `ilif`.
-        adaptation: how far the threshold of `alif` rises per unit of recent firing.
-        adaptation_tau: its time constant in simulation steps, at least 1.
-        order: simulation steps that `masked_psn` and `sliding_psn` look back.
-        coding: how values become what the block is fed: `constant` current, `poisson` rate, `latency` (time to first
-            spike), or a `learned` spiking encoder.
-        readout: how spikes become values: firing `rate`, `membrane` of a non-spiking integrator, `last` step,
-            `maximum` over steps, or a `learned` weighting of steps.
-        norm: of the current: `batch`, `threshold` (batch norm scaled to the threshold), `layer` or `none`.
+class SlotBlock:
+    """Which block fills a slot of the network, and how it runs; what else differs from model.spiking is in
+    `SlotConfig`.
     """
 
-    node: str = "lif"
-    steps: int = 4
-    membrane: Membrane = "carry"
-    tau: float = 2.0
-    threshold: float = 0.5
-    learn_threshold: bool = False
-    reset: Reset = "hard"
-    detach_reset: bool = True
-    surrogate: str = "piecewise_quadratic"
-    alpha: float | None = None
-    surrogate_parameters: dict[str, float] = field(default_factory=dict)
-    levels: int = 4
-    adaptation: float = 0.5
-    adaptation_tau: float = 10.0
-    order: int = 4
-    coding: Coding = "constant"
-    readout: ReadoutName = "rate"
-    norm: Norm = "batch"
+    block: Literal["dense", "spiking", "braincog"] = "dense"
+    direction: Direction = "forward"
 
-    def block(self) -> BlockConfig:
-        """These numbers as `neurons` takes and checks them.
+    def spiking(self, shared: BlockConfig) -> BlockConfig:
+        """The shared defaults with this slot's own values put over them.
 
         Raises:
             ValueError: a number out of range, an unknown name, or parts that do not go together.
         """
-        from neurons import BlockConfig, NodeConfig
-
-        node = NodeConfig(**{f.name: getattr(self, f.name) for f in dataclasses.fields(NodeConfig)})
-        return BlockConfig(node, self.steps, self.membrane, self.coding, self.readout, self.norm)
+        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(shared)}
+        return dataclasses.replace(shared, **{name: value for name, value in own.items() if value is not None})
 
 
-@dataclass
-class SlotConfig:
-    """One slot of the network: which block fills it, and values of its own; null means the default in model.spiking.
+if MYPY:
+
+    @dataclass
+    class SlotConfig(SlotBlock, BlockConfig): ...
+else:
+    SlotConfig = dataclasses.make_dataclass(
+        "SlotConfig",
+        [(name, hint | None, None) for name, hint in get_type_hints(BlockConfig).items()],
+        bases=(SlotBlock,),
+    )
+    SlotConfig.__module__ = __name__
+    SlotConfig.__doc__ = """One slot of the network: its block, and what differs from model.spiking; null does not.
 
     Args:
         block: `dense`, `spiking`, or (temporal encoder only) `braincog`, the original's encoder.
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.
-        node: as model.spiking.node.
-        steps: simulation steps S per segment, as model.spiking.steps; `braincog` takes 15 where this is null.
-        membrane: as model.spiking.membrane.
-        tau: in simulation steps, as model.spiking.tau.
-        threshold: in units of the current, as model.spiking.threshold.
-        learn_threshold: as model.spiking.learn_threshold.
-        reset: as model.spiking.reset.
-        detach_reset: as model.spiking.detach_reset.
-        surrogate: as model.spiking.surrogate.
-        alpha: as model.spiking.alpha.
-        surrogate_parameters: as model.spiking.surrogate_parameters.
-        levels: spikes per simulation step, as model.spiking.levels.
-        adaptation: as model.spiking.adaptation.
-        adaptation_tau: in simulation steps, as model.spiking.adaptation_tau.
-        order: in simulation steps, as model.spiking.order.
-        coding: as model.spiking.coding.
-        readout: as model.spiking.readout.
-        norm: as model.spiking.norm.
-    """
-
-    block: Literal["dense", "spiking", "braincog"] = "dense"
-    direction: Literal["forward", "bidirectional", "recurrent"] = "forward"
-    node: str | None = None
-    steps: int | None = None
-    membrane: Membrane | None = None
-    tau: float | None = None
-    threshold: float | None = None
-    learn_threshold: bool | None = None
-    reset: Reset | None = None
-    detach_reset: bool | None = None
-    surrogate: str | None = None
-    alpha: float | None = None
-    surrogate_parameters: dict[str, float] | None = None
-    levels: int | None = None
-    adaptation: float | None = None
-    adaptation_tau: float | None = None
-    order: int | None = None
-    coding: Coding | None = None
-    readout: ReadoutName | None = None
-    norm: Norm | None = None
-
-    def spiking(self, shared: SpikingConfig) -> SpikingConfig:
-        """The shared defaults with this slot's own values put over them."""
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(shared)}
-        return dataclasses.replace(shared, **{name: value for name, value in own.items() if value is not None})
+    """ + "    ".join(
+        f"    {name}: as model.spiking.{name}{'; `braincog` takes 15 where this is null' * (name == 'steps')}.\n"
+        for name in get_type_hints(BlockConfig)
+    )
 
 
 @dataclass
@@ -223,11 +163,11 @@ class ContrastConfig:
     """
 
     enabled: bool = True
-    strength: float = 0.6
-    noise: float = 0.1
-    start: float = 0.125
-    coefficient: float = 1.0
-    temperature: float = 0.01
+    strength: NonNegativeFloat = 0.6
+    noise: NonNegativeFloat = 0.1
+    start: ClosedUnitInterval = 0.125
+    coefficient: NonNegativeFloat = 1.0
+    temperature: PositiveFloat = 0.01
 
 
 @dataclass
@@ -256,26 +196,26 @@ class ModelConfig:
     """
 
     guidance: Guidance = "co"
-    psi: float = 0.3
-    beta: float = 0.4
-    alpha: float = 0.1
-    gamma: float = 0.3
-    visual_dim: int = 512
-    attention_dim: int = 256
-    key_dim: int | None = None
-    d_model: int = 256
-    heads: int = 4
-    encoder_layers: int = 2
-    encoder_feed_forward: int = 1024
-    decoder_layers: int = 1
-    decoder_feed_forward: int = 512
-    top_segments: int = 4
-    dropout: float = 0.2
-    relation_dropout: float = 0.1
-    interaction_dropout: float = 0.2
+    psi: NonNegativeFloat = 0.3
+    beta: NonNegativeFloat = 0.4
+    alpha: NonNegativeFloat = 0.1
+    gamma: NonNegativeFloat = 0.3
+    visual_dim: PositiveInt = 512
+    attention_dim: PositiveInt = 256
+    key_dim: PositiveInt | None = None
+    d_model: PositiveInt = 256
+    heads: PositiveInt = 4
+    encoder_layers: PositiveInt = 2
+    encoder_feed_forward: PositiveInt = 1024
+    decoder_layers: PositiveInt = 1
+    decoder_feed_forward: PositiveInt = 512
+    top_segments: PositiveInt = 4
+    dropout: DropoutProbability = 0.2
+    relation_dropout: DropoutProbability = 0.1
+    interaction_dropout: DropoutProbability = 0.2
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
     slots: SlotsConfig = field(default_factory=SlotsConfig)
-    spiking: SpikingConfig = field(default_factory=SpikingConfig)
+    spiking: BlockConfig = field(default_factory=BlockConfig)
 
 
 @dataclass
@@ -289,8 +229,8 @@ class DistillationConfig:
     """
 
     teacher: str | None = None
-    weight: float = 1.0
-    temperature: float = 2.0
+    weight: NonNegativeFloat = 1.0
+    temperature: PositiveFloat = 2.0
 
 
 @dataclass
@@ -327,19 +267,19 @@ class TrainingConfig:
     """
 
     seed: int = 0
-    epochs: int = 200
-    learning_rate: float = 7e-4
-    milestones: list[int] = field(default_factory=lambda: [10, 20, 30])
-    decay: float = 0.5
-    gradient_clip: float = 0.5
+    epochs: PositiveInt = 200
+    learning_rate: PositiveFloat = 7e-4
+    milestones: list[NonNegativeInt] = field(default_factory=lambda: [10, 20, 30])
+    decay: PositiveFloat = 0.5
+    gradient_clip: NonNegativeFloat = 0.5
     precision: Precision = "32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    devices: int = 1
+    devices: PositiveInt = 1
     protocol: Protocol = "validation"
     losses: Literal["reference", "corrected"] = "corrected"
-    firing_rate_weight: float = 0.0
-    firing_rate_target: float = 0.1
-    surrogate_slope: float = 1.0
+    firing_rate_weight: NonNegativeFloat = 0.0
+    firing_rate_target: PositiveFloat = 0.1
+    surrogate_slope: PositiveFloat = 1.0
     initialise_from: str | None = None
     fused: bool = True
     recompute: bool = False
@@ -364,6 +304,7 @@ class Experiment:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         check(self)
 
 
@@ -377,33 +318,47 @@ def check_file_name(name: str) -> None:
         )
 
 
+def check_numbers(config: Any, prefix: str = "") -> None:
+    """Hold every number, in `config` and below, against its restricted type, and leave it a plain int or float.
+
+    Raises:
+        InputError: one out of range, naming its key.
+    """
+    for name, hint in hints_of(type(config)).items():  # type: ignore[arg-type]
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            check_numbers(value, f"{prefix}{name}.")
+            continue
+        restricted = next((kind for kind in kinds_of(hint) if hasattr(kind, "_restrictions")), None)
+        try:
+            numbers = [plain(number, restricted) for number in (value if isinstance(value, list) else [value])]
+        except ValueError as error:
+            raise InputError(f"{prefix}{name}: {error}") from None
+        setattr(config, name, numbers if isinstance(value, list) else numbers[0])
+
+
+def plain(value: Any, restricted: Any) -> Any:
+    """A number as int or float, once its restricted type has taken it; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    number = value if restricted is None else restricted(value)
+    return int(number) if isinstance(number, int) else float(number)
+
+
+@functools.cache
+def hints_of(config_class: Any) -> dict[str, Any]:
+    return get_type_hints(config_class)
+
+
+def kinds_of(hint: Any) -> tuple[Any, ...]:
+    """The types that a hint allows: of `X | None`, X and None."""
+    return getattr(hint, "__args__", ()) or (hint,)
+
+
 def check(experiment: Experiment) -> None:
     """Raise InputError for values that types alone do not rule out."""
     check_file_name(experiment.name)
-    data, model, training = experiment.data, experiment.model, experiment.training
-    positive = {
-        "data.batch_size": data.batch_size,
-        "data.avdigits.train_clips": data.avdigits.train_clips,
-        "data.avdigits.val_clips": data.avdigits.val_clips,
-        "data.avdigits.test_clips": data.avdigits.test_clips,
-        "training.epochs": training.epochs,
-        "training.learning_rate": training.learning_rate,
-        "training.devices": training.devices,
-        "training.surrogate_slope": training.surrogate_slope,
-        "training.distillation.temperature": training.distillation.temperature,
-        "training.firing_rate_target": training.firing_rate_target,
-        "model.visual_dim": model.visual_dim,
-        "model.d_model": model.d_model,
-        "model.heads": model.heads,
-        "model.top_segments": model.top_segments,
-        "model.encoder_layers": model.encoder_layers,
-        "model.decoder_layers": model.decoder_layers,
-        "model.contrast.temperature": model.contrast.temperature,
-        "model.spiking.steps": model.spiking.steps,
-    }
-    for key, value in positive.items():
-        if not value > 0:
-            raise InputError(f"{key} must be above 0, not {value}")
+    data, model = experiment.data, experiment.model
     if data.keep_in == "device" and data.workers:
         raise InputError(f"data.keep_in: device needs data.workers: 0, not {data.workers}: clips are there already")
     if data.keep_in == "disk" and data.keep_as != "full":
@@ -414,7 +369,7 @@ def check(experiment: Experiment) -> None:
         check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
 
 
-def check_slot(key: str, slot: SlotConfig, shared: SpikingConfig, temporal: bool) -> None:
+def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) -> None:
     """Raise InputError for a slot whose block, direction or numbers do not go together."""
     if not temporal and slot.block == "braincog":
         raise InputError(f"{key}.block: 'braincog' is a temporal encoder; use 'spiking' or 'dense'")
@@ -423,13 +378,13 @@ def check_slot(key: str, slot: SlotConfig, shared: SpikingConfig, temporal: bool
     if slot.block == "dense":
         return
     try:
-        block = slot.spiking(shared).block()
+        block = slot.spiking(shared)
     except ValueError as error:
         raise InputError(f"{key}: {error}") from None
-    if slot.direction == "recurrent" and block.node.node in WHOLE_SEQUENCE:
-        raise InputError(f"{key}: a recurrent block steps its node; {block.node.node} runs over whole sequences only")
-    if slot.block == "braincog" and block.node.node in WHOLE_SEQUENCE:
-        raise InputError(f"{key}: braincog carries membranes over segments, which {block.node.node} does not have")
+    if slot.direction == "recurrent" and block.node in WHOLE_SEQUENCE:
+        raise InputError(f"{key}: a recurrent block steps its node; {block.node} runs over whole sequences only")
+    if slot.block == "braincog" and block.node in WHOLE_SEQUENCE:
+        raise InputError(f"{key}: braincog carries membranes over segments, which {block.node} does not have")
 
 
 def as_dict(config: Any) -> dict[str, Any]:
@@ -448,12 +403,75 @@ def as_yaml(config: Any) -> str:
     return yaml.safe_dump(as_dict(config), sort_keys=False)
 
 
+def different_keys(first: Any, second: Any) -> list[str]:
+    """Dotted keys in which two configs of one class differ: whether a run goes on with the same experiment.
+
+    Both are instances, so a file that was written before a key was added has that key's default.
+    """
+    a, b = dotted(as_dict(first)), dotted(as_dict(second))
+    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
+
+
+class ConfigFile(ActionConfigFile):
+    """`--config FILE`, where the file may name a `base`, beside itself, and then holds only what differs from it."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        content = with_base(Path(values))
+        groups = {dest.rpartition(".")[0] for action in parser._actions if "." in (dest := action.dest)}
+        check_mappings(content, groups)
+        self.apply_config(parser, namespace, self.dest, yaml.safe_dump(content))
+
+
+def check_mappings(content: dict[str, Any], groups: set[str], prefix: str = "") -> None:
+    """Raise InputError where a key with keys of its own is given a value instead, which jsonargparse passes over."""
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            check_mappings(value, groups, f"{name}.")
+        elif any(group == name or group.startswith(f"{name}.") for group in groups):
+            raise InputError(f"{name} must be a mapping of keys to values, not {value!r}")
+
+
+def with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The YAML file at `path` put over the one that its `base` names, and so on.
+
+    Raises:
+        InputError: no such file, not a YAML mapping, or a file that is its own base.
+    """
+    if not path.is_file():
+        raise InputError(f"no config file {path}")
+    if path.resolve() in above:
+        raise InputError(f"{path} is its own base")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is no mapping of keys to values")
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base must be the name of a file beside it, not {base!r}")
+    return put_over(with_base(path.parent / base, (*above, path.resolve())), content)
+
+
+def put_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` over it, mapping by mapping; a dotted key reaches into one: `model.spiking.steps: 2`."""
+    result = dict(base)
+    for key, value in changes.items():
+        head, _, rest = str(key).partition(".")
+        value = {rest: value} if rest else value
+        inner = result.get(head)
+        result[head] = put_over(inner if isinstance(inner, dict) else {}, value) if isinstance(value, dict) else value
+    return result
+
+
 def typed_parser(config_class: type, **options: Any) -> ArgumentParser:
     """A parser for `config_class` with `--config FILE` and a dotted option for every field."""
-    from jsonargparse import ArgumentParser
-
     parser = ArgumentParser(exit_on_error=False, **options)
-    parser.add_argument("--config", action="config", help="YAML file")
+    parser.add_argument("--config", action=ConfigFile, help="YAML file; it may name a `base` and what differs from it")
     parser.add_class_arguments(config_class, None, as_group=False)
     return parser
 
@@ -470,16 +488,9 @@ def read_config(path: str | Path, config_class: type, overrides: Sequence[str] =
     Raises:
         InputError: no such file, not YAML, an unknown key, a value of the wrong type or out of range.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no config file {path}")
-    return parse_config(config_class, ["--config", str(path), *overrides], where=str(path))
-
-
-def parse_config(config_class: type, arguments: Sequence[str], where: str) -> Any:
     parser = typed_parser(config_class)
-    with config_errors(where):
-        return instantiate(parser, parser.parse_args(list(arguments)), config_class)
+    with config_errors(str(path)):
+        return instantiate(parser, parser.parse_args(["--config", str(path), *overrides]), config_class)
 
 
 def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
@@ -496,8 +507,6 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
 @contextmanager
 def config_errors(where: str) -> Iterator[None]:
     """What jsonargparse says of bad options, as an InputError of one line."""
-    from jsonargparse import ArgumentError
-
     try:
         yield
     except (ArgumentError, TypeError, ValueError) as error:

@@ -29,7 +29,7 @@ from snn_cace.checkpoints import (
     read_tensors,
     verify_digest,
 )
-from snn_cace.config import Experiment, TrainingConfig, as_dict, as_yaml, dotted, read_config
+from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys, read_config
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.errors import InputError
@@ -249,16 +249,11 @@ def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> 
     if files.metrics.is_file():
         raise InputError(f"{directory} holds a finished run; give a fresh --output")
     before = read_config(files.config, Experiment)
-    changed = different_keys(as_dict(before), as_dict(experiment))
+    changed = different_keys(before, experiment)
     if changed:
         raise InputError(
             f"{directory} was started with another {changed[0]}; resume with the same config, or start afresh"
         )
-
-
-def different_keys(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    a, b = dotted(first), dotted(second)
-    return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
 
 
 def train(experiment: Experiment, output: str | Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def initialise_thresholds(
         if not isinstance(block, SpikingProjection) or twin not in reach or not isinstance(block.norm, nn.Identity):
             continue
         if block.layer.log_threshold_gain is not None:
-            block.layer.log_threshold_gain.fill_(math.log(reach[twin] / block.config.node.threshold))
+            block.layer.log_threshold_gain.fill_(math.log(reach[twin] / block.config.threshold))
             started.append(f"{name}.layer")
     return started
 
@@ -137,10 +137,10 @@ def convert(
     reach = activation_reach(source, batches, percentile)
     for name, block in target.named_modules():
         if isinstance(block, SpikingMLP) and isinstance(source.get_submodule(name), FeedForward):
-            rescale(block.hidden.linear, reach[f"{name}.linear1"], block.hidden.config.simulation_steps)
+            rescale(block.hidden.linear, reach[f"{name}.linear1"], block.hidden.config.steps)
             block.output.weight.mul_(reach[f"{name}.linear1"])
         if name == "visual_projection" and isinstance(block, SpikingLinear):
-            rescale(block.projection.linear, reach[name], block.projection.config.simulation_steps)
+            rescale(block.projection.linear, reach[name], block.projection.config.steps)
             block.spike_value.fill_(reach[name])
     return target.eval()
 

@@ -88,7 +88,7 @@ def test_bad_words_are_told_in_one_line(
         (["--model.psi", "strong"], "model.psi"),
         (["--model.guidance", "both"], "model.guidance"),
         (["--model.d_model", "7"], "model.d_model (7) must be even"),
-        (["--training.epochs", "0"], "training.epochs must be above 0, not 0"),
+        (["--training.epochs", "0"], '"training.epochs": Not of type PositiveInt: 0'),
         (["--model.slots.temporal_encoder", "{block: spiking, tau: 1}"], "tau must be above 1 simulation step"),
         (["--model.slots.feed_forward.block", "braincog"], "'braincog' is a temporal encoder"),
         (["--data", "nowhere"], "no directory nowhere"),

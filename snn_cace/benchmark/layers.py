@@ -56,7 +56,7 @@ def temporal_encoders(
     """Temporal encoders, forward and backward: the dense one, ours, and the original's as `braincog`; the dense one and
     the original's also in float64, as they were trained.
     """
-    block = BlockConfig(NODE, steps)
+    block = BlockConfig(**vars(NODE), steps=steps)
     gate = NodeConfig(tau=2.0, threshold=0.5, surrogate="quadratic_gate", alpha=2.0)
     lstm = ("BiLSTM", lambda: BothEncoders(BiLSTM))
     ours = (

@@ -141,7 +141,7 @@ def fill(
     """The block that the config puts into `slot`, with initial weights from random numbers of its own."""
     chosen: SlotConfig = getattr(config.slots, slot)
     with independent_stream(slot):
-        return dense() if chosen.block == "dense" else spiking(chosen.spiking(config.spiking).block())
+        return dense() if chosen.block == "dense" else spiking(chosen.spiking(config.spiking))
 
 
 def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -> RelationBlock:

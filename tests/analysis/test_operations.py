@@ -270,7 +270,7 @@ def test_zeros_and_ones_that_are_no_spikes_cost_macs():
 @pytest.mark.parametrize("coding", ["constant", "poisson", "latency", "learned"])
 def test_every_coding_by_hand(coding: str):
     """2 x 3 segments of 4 values, 4 steps, 6 neurons, no norm; the linear layer sees the current once, or spikes."""
-    block = BlockConfig(SOURCE, 4, "reset", coding, "last", "none")
+    block = BlockConfig(**vars(SOURCE), steps=4, membrane="reset", coding=coding, readout="last", norm="none")
     network = SpikingLinear(4, 6, block)
     values = torch.randn(2, 3, 4)
     seen: dict[str, torch.Tensor] = {}
@@ -295,7 +295,7 @@ def test_every_coding_by_hand(coding: str):
 
 def test_spiking_attention_by_hand():
     """Width 8, 2 heads, 5 queries over 3 entries, 2 steps: products of spikes count coincidences, then spikes of v."""
-    block = BlockConfig(SOURCE, 2, "reset", "constant", "rate", "none")
+    block = BlockConfig(**vars(SOURCE), steps=2, membrane="reset", coding="constant", readout="rate", norm="none")
     network = SpikingCrossAttention(8, 2, block)
     query, memory = torch.randn(1, 5, 8), torch.randn(1, 3, 8)
     q, k, v = (
@@ -328,7 +328,7 @@ def test_the_original_encoder_by_hand():
 
 
 def test_recurrent_feedback_costs_a_column_for_every_spike_but_those_of_the_last_step():
-    block = BlockConfig(SOURCE, 4, "carry", "constant", "last", "none")
+    block = BlockConfig(**vars(SOURCE), steps=4, membrane="carry", coding="constant", readout="last", norm="none")
     network = SpikingLinear(4, 6, block, "recurrent")
     values = torch.randn(2, 3, 4)
     spikes = spikes_of(network.projection.layer, network, values)

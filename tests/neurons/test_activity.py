@@ -69,7 +69,7 @@ def test_warnings_name_the_layer_the_share_and_what_to_try():
 def test_the_penalty_is_the_mean_squared_distance_to_the_target_and_pulls_rates_there():
     torch.manual_seed(0)
     node = NodeConfig(threshold=0.5, surrogate="atan", alpha=2)
-    network = nn.Sequential(*(SpikingLinear(16, 16, BlockConfig(node, 4, norm="none")) for _ in range(2)))
+    network = nn.Sequential(*(SpikingLinear(16, 16, BlockConfig(**vars(node), steps=4, norm="none")) for _ in range(2)))
     regulariser, monitor = RateRegulariser(network, target=0.1), RateMonitor(network)
     values = 2 * torch.randn(4, 10, 16)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)

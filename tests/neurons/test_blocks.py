@@ -29,7 +29,7 @@ NODE = NodeConfig(tau=2, threshold=0.5, alpha=2)
 
 
 def config(**changes: object) -> BlockConfig:
-    return BlockConfig(**({"node": NODE, "simulation_steps": 4} | changes))
+    return BlockConfig(**(vars(NODE) | {"steps": 4} | changes))
 
 
 def segments(clips: int = 2, count: int = 10, width: int = 4) -> torch.Tensor:
@@ -107,7 +107,7 @@ def test_a_recurrent_block_without_feedback_is_a_forward_block_and_with_it_is_no
 
 def test_recurrent_feedback_by_hand():
     """IF, threshold 1: a current of 1 fires at every step; feedback of -1 silences the step after each spike."""
-    block = SpikingLinear(1, 1, config(node=NodeConfig("if", threshold=1), norm="none"), "recurrent")
+    block = SpikingLinear(1, 1, config(node="if", threshold=1, norm="none"), "recurrent")
     for parameter, value in ((block.projection.linear.weight, 1.0), (block.projection.layer.feedback.weight, -1.0)):
         torch.nn.init.constant_(parameter, value)
     torch.nn.init.zeros_(block.projection.linear.bias)
@@ -117,7 +117,7 @@ def test_recurrent_feedback_by_hand():
 
 def test_segments_as_steps_is_one_step_per_segment_with_a_carried_membrane():
     current = segments(2, 10, 5)
-    spikes = SpikingProjection(1, 5, config(simulation_steps=1)).layer(current[None])
+    spikes = SpikingProjection(1, 5, config(steps=1)).layer(current[None])
     assert torch.equal(spikes[0].transpose(0, 1), SpikingLayer(NODE)(current.transpose(0, 1)))
 
 
@@ -221,12 +221,12 @@ def test_spiking_attention_equals_products_step_by_step():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"simulation_steps": 0}, "simulation steps must be at least 1, not 0"),
+        ({"steps": 0}, "simulation steps must be at least 1, not 0"),
         ({"membrane": "keep"}, "membrane must be one of carry, reset, not 'keep'"),
         ({"coding": "phase"}, "coding must be one of constant, poisson, latency, learned, not 'phase'"),
         ({"readout": "sum"}, "readout must be one of rate, membrane, last, maximum, learned, not 'sum'"),
-        ({"coding": "latency", "simulation_steps": 1}, "latency coding needs at least 2 simulation steps, not 1"),
-        ({"node": NodeConfig("psn")}, "psn has weights per simulation step; use membrane: reset"),
+        ({"coding": "latency", "steps": 1}, "latency coding needs at least 2 simulation steps, not 1"),
+        ({"node": "psn"}, "psn has weights per simulation step; use membrane: reset"),
     ],
 )
 def test_parts_that_do_not_go_together_are_named(change: dict, message: str):

@@ -12,6 +12,7 @@ import torch
 
 import neurons
 
+GLOBALS = {"torch": torch, "nn": torch.nn} | {name: getattr(neurons, name) for name in neurons.__all__}
 MODULES = [name for _, name, _ in pkgutil.walk_packages(neurons.__path__, "neurons.") if not name.endswith("_cuda")]
 
 
@@ -19,7 +20,9 @@ MODULES = [name for _, name, _ in pkgutil.walk_packages(neurons.__path__, "neuro
 def test_examples_give_what_they_say(name: str):
     module = import_module(name)
     torch.manual_seed(0)
-    found = doctest.testmod(module, extraglobs={"torch": torch} | vars(neurons))
+    found = doctest.testmod(
+        module, extraglobs={"torch": torch, "nn": torch.nn} | {name: getattr(neurons, name) for name in neurons.__all__}
+    )
     assert found.failed == 0
 
 

@@ -228,10 +228,10 @@ def test_every_surrogate_is_a_step_forwards_with_a_symmetric_slope_near_it(name:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"node": "hodgkin_huxley"}, "unknown node 'hodgkin_huxley'; choose from if, lif"),
+        ({"node": "hodgkin_huxley"}, "node must be one of if, lif, .*, not 'hodgkin_huxley'"),
         ({"tau": 1}, "tau must be above 1 simulation step, not 1"),
         ({"threshold": 0}, "threshold must be above 0, not 0"),
-        ({"reset": "none"}, "reset must be 'hard' or 'soft', not 'none'"),
+        ({"reset": "none"}, "reset must be one of hard, soft, not 'none'"),
         ({"surrogate": "gaussian"}, "unknown surrogate 'gaussian'; choose from quadratic_gate, "),
         ({"alpha": -1}, "surrogate alpha must be positive, not -1"),
         ({"surrogate_parameters": {"beta": 1.0}}, "surrogate piecewise_quadratic has no 'beta', only alpha"),

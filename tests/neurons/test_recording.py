@@ -27,12 +27,12 @@ class Network(nn.Module):
 
     def __init__(self, node: NodeConfig = NODE) -> None:
         super().__init__()
-        self.carried = SpikingLinear(4, 6, BlockConfig(node, 4, "carry"))
-        self.both = SpikingLinear(6, 6, BlockConfig(node, 4, "carry"), "bidirectional")
-        self.reset = SpikingLinear(6, 6, BlockConfig(node, 4, "reset", coding="learned"))
-        self.recurrent = SpikingLinear(6, 8, BlockConfig(node, 4, "carry"), "recurrent")
+        self.carried = SpikingLinear(4, 6, BlockConfig(**vars(node), steps=4, membrane="carry"))
+        self.both = SpikingLinear(6, 6, BlockConfig(**vars(node), steps=4, membrane="carry"), "bidirectional")
+        self.reset = SpikingLinear(6, 6, BlockConfig(**vars(node), steps=4, membrane="reset", coding="learned"))
+        self.recurrent = SpikingLinear(6, 8, BlockConfig(**vars(node), steps=4, membrane="carry"), "recurrent")
         self.original = BrainCogEncoder(8, 8, node)
-        self.attention = SpikingCrossAttention(8, 2, BlockConfig(node, 2))
+        self.attention = SpikingCrossAttention(8, 2, BlockConfig(**vars(node), steps=2))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         values = self.original(self.recurrent(self.reset(self.both(self.carried(values)))))

@@ -57,7 +57,7 @@ def test_a_layer_says_why_it_runs_eagerly():
 
 
 def test_a_block_is_the_same_with_and_without_kernels():
-    block, values = SpikingLinear(6, 8, BlockConfig(NodeConfig(threshold=0.5), 4)).eval(), torch.randn(3, 5, 6)
+    block, values = SpikingLinear(6, 8, BlockConfig(threshold=0.5, steps=4)).eval(), torch.randn(3, 5, 6)
     fused = block(values)
     with eager():
         assert torch.equal(block(values), fused)

@@ -32,7 +32,7 @@ def layers() -> Iterator[SpikingLayer]:
         tau = 2.0 if detach else 3.0
         config = NodeConfig(node, tau, 0.5, reset=reset, surrogate=surrogate, alpha=2, detach_reset=detach)
         for membrane, direction in (("carry", "forward"), ("reset", "forward"), ("carry", "bidirectional")):
-            yield make_layer(config, STEPS, membrane, direction, 7)
+            yield make_layer(BlockConfig(**vars(config), steps=STEPS, membrane=membrane), direction, 7)
 
 
 def both(layer: SpikingLayer, constant: bool, dtype: torch.dtype, neurons: int) -> list[tuple[torch.Tensor, ...]]:
@@ -62,7 +62,7 @@ def test_rates_are_equal_and_gradients_to_rounding(dtype: torch.dtype, constant:
 
 def test_blocks_of_neurons_and_threads_share_the_work_alike():
     """More neurons than a block holds, more rows than threads, and enough work for two of them."""
-    layer = make_layer(NodeConfig(threshold=0.5), 20, "carry", "bidirectional", 1100)
+    layer = make_layer(BlockConfig(steps=20), "bidirectional", 1100)
     current = torch.randn(1, 6, 10, 1100, requires_grad=True)
     found = []
     threads = torch.get_num_threads()
@@ -83,8 +83,8 @@ def test_blocks_of_neurons_and_threads_share_the_work_alike():
 @pytest.mark.parametrize("membrane", ["carry", "reset"])
 def test_whole_blocks_give_the_same_both_ways(membrane: str):
     torch.manual_seed(0)
-    block = BlockConfig(NodeConfig(threshold=0.5), 4, membrane)
-    learned = BlockConfig(NodeConfig(threshold=0.5, learn_threshold=True), 4, membrane)
+    block = BlockConfig(threshold=0.5, steps=4, membrane=membrane)
+    learned = BlockConfig(threshold=0.5, learn_threshold=True, steps=4, membrane=membrane)
     networks = [
         SpikingLinear(6, 8, block, "bidirectional"),
         SpikingLinear(6, 8, learned),
@@ -116,7 +116,7 @@ def test_half_precision_currents_give_rates_in_their_own_type():
 
 
 def test_who_listens_sees_spikes_and_the_same_rates():
-    network = SpikingLinear(6, 8, BlockConfig(NodeConfig(threshold=0.5), 4)).eval()
+    network = SpikingLinear(6, 8, BlockConfig(threshold=0.5, steps=4)).eval()
     values = torch.randn(3, 5, 6)
     alone = network(values)
     with SpikeRecorder(network) as recorder:
@@ -161,7 +161,7 @@ def test_no_tensor_grows_with_the_steps_on_either_way():
     values = torch.randn(8, 10, 64, requires_grad=True)
     found = {}
     for fused, steps in itertools.product((True, False), (4, 64)):
-        network = SpikingLinear(64, 64, BlockConfig(NodeConfig(threshold=0.5), steps))
+        network = SpikingLinear(64, 64, BlockConfig(threshold=0.5, steps=steps))
         run_layers(network, fused)
         with Largest() as largest:
             network(values).sum().backward()
@@ -173,7 +173,7 @@ def test_no_tensor_grows_with_the_steps_on_either_way():
 @pytest.mark.parametrize("direction", ["forward", "recurrent"])
 def test_running_again_on_the_way_back_gives_the_same_and_keeps_no_steps(direction: str):
     torch.manual_seed(0)
-    layer = make_layer(NodeConfig("plif", threshold=0.5), 16, "carry", direction, 6)
+    layer = make_layer(BlockConfig("plif", steps=16), direction, 6)
     current = torch.randn(1, 3, 4, 6, requires_grad=True)
     found, kept = [], []
     for layer.recompute in (False, True):
@@ -239,7 +239,7 @@ def test_triton_s_kernels_compile_for_a_gpu_that_is_not_here(
 
     from neurons.kernels import lif_cuda
 
-    layer = make_layer(NodeConfig(), steps, "carry", direction, 512)
+    layer = make_layer(BlockConfig(threshold=1.0, steps=steps), direction, 512)
     dynamics = layer.dynamics(steps, 512)
     _, _, same = lif_cuda.launch(torch.empty(input_steps, 2, 3, 512), dynamics)
     for kernel, own in ((lif_cuda.rates, {"keep": False}), (lif_cuda.gradients, {"detach": True, "kind": 0})):

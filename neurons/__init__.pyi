@@ -1,0 +1,69 @@
+from .attention import SpikingCrossAttention
+from .blocks import SpikeLinear, SpikingLinear, SpikingMLP, SpikingProjection
+from .braincog import BrainCogEncoder
+from .config import CODINGS, DIRECTIONS, NODES, NORMS, READOUTS, BlockConfig, NodeConfig
+from .kernels.dispatch import eager, why_eager
+from .kernels.dropout import Dropout, rectified_dropout
+from .kernels.linear import Linear, keep_choices, linear, processor, project
+from .kernels.residual import residual_norm
+from .layer import SpikingLayer, run_layers
+from .nodes import NodeState, make_node, step
+from .norm import fold
+from .readout import Readout
+from .recording import (
+    LayerActivity,
+    LayerRecord,
+    RateMonitor,
+    RateRegulariser,
+    SpikeRecorder,
+    Trace,
+    scale_surrogates,
+    trace_layers,
+    unhealthy_shares,
+)
+from .surrogate import SURROGATES, QuadraticGate, make_surrogate
+
+__all__ = [
+    "CODINGS",
+    "DIRECTIONS",
+    "NODES",
+    "NORMS",
+    "READOUTS",
+    "SURROGATES",
+    "BlockConfig",
+    "BrainCogEncoder",
+    "Dropout",
+    "LayerActivity",
+    "LayerRecord",
+    "Linear",
+    "NodeConfig",
+    "NodeState",
+    "QuadraticGate",
+    "RateMonitor",
+    "RateRegulariser",
+    "Readout",
+    "SpikeLinear",
+    "SpikeRecorder",
+    "SpikingCrossAttention",
+    "SpikingLayer",
+    "SpikingLinear",
+    "SpikingMLP",
+    "SpikingProjection",
+    "Trace",
+    "eager",
+    "fold",
+    "keep_choices",
+    "linear",
+    "make_node",
+    "make_surrogate",
+    "processor",
+    "project",
+    "rectified_dropout",
+    "residual_norm",
+    "run_layers",
+    "scale_surrogates",
+    "step",
+    "trace_layers",
+    "unhealthy_shares",
+    "why_eager",
+]
