@@ -92,10 +92,16 @@ class NodeConfig:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.learn_threshold and self.node in WHOLE_SEQUENCE:
             raise ValueError(f"{self.node} learns its own threshold; leave out learn_threshold")
-        if (self.surrogate, self.alpha, self.surrogate_parameters) != ("piecewise_quadratic", None, {}):
-            from neurons.surrogate import surrogate_of
+        if self.surrogate != "piecewise_quadratic" or self.surrogate_settings:
+            from neurons.surrogate import make_surrogate
 
-            surrogate_of(self)
+            make_surrogate(self.surrogate, **self.surrogate_settings)
+
+    @property
+    def surrogate_settings(self) -> dict[str, float]:
+        """What `neurons.surrogate.make_surrogate` takes beside the name."""
+        alpha = {} if self.alpha is None else {"alpha": float(self.alpha)}
+        return self.surrogate_parameters | alpha
 
     @property
     def largest_value(self) -> int:

@@ -28,7 +28,12 @@ from spikingjelly.activation_based.surrogate import MultiLevelSpikeCount, Surrog
 from torch import nn
 
 from neurons.config import FIXED_LENGTH, NodeConfig
-from neurons.surrogate import surrogate_of
+from neurons.surrogate import make_surrogate
+
+
+def surrogate_of(config: NodeConfig) -> SurrogateFunctionBase:
+    """The surrogate that a node's config names, with its parameters."""
+    return make_surrogate(config.surrogate, **config.surrogate_settings)
 
 
 class NodeState(NamedTuple):

@@ -16,7 +16,7 @@ from spikingjelly.activation_based.monitor import InputMonitor, OutputMonitor
 from torch import nn
 
 from neurons.layer import SpikingLayer
-from neurons.surrogate import surrogate_of
+from neurons.nodes import surrogate_of
 
 SATURATED_RATE = 0.95
 """A neuron that fires at this share of its simulation steps or more tells next to nothing."""

@@ -12,8 +12,6 @@ from typing import Any
 import torch
 from spikingjelly.activation_based import surrogate
 
-from neurons.config import NodeConfig
-
 NOT_STEPS = ("SurrogateFunctionBase", "DeterministicPass", "PoissonPass", "MultiLevelSpikeCount")
 """What SpikingJelly keeps beside its surrogates of a step: no step, or not of one threshold."""
 
@@ -85,11 +83,3 @@ def make_surrogate(name: str, **parameters: float) -> surrogate.SurrogateFunctio
     if not parameters.get("alpha", 1) > 0:
         raise ValueError(f"surrogate alpha must be positive, not {parameters['alpha']}")
     return SURROGATES[name](**parameters)
-
-
-def surrogate_of(config: NodeConfig) -> surrogate.SurrogateFunctionBase:
-    """The surrogate that a node's config names, with its parameters; raises what `make_surrogate` does."""
-    parameters = dict(config.surrogate_parameters)
-    if config.alpha is not None:
-        parameters["alpha"] = float(config.alpha)
-    return make_surrogate(config.surrogate, **parameters)

@@ -124,10 +124,10 @@ def train_and_summarise(name: str, runs: list[Run], prices: Any, output: Path, j
 
 def measure_missing(runs: list[Run], jobs: int) -> None:
     """Measure each run once, several at a time; then, with nothing beside, latency of all, where any is new."""
-    from snn_cace.measurements import measure, measure_alone, measurements_file
+    from snn_cace.measurements import measure, measure_alone
 
     opponents = bit_matched_opponents(runs)
-    missing = [run for run in runs if not measured(measurements_file(run.files), opponents)]
+    missing = [run for run in runs if not measured(run.files, opponents)]
     if jobs > 1 and len(missing) > 1:
         threads = max(1, usable_cores() // jobs)
         with ProcessPoolExecutor(min(jobs, len(missing)), workers(), start_worker, (threads,)) as pool:
@@ -156,15 +156,15 @@ def bit_matched_opponents(runs: list[Run]) -> list[Opponent]:
     return sorted(opponent for opponent in found if opponent[0] <= LARGEST_BITS)
 
 
-def measured(path: Path, opponents: list[Opponent]) -> bool:
+def measured(files: RunFiles, opponents: list[Opponent]) -> bool:
     """Whether a run has its measurements, of an ANN as each of `opponents` too."""
-    from snn_cace.measurements import opponent_key
+    from snn_cace.measurements import measurements_file, opponent_key, read_measurements
 
-    if not path.is_file():
+    if not measurements_file(files).is_file():
         return False
-    record = read(path)
-    wanted = {opponent_key(*opponent) for opponent in opponents} if record["kind"] == "ann" else set()
-    return "latency_ms" in record and "modules" in record and wanted <= record["quantised"].keys()
+    record = read_measurements(files)
+    wanted = {opponent_key(*opponent) for opponent in opponents} if record.kind == "ann" else set()
+    return record.latency_ms is not None and wanted <= record.quantised.keys()
 
 
 def default_jobs() -> int:

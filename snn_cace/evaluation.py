@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -71,11 +71,30 @@ def run_network(
             yield moved, network(moved["visual"], moved["audio"])
 
 
+class EvaluatedBatch(NamedTuple):
+    """What the network makes of a batch: predicted and target classes of segments `[B, T]`, every loss term by name,
+    and `loss`, what is reported for them.
+    """
+
+    output: NetworkOutput
+    predicted: torch.Tensor
+    target: torch.Tensor
+    terms: dict[str, torch.Tensor]
+
+
+def evaluate_batch(output: NetworkOutput, batch: Batch, experiment: Experiment, contrastive_on: bool) -> EvaluatedBatch:
+    """One evaluation step, the same while training validates and in every verb that evaluates."""
+    contrast, reference = experiment.model.contrast, experiment.training.losses == "reference"
+    targets = targets_from_labels(batch["labels"])
+    terms = loss_terms(output, targets, contrast.temperature, reference)
+    terms["loss"] = validation_loss(terms, contrast, contrastive_on, reference)
+    return EvaluatedBatch(output, segment_predictions(output), targets.segment_class, terms)
+
+
 def evaluate_network(
     network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = False
 ) -> Evaluation:
     """Accuracy, losses and predictions of a network in one pass over a split."""
-    contrast, reference = experiment.model.contrast, experiment.training.losses == "reference"
     metrics = SegmentMetrics(num_classes=network.shape.classes + 1, sync_on_compute=False).to(device)
     totals: dict[str, float] = {}
     parts: dict[str, list[np.ndarray]] = {}
@@ -83,17 +102,14 @@ def evaluate_network(
     monitor = RateMonitor(network)
     monitor.start()
     for batch, output in run_network(network, loader, experiment, device, quiet):
-        targets = targets_from_labels(batch["labels"])
-        terms = loss_terms(output, targets, contrast.temperature, reference)
-        terms["loss"] = validation_loss(terms, contrast, contrast.enabled, reference)
-        predicted = segment_predictions(output)
-        metrics.update(predicted, targets.segment_class)
-        for name, value in terms.items():
-            totals[name] = totals.get(name, 0.0) + value.item() * len(predicted)
-        clips += len(predicted)
+        found = evaluate_batch(output, batch, experiment, experiment.model.contrast.enabled)
+        metrics.update(found.predicted, found.target)
+        for name, value in found.terms.items():
+            totals[name] = totals.get(name, 0.0) + value.item() * len(found.predicted)
+        clips += len(found.predicted)
         named = vars(output) | {
-            "segment_class": predicted,
-            "segment_target": targets.segment_class,
+            "segment_class": found.predicted,
+            "segment_target": found.target,
             "index": batch["index"],
         }
         for name in (*PREDICTED, "segment_target"):

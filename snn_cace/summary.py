@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from snn_cace.analysis.anytime import Anytime
 from snn_cace.analysis.energy import (
     MILLIJOULES_PER_PICOJOULE,
     MODELS,
@@ -29,9 +30,10 @@ from snn_cace.analysis.energy import (
     sources,
 )
 from snn_cace.analysis.operations import ModuleCount, summed
+from snn_cace.analysis.record import RunRecord
 from snn_cace.checkpoints import RunFiles
 from snn_cace.config import Experiment, as_dict
-from snn_cace.measurements import measurements_file, module_from, opponent_key
+from snn_cace.measurements import opponent_key, read_measurements
 from snn_cace.statistics import compare_with_baseline
 
 MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "specials", "neuron_updates")
@@ -65,20 +67,22 @@ class Measured:
 
     run: Run
     metrics: dict[str, Any]
-    record: dict[str, Any]
-    modules: list[ModuleCount]
+    record: RunRecord
 
     @classmethod
     def of(cls, run: Run) -> Measured:
-        record = read(measurements_file(run.files))
-        return cls(run, read(run.files.metrics), record, [module_from(module) for module in record["modules"]])
+        return cls(run, read(run.files.metrics), read_measurements(run.files))
+
+    @property
+    def modules(self) -> list[ModuleCount]:
+        return self.record.modules
 
     def in_slots(self, slots: Sequence[str]) -> list[ModuleCount]:
         """The modules that fill `slots`, and all below them."""
         return [module for module in self.modules if self.slot_of(module.name) in slots]
 
     def slot_of(self, name: str) -> str | None:
-        for slot, roots in self.record["slots"].items():
+        for slot, roots in self.record.slots.items():
             if any(name == root or name.startswith(root + ".") for root in roots):
                 return slot
         return None
@@ -97,7 +101,7 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
         if run.finished and not any((run.experiment.name, run.seed) == (f["variant"], f["seed"]) for f in failed):
             by_variant.setdefault(run.experiment.name, []).append(Measured.of(run))
     first = runs[0].experiment
-    dense = next((members for members in by_variant.values() if members[0].record["kind"] == "ann"), None)
+    dense = next((members for members in by_variant.values() if members[0].record.kind == "ann"), None)
     variants = [summarise_variant(members, slots, dense, prices) for members in by_variant.values()]
     scores = {
         variant: {member.run.seed: clip_scores(member.run) for member in members}
@@ -111,10 +115,10 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
         "dataset_config": as_dict(first.data.avdigits) if first.data.directory is None else {},
         "protocol": first.training.protocol,
         "precision": first.training.precision,
-        "environment": environment(measured.record["device"]),
-        "measured_clips": measured.record["clips"],
+        "environment": environment(measured.record.device or "cpu"),
+        "measured_clips": measured.record.clips,
         "test_clips": len(next(iter(scores[baseline].values()))),
-        "classes": measured.record["classes"],
+        "classes": measured.record.classes,
         "compared_slots": slots,
         "baseline": baseline,
         "dense_opponent": dense[0].run.experiment.name if dense else None,
@@ -159,25 +163,25 @@ def summarise_variant(
     members: list[Measured], slots: list[str], dense: list[Measured] | None, prices: EnergyPrices
 ) -> dict[str, Any]:
     records = [member.record for member in members]
-    spiking = records[0]["kind"] == "snn"
-    slots = sorted(records[0]["simulation_steps"]) if spiking else slots
+    spiking = records[0].kind == "snn"
+    slots = sorted(records[0].simulation_steps) if spiking else slots
     blocks = [member.in_slots(slots) for member in members]
     whole = [energies_mj(member.modules, prices) for member in members]
     within = [energies_mj(modules, prices) for modules in blocks]
     total = mean_of([vars(summed(member.modules)) for member in members])
     in_blocks = mean_of([vars(summed(modules)) for modules in blocks])
-    per_layer = mean_of([{n: layer["firing_rate"] for n, layer in r.get("layers", {}).items()} for r in records])
+    fired = [r.spikes for r in records if r.spikes is not None]
+    per_layer = mean_of([{name: layer.firing_rate for name, layer in f.layers.items()} for f in fired] or [{}])
     result = {
         "name": members[0].run.experiment.name,
-        "kind": records[0]["kind"],
+        "kind": records[0].kind,
         "seeds": [member.run.seed for member in members],
         "test_segment_accuracy": mean_std([member.metrics["test"]["segment_accuracy"] for member in members]),
-        "parameters": records[0]["parameters"],
+        "parameters": records[0].parameters,
         "macs": total["macs"],
         "acs": total["acs"],
         "synops": total["synops"],
         "operations": total,
-        "parameter_bytes": BYTES_PER_WORD * records[0]["parameters"],
         "state_bytes": BYTES_PER_WORD * sum(module.state for module in members[0].modules),
         "energy_mj": mean_of(whole),
         "energy_std_mj": {model: mean_std([energies[model] for energies in whole])["std"] for model in MODELS},
@@ -188,28 +192,30 @@ def summarise_variant(
             "parameters": sum(module.parameters for module in blocks[0]),
             "share": {m: fmean(w[m] / t[m] for w, t in zip(within, whole, strict=True)) for m in MODELS},
         },
-        "simulation_steps": records[0]["simulation_steps"],
+        "simulation_steps": records[0].simulation_steps,
         "firing_rate": {
-            "mean": fmean(r["network"]["firing_rate"] for r in records) if spiking else None,
+            "mean": fmean(f.network.firing_rate for f in fired) if fired else None,
             "per_layer": per_layer,
         },
-        "activation_sparsity": fmean(r["activation_sparsity"] for r in records),
+        "activation_sparsity": fmean(r.activation_sparsity for r in records),
         "train_seconds": fmean(member.metrics["train_seconds"] for member in members),
-        "latency_ms": fmean(r["latency_ms"] for r in records),
+        "latency_ms": fmean(r.latency_ms or 0.0 for r in records),
         "peak_memory_mb": fmean(member.metrics["peak_memory_mb"] for member in members),
-        "joules_per_clip": mean_of([(r["nvml"] or {}).get("joules_per_clip") for r in records]),
+        "joules_per_clip": mean_of([(r.nvml or {}).get("joules_per_clip") for r in records]),
         "modules": module_table(members, prices),
-        "idle_modules": records[0]["idle"],
-        "class_accuracy": mean_of([[value or 0.0 for value in r["class_accuracy"]] for r in records]),
-        "confusion": np.sum([r["confusion"] for r in records], axis=0).tolist(),
+        "idle_modules": records[0].idle,
+        "class_accuracy": mean_of([[value or 0.0 for value in r.class_accuracy] for r in records]),
+        "confusion": np.sum([r.confusion for r in records], axis=0).tolist(),
         "config": without_seed(members[0].run.experiment),
     }
-    if spiking:
-        steps = max(records[0]["simulation_steps"].values())
-        result["layers"] = mean_of([r["layers"] for r in records])
-        result["anytime"] = mean_anytime([r["anytime"] for r in records])
-        result["raster"] = records[0]["raster"]
+    if fired:
+        steps = max(records[0].simulation_steps.values())
+        result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
+        result["anytime"] = mean_anytime([f.anytime for f in fired])
+        result["raster"] = fired[0].raster
         result["break_even"] = break_even(blocks, dense, slots, steps, prices)
+        if result["break_even"]:
+            result["break_even"]["firing_rate"] = result["firing_rate"]["mean"]
         result["opponent"] = bit_matched(dense, slots, steps, prices) if dense else None
         result["replaced_blocks_energy_mj"] = replaced(dense, slots, prices) if dense else None
         result["replaced_blocks_parameters"] = sum(m.parameters for m in dense[0].in_slots(slots)) if dense else None
@@ -245,13 +251,13 @@ def module_table(members: list[Measured], prices: EnergyPrices) -> list[dict[str
     return rows
 
 
-def mean_anytime(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def mean_anytime(parts: list[Anytime]) -> dict[str, Any]:
     """Accuracy at each depth and exit, with its spread over seeds."""
-    result = dict(parts[0])
+    result: dict[str, Any] = dict(parts[0])
     for name in ("depths", "early_exit"):
         result[name] = [
             {**mean_of(list(points)), "segment_accuracy": mean_std([p["segment_accuracy"] for p in points])}
-            for points in zip(*(part[name] for part in parts), strict=True)
+            for points in zip(*(dict(part)[name] for part in parts), strict=True)
         ]
     return result
 
@@ -271,7 +277,8 @@ def replaced(dense: list[Measured], slots: list[str], prices: EnergyPrices) -> d
 def bit_matched(dense: list[Measured], slots: list[str], steps: int, prices: EnergyPrices) -> dict[str, Any]:
     """The ANN with activations of ceil(log2(S + 1)) bits in the compared slots: energies, and accuracy as measured."""
     bits = matched_bits(steps)
-    accuracies = [member.record["quantised"].get(opponent_key(bits, slots)) for member in dense]
+    key = opponent_key(bits, slots)
+    accuracies = [member.record.quantised[key] for member in dense if key in member.record.quantised]
     blocks = {m: MILLIJOULES_PER_PICOJOULE * opponent_energy(dense, slots, bits, m, prices) for m in MODELS}
     before, all_dense = replaced(dense, slots, prices), mean_of([energies_mj(m.modules, prices) for m in dense])
     whole = {model: all_dense[model] - before[model] + blocks[model] for model in MODELS}
@@ -281,7 +288,7 @@ def bit_matched(dense: list[Measured], slots: list[str], steps: int, prices: Ene
         "slots": slots,
         "energy_mj": whole,
         "blocks_energy_mj": blocks,
-        "segment_accuracy": None if None in accuracies else mean_std(accuracies),
+        "segment_accuracy": mean_std(accuracies) if len(accuracies) == len(dense) else None,
     }
 
 
@@ -291,8 +298,7 @@ def break_even(
     """The firing rate of the spiking blocks, and where they would cost as much as the dense ones that they replace."""
     if dense is None:
         return None
-    rates = [blocks_firing_rate(modules) for modules in blocks]
-    rate = fmean(rates)
+    rate = fmean(blocks_firing_rate(modules) for modules in blocks)
     points = {}
     for model in MODELS:
         spent = [energy(modules, model, prices) for modules in blocks]
@@ -303,7 +309,7 @@ def break_even(
                 "rate": None if found is None or math.isinf(found) else found,
                 "verdict": "never" if found is None else "always" if found >= 1 else "below",
             }
-    return {"firing_rate": rate, "points": points}
+    return {"points": points}
 
 
 def blocks_firing_rate(modules: Sequence[ModuleCount]) -> float:

@@ -33,9 +33,9 @@ from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys,
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.errors import InputError
-from snn_cace.evaluation import evaluate_network, save_arrays
+from snn_cace.evaluation import evaluate_batch, evaluate_network, save_arrays
 from snn_cace.files import write_json, write_text
-from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, training_loss, validation_loss
+from snn_cace.losses import distillation_loss, loss_terms, targets_from_labels, training_loss
 from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
@@ -141,11 +141,9 @@ class EventLocaliser(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         output = self.network(batch["visual"], batch["audio"])
-        terms = self.terms(output, batch)
-        reference = self.experiment.training.losses == "reference"
-        loss = validation_loss(terms, self.experiment.model.contrast, self.contrastive_on, reference)
-        self.metrics.update(segment_predictions(output), batch["labels"].argmax(-1))
-        values = {f"val/{name}": value for name, value in (terms | {"loss": loss}).items()}
+        found = evaluate_batch(output, batch, self.experiment, self.contrastive_on)
+        self.metrics.update(found.predicted, found.target)
+        values = {f"val/{name}": value for name, value in found.terms.items()}
         self.log_dict(values, batch_size=len(batch["labels"]), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:

@@ -222,11 +222,11 @@ def predict(words: Sequence[str]) -> None:
 
 def spikes(words: Sequence[str]) -> None:
     options, trained, data = checkpoint_options("spikes", words, ["output", "split", "clip", "energy", "quiet"])
+    from snn_cace.analysis.anytime import simulation_steps
     from snn_cace.analysis.energy import energies_mj, read_prices, sources
-    from snn_cace.analysis.operations import count_operations
-    from snn_cace.analysis.spikes import analyse
+    from snn_cace.analysis.operations import summed
+    from snn_cace.analysis.record import record_network
     from snn_cace.files import write_json
-    from snn_cace.measurements import MEASURED_CLIPS, module_record
     from snn_cace.report.spikes import write_spike_report
     from snn_cace.runtime import pick_device
 
@@ -234,15 +234,30 @@ def spikes(words: Sequence[str]) -> None:
     prices = read_prices(options.energy)
     with writing(options.output, "spikes.json") as path:
         device = pick_device(options.experiment.training.device)
-        result = analyse(trained.network, data, options.split, options.clip, options.experiment, device, options.quiet)
         dataset = data.dataset(options.split)
-        clips = dataset.__getitems__(range(min(MEASURED_CLIPS, len(dataset))))
-        count = count_operations(trained.network.to("cpu"), clips["visual"], clips["audio"])
-        result["checkpoint"] = str(trained.path)
-        result["operations"] = vars(count.total)
-        result["modules"] = [module_record(module) for module in count.modules]
-        result["energy_mj"] = energies_mj(count.modules, prices)
-        result["prices"] = sources(prices)
+        if not simulation_steps(options.experiment):
+            raise InputError(f"{options.experiment.name} has no spiking slot: there are no spikes to analyse")
+        if not 0 <= options.clip < len(dataset):
+            raise InputError(f"--clip {options.clip}: the {options.split} split has clips 0 to {len(dataset) - 1}")
+        record = record_network(
+            trained.network, data, options.split, options.clip, options.experiment, device, options.quiet
+        )
+        plain = record.as_json()
+        result = {
+            "version": record.version,
+            "experiment": options.experiment.name,
+            "data": str(data.directory),
+            "split": options.split,
+            "clips": len(dataset),
+            **{key: plain[key] for key in ("classes", "segment_accuracy", "simulation_steps")},
+            **plain["network"],
+            **{key: plain[key] for key in ("layers", "anytime", "raster")},
+            "checkpoint": str(trained.path),
+            "operations": vars(summed(record.modules)),
+            "modules": plain["modules"],
+            "energy_mj": energies_mj(record.modules, prices),
+            "prices": sources(prices),
+        }
         write_json(path, result)
         write_spike_report(result, path.parent)
         print(

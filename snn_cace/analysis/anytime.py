@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -103,11 +103,36 @@ def run_depth(
     return Depth(steps, torch.cat(right).numpy(), torch.cat(confidence).double().numpy(), monitor.firing_rate)
 
 
-def early_exit(runs: list[Depth], confidence: float, carries: bool) -> dict[str, float]:
+class DepthResult(TypedDict):
+    """A network with `steps` simulation steps: percent of segments right, and spikes per neuron per step."""
+
+    steps: int
+    segment_accuracy: float
+    firing_rate: float
+
+
+class EarlyExit(TypedDict):
+    """See `early_exit`."""
+
+    confidence: float
+    segment_accuracy: float
+    mean_steps_run: float
+
+
+class Anytime(TypedDict):
+    """Accuracy at every depth, and of early exit at every confidence; `reason` says why where it cannot be had."""
+
+    depths: list[DepthResult]
+    early_exit: list[EarlyExit]
+    carries_membranes: bool
+    reason: str | None
+
+
+def early_exit(runs: list[Depth], confidence: float, carries: bool) -> EarlyExit:
     """Each clip stops at the first depth whose confidence is high enough, at the latest at the last.
 
-    mean_steps: the depth that answered. mean_steps_run: what had to run for it; where membranes are carried from
-    segment to segment a deeper run cannot go on from a shallower one, so it is the sum of all depths tried.
+    mean_steps_run: simulation steps that had to run; where membranes are carried from segment to segment a deeper run
+    cannot go on from a shallower one, so it is the sum of all depths tried.
     """
     answered = np.stack([run.confidence >= confidence for run in runs])
     answered[-1] = True
@@ -118,16 +143,14 @@ def early_exit(runs: list[Depth], confidence: float, carries: bool) -> dict[str,
     return {
         "confidence": confidence,
         "segment_accuracy": 100 * float(right.mean()),
-        "mean_steps": float(steps[chosen].mean()),
         "mean_steps_run": float(ran.mean()),
-        "steps_saved": 1 - float(ran.mean()) / float(steps[-1]),
     }
 
 
 def anytime(
     network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = True
-) -> dict[str, Any]:
-    """Accuracy at every depth, and of early exit at every confidence; `reason` says why where it cannot be had."""
+) -> Anytime:
+    """The network with every number of simulation steps that is worth trying."""
     runs: list[Depth] = []
     reason = None
     for steps in depths(experiment):

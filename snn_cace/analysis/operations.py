@@ -69,26 +69,15 @@ class ModuleCount:
 
 @dataclass
 class Count:
-    """Operations per clip, module by module; what is asked of several modules is a sum over them."""
+    """Operations per clip, module by module."""
 
     modules: list[ModuleCount]
     idle: list[str] = field(default_factory=list)
     """Leaf modules that never ran, but for dropout, which does nothing in evaluation."""
 
-    def within(self, names: Iterable[str] | None = None) -> list[ModuleCount]:
-        """The modules called `names` and all below them; without names, all."""
-        if names is None:
-            return self.modules
-        roots = tuple(names)
-        return [m for m in self.modules if any(m.name == root or m.name.startswith(root + ".") for root in roots)]
-
     @property
     def total(self) -> Operations:
         return summed(self.modules)
-
-    @property
-    def firing_rates(self) -> dict[str, float]:
-        return {m.name: m.firing_rate for m in self.modules if m.firing_rate is not None}
 
     @property
     def activation_sparsity(self) -> float:

@@ -162,11 +162,6 @@ class ClipDataset(Dataset):
         file = self._files[name]
         return next(file[candidate] for candidate in ave.DATASET_NAMES if candidate in file)
 
-    def _close(self) -> None:
-        for file in self._files.values():
-            file.close()
-        self._files = {}
-
 
 def kept_dtype(keep_as: str, dtype: torch.dtype) -> torch.dtype:
     """What features are kept as that are used as `dtype`."""
@@ -274,6 +269,3 @@ class ClipData(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         return self.loader(self.evaluation_split)
-
-    def test_dataloader(self) -> DataLoader:
-        return self.loader("test")

@@ -14,7 +14,7 @@ from small import CLASSES, SPLIT_ROWS, small_experiment, write_ave
 
 from neurons import SpikingLayer
 from snn_cace.analysis.anytime import Depth, anytime, carries_membranes, depths, early_exit, with_steps
-from snn_cace.analysis.spikes import analyse
+from snn_cace.analysis.record import record_network
 from snn_cace.checkpoints import RunFiles, save_checkpoint
 from snn_cace.cli import main
 from snn_cace.config import Experiment, SlotConfig
@@ -51,7 +51,7 @@ def test_rates_over_a_split_equal_one_pass_over_all_its_clips(tmp_path: Path):
     experiment = experiment_with(tmp_path, temporal_encoder=SPIKING, feed_forward=SPIKING)
     experiment.data.batch_size = 2
     network, data = network_of(experiment), data_of(experiment)
-    result = analyse(network, data, "test", 1, experiment, CPU)
+    result = record_network(network, data, "test", 1, experiment, CPU).as_json()
     seen: dict[str, torch.Tensor] = {}
     for name, module in network.named_modules():
         if isinstance(module, SpikingLayer):
@@ -77,7 +77,7 @@ def test_rates_over_a_split_equal_one_pass_over_all_its_clips(tmp_path: Path):
         expected = spikes[:, 1].transpose(0, 1).flatten(0, 1)[:, shown["neurons"]].numpy()
         assert (drawn == expected).all()
     everything = torch.cat([spikes.flatten() for spikes in seen.values()])
-    assert result["firing_rate"] == pytest.approx(float(everything.mean()))
+    assert result["network"]["firing_rate"] == pytest.approx(float(everything.mean()))
     assert result["raster"]["index"] == SPLIT_ROWS["test"][1]
 
 
@@ -86,7 +86,8 @@ def test_every_slot_may_spike_and_be_analysed_and_drawn(tmp_path: Path):
     slots = ("visual_projection", "temporal_encoder", "feed_forward", "interaction", "event_head")
     experiment = experiment_with(tmp_path, **dict.fromkeys(slots, SPIKING))
     network, data = network_of(experiment), data_of(experiment)
-    result = analyse(network, data, "test", 0, experiment, CPU)
+    record = record_network(network, data, "test", 0, experiment, CPU)
+    result = {"experiment": experiment.name} | record.as_json()
     layers = {name: module for name, module in network.named_modules() if isinstance(module, SpikingLayer)}
     assert set(result["layers"]) == set(layers)
     head = result["layers"]["head.event.hidden.layer"]
@@ -136,11 +137,10 @@ def test_early_exit_by_hand():
     ]
     found = early_exit(runs, 0.8, carries=False)
     assert found["segment_accuracy"] == pytest.approx(100 * (2 + 1 + 1) / 6)
-    assert found["mean_steps"] == found["mean_steps_run"] == pytest.approx((1 + 2 + 4) / 3)
-    assert found["steps_saved"] == pytest.approx(1 - 7 / 12)
+    assert found["mean_steps_run"] == pytest.approx((1 + 2 + 4) / 3)
     assert early_exit(runs, 0.8, carries=True)["mean_steps_run"] == pytest.approx((1 + 3 + 7) / 3)
-    assert early_exit(runs, 2.0, carries=False)["mean_steps"] == 4
-    assert early_exit(runs, 0.0, carries=False)["mean_steps"] == 1
+    assert early_exit(runs, 2.0, carries=False)["mean_steps_run"] == 4
+    assert early_exit(runs, 0.0, carries=False)["mean_steps_run"] == 1
 
 
 def test_membranes_are_carried_only_where_a_slot_says_so(tmp_path: Path):

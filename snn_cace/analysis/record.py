@@ -1,0 +1,142 @@
+"""The record of a run: what one measurement of a network says, typed. `spikes.json` and `measurements.json` are written
+from it, and the comparison reads it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader
+
+from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
+from snn_cace.analysis.operations import ModuleCount, count_operations
+from snn_cace.analysis.rules import Operations
+from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
+from snn_cace.analysis.spikes import record_split as record_spikes
+from snn_cace.config import Experiment
+from snn_cace.data.batches import ClipData
+from snn_cace.data.labels import class_names
+from snn_cace.model import CaceNet
+
+VERSION = 1
+"""Of the record's layout; a record without one is from before it was counted, and has the same keys."""
+MEASURED_CLIPS = 32
+"""Clips of the split over which operations are counted."""
+
+
+@dataclass
+class SpikeRecord:
+    """The spiking layers over a split, by name and together, accuracy against simulation steps, and one clip's raster.
+
+    segment_accuracy: percent, of the same pass.
+    """
+
+    segment_accuracy: float | None
+    layers: dict[str, LayerSummary]
+    network: NetworkSummary
+    anytime: Anytime
+    raster: Raster
+
+
+@dataclass
+class RunRecord:
+    """One network on one split.
+
+    kind: whether anything spikes. parameters: numbers that it learns. clips: over how many operations were counted.
+    modules: operations per clip, module by module. idle: leaf modules that never ran. slots: modules that fill each.
+    simulation_steps: S per segment of each slot that spikes. activation_sparsity: of rectifiers and spiking layers.
+    confusion: segments, rows true, columns predicted, background last; class_accuracy: percent right by class.
+    quantised: percent of segments right of bit-matched baselines. latency_ms: of one clip. device: that it was
+    measured on. nvml: joules by the GPU's own meter, where there is one. spikes: None where nothing does.
+    """
+
+    kind: Literal["ann", "snn"]
+    parameters: int
+    clips: int
+    modules: list[ModuleCount]
+    idle: list[str]
+    slots: dict[str, list[str]]
+    simulation_steps: dict[str, int]
+    activation_sparsity: float
+    classes: list[str]
+    spikes: SpikeRecord | None = None
+    confusion: list[list[int]] = field(default_factory=list)
+    class_accuracy: list[float | None] = field(default_factory=list)
+    quantised: dict[str, float] = field(default_factory=dict)
+    latency_ms: float | None = None
+    device: str | None = None
+    nvml: dict[str, float] | None = None
+    version: int = VERSION
+
+    def as_json(self) -> dict[str, Any]:
+        """As measurements.json holds it: what is known of spikes beside the rest, a module's zeros left out."""
+        plain = dataclasses.asdict(self)
+        for module in plain["modules"]:
+            for part in ("fixed", "driven"):
+                module[part] = {name: value for name, value in module[part].items() if value}
+        spikes = plain.pop("spikes") or {}
+        return plain | spikes
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> RunRecord:
+        """What `as_json` made plain, of this version or before."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        record = cls(**{name: value for name, value in plain.items() if name in known})
+        record.modules = [
+            ModuleCount(**{**module, **{part: Operations(**module[part]) for part in ("fixed", "driven")}})
+            for module in plain["modules"]
+        ]
+        if "layers" in plain:
+            record.spikes = SpikeRecord(
+                plain.get("segment_accuracy"),
+                {name: LayerSummary(**layer) for name, layer in plain["layers"].items()},
+                NetworkSummary(**plain["network"]),
+                plain["anytime"],
+                plain["raster"],
+            )
+        return record
+
+
+def record_network(
+    network: CaceNet,
+    data: ClipData,
+    split: str,
+    clip: int,
+    experiment: Experiment,
+    device: torch.device,
+    quiet: bool = True,
+    loader: DataLoader | None = None,
+) -> RunRecord:
+    """All that may be measured of a network beside other work, so no times: operations on the CPU, spikes on `device`.
+
+    clip: which of the split the raster shows. loader: in place of the split's own.
+    """
+    dataset, steps = data.dataset(split), simulation_steps(experiment)
+    counted = dataset.__getitems__(range(min(MEASURED_CLIPS, len(dataset))))
+    count = count_operations(network.to("cpu"), counted["visual"], counted["audio"])
+    record = RunRecord(
+        kind="snn" if steps else "ann",
+        parameters=sum(p.numel() for p in network.parameters()),
+        clips=len(counted["index"]),
+        modules=count.modules,
+        idle=count.idle,
+        slots=network.slots(),
+        simulation_steps=steps,
+        activation_sparsity=count.activation_sparsity,
+        classes=class_names(data.directory, data.shape.classes),
+    )
+    if steps:
+        loader = loader or data.loader(split)
+        layers, accuracy = record_spikes(network, loader, experiment, device, quiet)
+        shown = {name: values.to(device) for name, values in dataset.__getitems__([clip]).items()}
+        record.spikes = SpikeRecord(
+            accuracy,
+            {name: layer_summary(layer) for name, layer in layers.items()},
+            network_summary(layers.values()),
+            anytime(network, loader, experiment, device, quiet),
+            raster(network, shown, int(dataset.rows[clip])),
+        )
+    return record
