@@ -20,7 +20,7 @@ from snn_cace.processes import end_by_kernel, end_children, ready_to_compute, so
 from snn_cace.summary import Run, read, summarise, usable_cores
 
 if TYPE_CHECKING:
-    from snn_cace.measurements import Opponent
+    from snn_cace.measurements import BitMatchedBaseline
 
 POLL_SECONDS = 2.0
 
@@ -126,13 +126,13 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
     """Measure each run once, several at a time; then, with nothing beside, latency of all, where any is new."""
     from snn_cace.measurements import measure, measure_alone
 
-    opponents = bit_matched_opponents(runs)
-    missing = [run for run in runs if not measured(run.files, opponents)]
+    baselines = bit_matched_baselines(runs)
+    missing = [run for run in runs if not measured(run.files, baselines)]
     if jobs > 1 and len(missing) > 1:
         threads = max(1, usable_cores() // jobs)
         with ProcessPoolExecutor(min(jobs, len(missing)), workers(), start_worker, (threads,)) as pool:
             try:
-                for future in [pool.submit(measure, run.files.directory, opponents) for run in missing]:
+                for future in [pool.submit(measure, run.files.directory, baselines) for run in missing]:
                     future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -140,12 +140,12 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
                 raise
     else:
         for run in missing:
-            measure(run.files.directory, opponents)
+            measure(run.files.directory, baselines)
     if missing:
         measure_alone([run.files.directory for run in runs])
 
 
-def bit_matched_opponents(runs: list[Run]) -> list[Opponent]:
+def bit_matched_baselines(runs: list[Run]) -> list[BitMatchedBaseline]:
     """The ANNs that the spiking experiments are fairly held against."""
     from snn_cace.analysis.anytime import simulation_steps
     from snn_cace.analysis.energy import matched_bits
@@ -153,17 +153,17 @@ def bit_matched_opponents(runs: list[Run]) -> list[Opponent]:
 
     spiking = [steps for run in runs if (steps := simulation_steps(run.experiment))]
     found = {(matched_bits(max(steps.values())), tuple(sorted(steps))) for steps in spiking}
-    return sorted(opponent for opponent in found if opponent[0] <= LARGEST_BITS)
+    return sorted(baseline for baseline in found if baseline[0] <= LARGEST_BITS)
 
 
-def measured(files: RunFiles, opponents: list[Opponent]) -> bool:
-    """Whether a run has its measurements, of an ANN as each of `opponents` too."""
-    from snn_cace.measurements import measurements_file, opponent_key, read_measurements
+def measured(files: RunFiles, baselines: list[BitMatchedBaseline]) -> bool:
+    """Whether a run has its measurements, of an ANN as each of `baselines` too."""
+    from snn_cace.measurements import baseline_key, measurements_file, read_measurements
 
     if not measurements_file(files).is_file():
         return False
     record = read_measurements(files)
-    wanted = {opponent_key(*opponent) for opponent in opponents} if record.kind == "ann" else set()
+    wanted = {baseline_key(*baseline) for baseline in baselines} if record.kind == "ann" else set()
     return record.latency_ms is not None and wanted <= record.quantised.keys()
 
 

@@ -40,19 +40,19 @@ def read_measurements(files: RunFiles) -> RunRecord:
     return RunRecord.from_json(json.loads(measurements_file(files).read_text(encoding="utf-8")))
 
 
-Opponent = tuple[int, tuple[str, ...]]
+BitMatchedBaseline = tuple[int, tuple[str, ...]]
 """A bit-matched ANN: so many bits in the activations of these slots."""
 
 
-def opponent_key(bits: int, slots: Sequence[str]) -> str:
-    """What `quantised` in measurements.json calls an opponent: 3 bits in feed_forward, temporal_encoder."""
+def baseline_key(bits: int, slots: Sequence[str]) -> str:
+    """What `quantised` in measurements.json calls a bit-matched baseline: 3 bits in feed_forward, temporal_encoder."""
     return f"{bits} bits in {', '.join(sorted(slots))}"
 
 
-def measure(directory: Path, opponents: Sequence[Opponent]) -> None:
+def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
     """Write measurements.json of a finished run: all that may run beside other work, so no times.
 
-    A network without spiking slots is also evaluated as each of `opponents`.
+    A network without spiking slots is also evaluated as each of `baselines`.
     """
     files = RunFiles(directory)
     trained = load_checkpoint(directory)
@@ -66,13 +66,13 @@ def measure(directory: Path, opponents: Sequence[Opponent]) -> None:
     with np.load(files.predictions) as stored:
         metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))
     record.confusion, record.class_accuracy = metrics.compute().tolist(), metrics.class_accuracy()
-    for bits, slots in opponents if record.kind == "ann" else ():
+    for bits, slots in baselines if record.kind == "ann" else ():
         names = [name for slot in slots for name in network.slots()[slot]]
         batches = islice(data.loader("train"), CALIBRATION_BATCHES)
         calibration = ((batch["visual"].to(device), batch["audio"].to(device)) for batch in batches)
         with quantised(network.to(device, torch.float32), names, bits, calibration):
             found = evaluate_network(network, loader, experiment, device, quiet=True)
-        record.quantised[opponent_key(bits, slots)] = found.segment_accuracy
+        record.quantised[baseline_key(bits, slots)] = found.segment_accuracy
     write_json(measurements_file(files), record.as_json())
 
 

@@ -33,7 +33,7 @@ from snn_cace.analysis.operations import ModuleCount, summed
 from snn_cace.analysis.record import RunRecord
 from snn_cace.checkpoints import RunFiles
 from snn_cace.config import Experiment, as_dict
-from snn_cace.measurements import opponent_key, read_measurements
+from snn_cace.measurements import baseline_key, read_measurements
 from snn_cace.statistics import compare_with_baseline
 
 MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "specials", "neuron_updates")
@@ -262,7 +262,7 @@ def mean_anytime(parts: list[Anytime]) -> dict[str, Any]:
     return result
 
 
-def opponent_energy(dense: list[Measured], slots: list[str], bits: int, model: str, prices: EnergyPrices) -> float:
+def dense_blocks_energy(dense: list[Measured], slots: list[str], bits: int, model: str, prices: EnergyPrices) -> float:
     """Picojoules of the dense blocks in `slots`, with activations of `bits` bits; mean over seeds."""
     return fmean(energy(member.in_slots(slots), model, prices, bits).total for member in dense)
 
@@ -270,16 +270,17 @@ def opponent_energy(dense: list[Measured], slots: list[str], bits: int, model: s
 def replaced(dense: list[Measured], slots: list[str], prices: EnergyPrices) -> dict[str, float]:
     """Millijoules of the dense blocks in `slots`, by every model."""
     return {
-        model: MILLIJOULES_PER_PICOJOULE * opponent_energy(dense, slots, WORD_BITS, model, prices) for model in MODELS
+        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, slots, WORD_BITS, model, prices)
+        for model in MODELS
     }
 
 
 def bit_matched(dense: list[Measured], slots: list[str], steps: int, prices: EnergyPrices) -> dict[str, Any]:
     """The ANN with activations of ceil(log2(S + 1)) bits in the compared slots: energies, and accuracy as measured."""
     bits = matched_bits(steps)
-    key = opponent_key(bits, slots)
+    key = baseline_key(bits, slots)
     accuracies = [member.record.quantised[key] for member in dense if key in member.record.quantised]
-    blocks = {m: MILLIJOULES_PER_PICOJOULE * opponent_energy(dense, slots, bits, m, prices) for m in MODELS}
+    blocks = {m: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, slots, bits, m, prices) for m in MODELS}
     before, all_dense = replaced(dense, slots, prices), mean_of([energies_mj(m.modules, prices) for m in dense])
     whole = {model: all_dense[model] - before[model] + blocks[model] for model in MODELS}
     return {
@@ -304,7 +305,7 @@ def break_even(
         spent = [energy(modules, model, prices) for modules in blocks]
         spiking = Energy(fmean(e.fixed for e in spent), fmean(e.driven for e in spent))
         for name, bits in (("dense", WORD_BITS), ("bit_matched", matched_bits(steps))):
-            found = break_even_rate(spiking, opponent_energy(dense, slots, bits, model, prices), rate)
+            found = break_even_rate(spiking, dense_blocks_energy(dense, slots, bits, model, prices), rate)
             points[f"{model}/{name}"] = {
                 "rate": None if found is None or math.isinf(found) else found,
                 "verdict": "never" if found is None else "always" if found >= 1 else "below",

@@ -2,9 +2,9 @@
 
 SpikingJelly's `ann2snn` converts networks that `torch.fx` can trace and whose activations are ReLU modules. This one
 has LSTMs and fused attention, so the two slots that rectify, `feed_forward` and `visual_projection`, are converted
-here, by the rule `ann2snn` uses too: weights are scaled by what activations reach on calibration clips (Rueckauer et
+here, by the rule `ann2snn` uses too: weights are scaled by maxima of activations on calibration clips (Rueckauer et
 al., Frontiers in Neuroscience 11, 2017), integrate-and-fire neurons reset softly, and half a spike is added to the
-charge (Deng and Gu, ICLR 2021), so that the firing rate is the activation rounded to 1 / S of that reach.
+charge (Deng and Gu, ICLR 2021), so that the firing rate is the activation rounded to 1 / S of that maximum.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Copied:
 
 @torch.no_grad()
 def initialise(target: CaceNet, source: CaceNet) -> Copied:
-    """Start `target` from `source`, in place: entries of the same name and shape, and dense layers whose spiking twin
-    does the same job. Temporal encoders share nothing; norms and thresholds of spiking blocks keep their own start.
+    """Start `target` from `source`, in place: entries of the same name and shape, and dense layers whose spiking
+    counterpart does the same job. Temporal encoders share nothing; spiking blocks' norms and thresholds keep their own.
     """
     mine = {name: value for name, value in target.state_dict().items() if isinstance(value, torch.Tensor)}
     taken = []
@@ -60,40 +60,44 @@ def initialise(target: CaceNet, source: CaceNet) -> Copied:
 def initialise_thresholds(
     target: CaceNet, source: CaceNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float = 99.9
 ) -> list[str]:
-    """Start learned thresholds where `source`'s rectified activations reach on `batches`; returns the layers' names.
+    """Start learned thresholds where `source`'s rectified activations end on `batches`; returns the layers' names.
 
-    A neuron then fires at every step where its twin was most active (Diehl et al., IJCNN 2015). It makes sense where
-    the current is what the twin rectifies: slots `feed_forward` and `visual_projection` with `learn_threshold` and
-    `norm: none`. Other layers keep the threshold of their config.
+    A neuron then fires at every step where its counterpart was most active (Diehl et al., IJCNN 2015). It makes sense
+    where the current is what the counterpart rectifies: slots `feed_forward` and `visual_projection` with
+    `learn_threshold` and `norm: none`. Other layers keep the threshold of their config.
     """
-    reach = activation_reach(source, batches, percentile)
+    maximum = activation_maxima(source, batches, percentile)
     started = []
     for name, block in target.named_modules():
-        twin = (
+        counterpart = (
             f"{name.removesuffix('.hidden')}.linear1" if name.endswith(".hidden") else name.removesuffix(".projection")
         )
-        if not isinstance(block, SpikingProjection) or twin not in reach or not isinstance(block.norm, nn.Identity):
+        if (
+            not isinstance(block, SpikingProjection)
+            or counterpart not in maximum
+            or not isinstance(block.norm, nn.Identity)
+        ):
             continue
         if block.layer.log_threshold_gain is not None:
-            block.layer.log_threshold_gain.fill_(math.log(reach[twin] / block.config.threshold))
+            block.layer.log_threshold_gain.fill_(math.log(maximum[counterpart] / block.config.threshold))
             started.append(f"{name}.layer")
     return started
 
 
 def spiking_names(source: CaceNet) -> dict[str, torch.Tensor]:
-    """The source's entries under their own names, and under those of their spiking twins."""
+    """The source's entries under their own names, and under those of their spiking counterparts."""
     named = {name: value for name, value in source.state_dict().items() if isinstance(value, torch.Tensor)}
-    twins: dict[str, torch.Tensor] = {}
+    counterparts: dict[str, torch.Tensor] = {}
     for name, value in named.items():
         for dense, spiking in DENSE_TO_SPIKING.items():
             if dense in name:
-                twins[name.replace(dense, spiking)] = value
+                counterparts[name.replace(dense, spiking)] = value
         for part in ("weight", "bias"):
             if name.endswith(f"_interaction.attention.in_proj_{part}"):
                 prefix = name.removesuffix(f"in_proj_{part}")
                 for role, rows in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                    twins[f"{prefix}{role}.linear.{part}"] = rows
-    return twins | named
+                    counterparts[f"{prefix}{role}.linear.{part}"] = rows
+    return counterparts | named
 
 
 def converted_config(config: ModelConfig, slots: Iterable[str], steps: int) -> ModelConfig:
@@ -134,35 +138,35 @@ def convert(
     target.to(next(source.parameters()).dtype)
     target.enhance = source.enhance
     initialise(target, source)
-    reach = activation_reach(source, batches, percentile)
+    maximum = activation_maxima(source, batches, percentile)
     for name, block in target.named_modules():
         if isinstance(block, SpikingMLP) and isinstance(source.get_submodule(name), FeedForward):
-            rescale(block.hidden.linear, reach[f"{name}.linear1"], block.hidden.config.steps)
-            block.output.weight.mul_(reach[f"{name}.linear1"])
+            rescale(block.hidden.linear, maximum[f"{name}.linear1"], block.hidden.config.steps)
+            block.output.weight.mul_(maximum[f"{name}.linear1"])
         if name == "visual_projection" and isinstance(block, SpikingLinear):
-            rescale(block.projection.linear, reach[name], block.projection.config.steps)
-            block.spike_value.fill_(reach[name])
+            rescale(block.projection.linear, maximum[name], block.projection.config.steps)
+            block.spike_value.fill_(maximum[name])
     return target.eval()
 
 
-def rescale(linear: nn.Linear, reach: float, steps: int) -> None:
-    """Charge per step in units of the reach, and half a spike over all S steps."""
-    linear.weight.div_(reach)
-    linear.bias.div_(reach).add_(0.5 / steps)
+def rescale(linear: nn.Linear, maximum: float, steps: int) -> None:
+    """Charge per step in units of the maximum, and half a spike over all S steps."""
+    linear.weight.div_(maximum)
+    linear.bias.div_(maximum).add_(0.5 / steps)
 
 
-def activation_reach(
+def activation_maxima(
     source: CaceNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float
 ) -> dict[str, float]:
     """The percentile of the positive outputs of every layer that is rectified, the largest over batches."""
     names = ["visual_projection", *(f"{name}.linear1" for name in source.slots()["feed_forward"])]
     layers = {name: module for name in names if isinstance(module := find(source, name), nn.Linear)}
-    reach = dict.fromkeys(layers, 0.0)
+    maximum = dict.fromkeys(layers, 0.0)
 
     def record(name: str, output: torch.Tensor) -> None:
         positive = output[output > 0].float().sort().values
         if len(positive):
-            reach[name] = max(reach[name], float(positive[int((len(positive) - 1) * percentile / 100)]))
+            maximum[name] = max(maximum[name], float(positive[int((len(positive) - 1) * percentile / 100)]))
 
     hooks = [
         layer.register_forward_hook(lambda module, args, output, name=name: record(name, output))
@@ -175,7 +179,7 @@ def activation_reach(
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: value or 1.0 for name, value in reach.items()}
+    return {name: value or 1.0 for name, value in maximum.items()}
 
 
 def find(network: nn.Module, name: str) -> nn.Module | None:

@@ -17,7 +17,7 @@ from snn_cace.config import as_yaml
 
 
 def test_a_fused_lstm_s_matrix_products_are_counted_and_a_linear_layer_s():
-    """Per row, two operations per weight, and twice as many on the way back; cuDNN hands over its weights in a list."""
+    """Per row, two operations per weight, twice as many in the backward pass; cuDNN passes its weights in a list."""
     rows, inputs, hidden = 3 * 5, 4, 6
     lstm, linear = torch.nn.LSTM(inputs, hidden, bidirectional=True), torch.nn.Linear(inputs, hidden)
     values = torch.randn(5, 3, inputs, requires_grad=True)

@@ -56,7 +56,7 @@ class Dynamics:
 
 
 class FiringRate(torch.autograd.Function):
-    """Currents `[X, R, T, N]`, X = 1 (constant) or S, of R rows that live through T segments from rest, to firing rates
+    """Currents `[X, R, T, N]`, X = 1 (constant) or S, of R rows that run over T segments from rest, to firing rates
     `[R, T, N]`.
     """
 

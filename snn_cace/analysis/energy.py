@@ -9,9 +9,9 @@
 
 None has leakage, routing, or a memory hierarchy that reuses a weight for several segments.
 
-The fair opponent of a block that spikes over S simulation steps and hands on one of S + 1 rates is not a 32-bit dense
-block but one whose activations have ceil(log2(S + 1)) bits (Yan et al., arXiv 2409.08290). With b-bit activations a MAC
-is b shifted additions: b ACs, never more than the MAC's own price. Its values and states take b bits of memory.
+The bit-matched baseline of a block that spikes over S simulation steps and outputs one of S + 1 rates is no 32-bit
+dense block but one whose activations have ceil(log2(S + 1)) bits (Yan et al., arXiv 2409.08290). With b-bit activations
+a MAC is b shifted additions: b ACs, never more than the MAC's own price. Its values and states take b bits of memory.
 """
 
 from __future__ import annotations

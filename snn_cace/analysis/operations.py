@@ -5,7 +5,7 @@ that ran it: nothing is left out in silence. For that, attention and LSTM run de
 layers and readouts are counted as a whole, by what they stand for on event-driven hardware.
 
 What is made of spikes is known by where it comes from, never by its values: an analog tensor of zeros costs MACs like
-any other, and spikes that a copy or a view hands on stay spikes. A value that a readout has left is analog again; only
+any other, and spikes that a copy or a view outputs stay spikes. A value that a readout has left is analog again; only
 `SpikeLinear` consumes spikes behind its readout.
 
 Where this differs from SpikingJelly's `op_counter` and from NeuroBench: docs/analysis.md.
@@ -24,7 +24,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurons import SpikingLayer, eager
-from snn_cace.analysis.rules import COMPUTED, MADE, MOVED, SPIKE_SOURCES, WHOLE, Call, Cost, Operations, spike_count
+from snn_cace.analysis.rules import (
+    COMPUTED,
+    FACTORY_OPS,
+    MODULE_RULES,
+    SPIKE_SOURCES,
+    VIEW_OPS,
+    Call,
+    Cost,
+    Operations,
+    spike_count,
+)
 
 NETWORK = ""
 """The name of the network itself in a count: what its own `forward` runs."""
@@ -40,9 +50,9 @@ class ModuleCount:
 
     name: in the network. kind: its class. parameters: numbers that it holds itself. weights: numbers that its
     operations read, whoever holds them. state: words of membrane or LSTM state that it keeps for one clip. buffer:
-    words of the largest tensor that it takes or hands on, for one clip and, of spiking layers, one simulation step.
+    words of the largest tensor that it takes or outputs, for one clip and, of spiking layers, one simulation step.
     fixed: operations that do not depend on how much the network fires. driven: those that spikes cause. spikes: fired,
-    where it is a spiking layer. zeros, elements: what rectifiers and spiking layers hand on.
+    where it is a spiking layer. zeros, elements: what rectifiers and spiking layers output.
     """
 
     name: str
@@ -81,7 +91,7 @@ class Count:
 
     @property
     def activation_sparsity(self) -> float:
-        """The share of zeros in what rectifiers and spiking layers hand on, as NeuroBench defines it."""
+        """The share of zeros in what rectifiers and spiking layers output, as NeuroBench defines it."""
         return sum(m.zeros for m in self.modules) / max(1.0, sum(m.elements for m in self.modules))
 
 
@@ -162,7 +172,7 @@ class OperationCounter(TorchDispatchMode):
             return out
         operation = func.overloadpacket
         tensors = [x for x in flat(args) if isinstance(x, torch.Tensor)]
-        if operation in MOVED:
+        if operation in VIEW_OPS:
             if tensors and all(self.is_spikes(x) for x in tensors):
                 self.spiking |= {x.untyped_storage()._cdata: x for x in flat((out,)) if isinstance(x, torch.Tensor)}
         elif operation in COMPUTED:
@@ -172,7 +182,7 @@ class OperationCounter(TorchDispatchMode):
                 module = self.counts[self.running[-1]]
                 module.zeros += out.numel() - int(out.count_nonzero())
                 module.elements += out.numel()
-        elif operation not in MADE:
+        elif operation not in FACTORY_OPS:
             name = self.running[-1] or "the network"
             kind = self.counts[self.running[-1]].kind
             raise UncountedOperationError(
@@ -233,7 +243,7 @@ def lstm_state(module: nn.LSTM) -> float:
 
 def rule_for(module: nn.Module) -> Any:
     """The rule of a module that is counted as a whole; None for all others."""
-    return next((rule for kind, rule in WHOLE.items() if isinstance(module, kind)), None)
+    return next((rule for kind, rule in MODULE_RULES.items() if isinstance(module, kind)), None)
 
 
 def flat(values: Any) -> Iterator[Any]:

@@ -1,7 +1,7 @@
-"""The fair opponent of a spiking block, run: the dense block with activations of a few bits.
+"""The bit-matched baseline of a spiking block, run: the dense block with activations of a few bits.
 
 Post-training: PyTorch's `HistogramObserver` picks the range of each activation that loses least on training clips, and
-what enters a linear layer, an attention or an LSTM, and what an LSTM hands on, is rounded to 2^bits levels. Weights
+what enters a linear layer, an attention or an LSTM, and what an LSTM outputs, is rounded to 2^bits levels. Weights
 stay as they are, as they do in a spiking block. An LSTM's recurrent state runs fused and is not rounded, and nothing is
 trained again: training with rounding in place would do better, a rounded state perhaps worse.
 """
@@ -23,7 +23,7 @@ ROUNDED = (nn.Linear, DenseAttention, nn.LSTM)
 LARGEST_BITS = 8
 
 
-class Rounding(nn.Module):
+class FakeQuantize(nn.Module):
     """Rounds a tensor to 2^bits levels over the range that it saw while it was calibrated."""
 
     def __init__(self, bits: int) -> None:
@@ -62,18 +62,18 @@ def quantised(
         for name, module in network.named_modules()
         if isinstance(module, ROUNDED) and any(name == root or name.startswith(root + ".") for root in roots)
     ]
-    roundings: list[Rounding] = []
+    roundings: list[FakeQuantize] = []
     hooks: list[Any] = []
 
-    def add() -> Rounding:
-        roundings.append(Rounding(bits))
+    def add() -> FakeQuantize:
+        roundings.append(FakeQuantize(bits))
         return roundings[-1]
 
     for module in chosen:
         # An attention takes a query and a memory; an LSTM may be handed a state, which stays as it is.
         inputs = [add() for _ in range(2 if isinstance(module, DenseAttention) else 1)]
 
-        def before(module: nn.Module, args: tuple, inputs: list[Rounding] = inputs) -> tuple:
+        def before(module: nn.Module, args: tuple, inputs: list[FakeQuantize] = inputs) -> tuple:
             rounded = [rounding(value) for rounding, value in zip(inputs, args[: len(inputs)], strict=True)]
             return (*rounded, *args[len(rounded) :])
 
@@ -81,7 +81,7 @@ def quantised(
         if isinstance(module, nn.LSTM):
             output = add()
 
-            def after(module: nn.Module, args: tuple, out: tuple, output: Rounding = output) -> tuple:
+            def after(module: nn.Module, args: tuple, out: tuple, output: FakeQuantize = output) -> tuple:
                 return (output(out[0]), *out[1:])
 
             hooks.append(module.register_forward_hook(after))

@@ -1,6 +1,6 @@
 """What each operation costs: one rule per ATen operation, and one per module that is counted as a whole.
 
-n is the number of elements handed on. A rule says what ran, in evaluation mode, for all clips of the batch.
+n is the number of elements output. A rule says what ran, in evaluation mode, for all clips of the batch.
 
 | operation | cost |
 | --- | --- |
@@ -44,7 +44,7 @@ class Operations:
     macs: multiply-accumulates. acs: accumulates. synops: those of the ACs that spikes cause in matrix products.
     comparisons. specials: exp, sigmoid, tanh, square root, division. neuron_updates: neurons times simulation steps.
     weight_reads: words of parameters, one per use, as SpikingJelly's memory counter has it. state_reads,
-    state_writes: words of membranes and LSTM states. value_reads, value_writes: words that operations take and hand on.
+    state_writes: words of membranes and LSTM states. value_reads, value_writes: words that operations take and output.
     """
 
     macs: float = 0.0
@@ -130,7 +130,7 @@ def matrix_product(call: Call, left: torch.Tensor, right: torch.Tensor, bias: to
 
 
 def elementwise(kind: str) -> Callable[[Call], Cost]:
-    """One operation of `kind` per element handed on."""
+    """One operation of `kind` per element output."""
 
     def rule(call: Call) -> Cost:
         values = sum(x.numel() for x in call.args if isinstance(x, torch.Tensor) and not call.weight(x))
@@ -270,7 +270,7 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
 }
 """ATen operations that compute."""
 
-MOVED = {
+VIEW_OPS = {
     aten._to_copy,
     aten._unsafe_view,
     aten.alias,
@@ -294,9 +294,9 @@ MOVED = {
     aten.unsqueeze,
     aten.view,
 }
-"""ATen operations that only move or name what is there: made of spikes, they hand on spikes."""
+"""ATen operations that only move or name what is there: made of spikes, they output spikes."""
 
-MADE = {aten.empty, aten.full_like, aten.ones_like, aten.zeros, aten.zeros_like, aten.arange}
+FACTORY_OPS = {aten.empty, aten.full_like, aten.ones_like, aten.zeros, aten.zeros_like, aten.arange}
 """ATen operations that make constants."""
 
 
@@ -430,7 +430,7 @@ def latency(module: Latency, values: torch.Tensor, spikes: torch.Tensor, is_spik
     )
 
 
-WHOLE: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool], Cost]] = {
+MODULE_RULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool], Cost]] = {
     nn.LSTM: lstm,
     SpikingLayer: spiking_layer,
     SpikeLinear: spike_linear,
@@ -441,4 +441,4 @@ WHOLE: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool], Cost]] = {
 """Modules counted as a whole, by what they stand for on event-driven hardware, not by how PyTorch runs them."""
 
 SPIKE_SOURCES = (SpikingLayer, Poisson, Latency)
-"""Modules that hand on spikes."""
+"""Modules that output spikes."""

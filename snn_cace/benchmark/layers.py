@@ -22,7 +22,7 @@ LARGE = {"cpu": 1 << 24, "cuda": 1 << 27}
 """Neurons of a large layer."""
 LIF_WORDS = 5
 """Numbers per neuron and segment that must move however many steps there are: the way there reads a current and writes
-a rate, the way back reads a current and a gradient and writes a gradient.
+a rate, the backward pass reads a current and a gradient and writes a gradient.
 """
 
 

@@ -118,7 +118,7 @@ def matmul_flops(run: Run) -> float:
     return float(counter.get_total_flops())
 
 
-def least_seconds(flops: float, moved: float, limits: dict[str, float], kind: str) -> float:
+def roofline_bound(flops: float, moved: float, limits: dict[str, float], kind: str) -> float:
     """What work takes at least here: its matrix products at the rate of their `kind`, or the bytes that it must move at
     a copy's, whichever is longer.
     """

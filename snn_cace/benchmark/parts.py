@@ -1,4 +1,4 @@
-"""What each speed-up gains: the plain way and ours, side by side, at the sizes of the network."""
+"""What each speed-up gains: PyTorch's way and ours, side by side, at the sizes of the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from neurons import Dropout, linear, project, rectified_dropout, residual_norm
 from neurons.kernels.linear import convolution
-from snn_cace.benchmark.machine import SEGMENTS, Sizes, at_precision, least_seconds, matmul_flops, product_kind
+from snn_cace.benchmark.machine import SEGMENTS, Sizes, at_precision, matmul_flops, product_kind, roofline_bound
 from snn_cace.benchmark.steps import in_own_process, step_of
 from snn_cace.config import Experiment, Precision
 from snn_cace.model.attention import Projections, attend
@@ -43,7 +43,7 @@ class Comparer:
 
     def least(self, run: Run, moved: float = 0.0) -> float:
         kind = product_kind(self.precision, self.device)
-        return least_seconds(matmul_flops(run), moved, self.limits, kind)
+        return roofline_bound(matmul_flops(run), moved, self.limits, kind)
 
 
 def compared(rows: dict[str, Row], least: float) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class ThereAndBack:
 
     @property
     def moved(self) -> int:
-        """Bytes that must move: inputs in and outputs out on the way there, gradients of both on the way back."""
+        """Bytes that must move: inputs and outputs in the forward pass, gradients of both in the backward pass."""
         return 2 * sum(values.nbytes for values in (*self.inputs, *self.pushes))
 
 

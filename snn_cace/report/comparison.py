@@ -208,7 +208,7 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
 
 
 def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Measured firing rate, and where the spiking blocks stop paying off, by model and opponent."""
+    """Measured firing rate, and where the spiking blocks stop paying off, by model and baseline."""
     rows = []
     for variant in result["variants"]:
         found = variant.get("break_even")
@@ -225,7 +225,7 @@ def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def energy_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Energy of each spiking variant against the ANN, by model: whole network, its blocks, and the fair opponent."""
+    """Energy of each spiking variant against the ANN, by model: whole network, its blocks, bit-matched baseline."""
     dense = variant_named(result, result["dense_opponent"])
     rows = []
     for variant in result["variants"]:

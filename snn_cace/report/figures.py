@@ -134,7 +134,7 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
                 markersize=8,
                 label=variant["name"],
             )
-        for place, opponent in enumerate(bit_matched_opponents(result)):
+        for place, opponent in enumerate(bit_matched_baselines(result)):
             if opponent["segment_accuracy"] is None:
                 continue
             axes.errorbar(
@@ -156,7 +156,7 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
     return figure
 
 
-def bit_matched_opponents(result: dict[str, Any]) -> list[dict[str, Any]]:
+def bit_matched_baselines(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The ANNs with activations of few bits that the variants are matched with, each once."""
     found = {opponent_label(v["opponent"]): v["opponent"] for v in result["variants"] if v.get("opponent")}
     return [found[label] for label in sorted(found)]
@@ -177,7 +177,7 @@ def energy_shares(result: dict[str, Any]) -> Figure:
     ]
     rows += [
         (f"{o['of']}, {o['bits']} bits", o["energy_mj"], o["blocks_energy_mj"], INK)
-        for o in bit_matched_opponents(result)
+        for o in bit_matched_baselines(result)
     ]
     figure, panels = new_figure(11, 1.2 + 0.42 * len(rows), columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):

@@ -81,13 +81,13 @@ def percent_range(ours: dict[str, float], theirs: dict[str, float], models: list
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
-def opponent_sentence(variant: dict[str, Any]) -> str | None:
+def bit_matched_sentence(variant: dict[str, Any]) -> str | None:
     opponent = variant["opponent"]
     if not opponent["segment_accuracy"]:
         return None
     return (
-        f"The dense blocks with {opponent['bits']}-bit activations, the fair opponent of {variant['name']}, reach "
-        f"{opponent['segment_accuracy']['mean']:.2f} % without retraining."
+        f"The dense blocks with {opponent['bits']}-bit activations, the bit-matched baseline of {variant['name']}, "
+        f"reach {opponent['segment_accuracy']['mean']:.2f} % without retraining."
     )
 
 
@@ -172,7 +172,7 @@ def limits(result: dict[str, Any]) -> list[str]:
     said = [share_sentence(dense, models)]
     for variant in spiking:
         said += filter(
-            None, [opponent_sentence(variant), smaller_blocks_sentence(variant), joules_sentence(variant, dense)]
+            None, [bit_matched_sentence(variant), smaller_blocks_sentence(variant), joules_sentence(variant, dense)]
         )
     return said
 

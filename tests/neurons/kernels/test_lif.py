@@ -146,7 +146,7 @@ def test_a_slope_on_a_schedule_is_read_when_it_is_used():
 
 
 class Largest(TorchDispatchMode):
-    """The largest tensor that any operation hands on."""
+    """The largest tensor that any operation outputs."""
 
     numbers = 0
 

@@ -8,7 +8,7 @@ from small import small_model
 from torch import nn
 
 from snn_cace.analysis import power
-from snn_cace.analysis.quantised import Rounding, quantised
+from snn_cace.analysis.quantised import FakeQuantize, quantised
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 
@@ -16,7 +16,7 @@ from snn_cace.model import CaceNet
 def test_rounding_leaves_at_most_as_many_values_as_the_bits_tell_apart():
     values = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     for bits in (1, 2, 3, 4):
-        rounding = Rounding(bits)
+        rounding = FakeQuantize(bits)
         rounding(values)
         rounding.freeze()
         assert len(rounding(values).unique()) <= 2**bits
