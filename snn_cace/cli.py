@@ -11,21 +11,24 @@ from snn_cace.errors import InputError
 from snn_cace.processes import TerminatedError, raise_on_sigterm
 
 VERBS = {
-    "train": "train one experiment into a run directory",
-    "evaluate": "accuracy, losses and confusion matrix of a checkpoint on a split",
-    "predict": "a checkpoint's outputs for every clip of a split, as .npz",
-    "compare": "train variants over seeds and set them side by side",
-    "report": "the report of a comparison, from its JSON alone",
-    "spikes": "firing rates, rasters, accuracy against simulation steps and operations of a checkpoint",
-    "benchmark": "speed and memory, beside the machine's limits and other libraries",
-    "convert": "an ANN's rectified blocks as spiking ones, calibrated, without training",
-    "import-reference": "a run directory from the original authors' released weights",
-    "data check": "what an AVE directory holds, and every problem in it",
-    "data labels": "make labels.h5 from Annotations.txt",
-    "data avdigits": "write the embedded data set in AVE's layout",
-    "data synthetic": "write random features of AVE's size, for benchmarks",
+    "train": ("train:train", "train one experiment into a run directory"),
+    "evaluate": ("evaluate:evaluate", "accuracy, losses and confusion matrix of a checkpoint on a split"),
+    "predict": ("predict:predict", "a checkpoint's outputs for every clip of a split, as .npz"),
+    "compare": ("compare:compare", "train variants over seeds and set them side by side"),
+    "report": ("compare:report", "the report of a comparison, from its JSON alone"),
+    "spikes": (
+        "spikes:spikes",
+        "firing rates, rasters, accuracy against simulation steps and operations of a checkpoint",
+    ),
+    "benchmark": ("benchmark:benchmark", "speed and memory, beside the machine's limits and other libraries"),
+    "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
+    "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),
+    "data check": ("data:check", "what an AVE directory holds, and every problem in it"),
+    "data labels": ("data:labels", "make labels.h5 from Annotations.txt"),
+    "data avdigits": ("data:avdigits", "write the embedded data set in AVE's layout"),
+    "data synthetic": ("data:synthetic", "write random features of AVE's size, for benchmarks"),
 }
-"""Each verb is a function of `snn_cace.verbs` by the same name, blanks and dashes as underscores."""
+"""Each verb: its function in `snn_cace.commands`, and what it does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,12 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"snn-cace {__version__}")
         return 0
     debug = "--debug" in arguments
-    words = [word for word in arguments if word != "--debug"]
+    argv = [word for word in arguments if word != "--debug"]
     try:
-        verb = find_verb(words)
+        verb = find_verb(argv)
         raise_on_sigterm()
-        run = getattr(import_module("snn_cace.verbs"), verb.replace(" ", "_").replace("-", "_"))
-        run(words[len(verb.split()) :])
+        module, _, name = VERBS[verb][0].partition(":")
+        function = getattr(import_module(f"snn_cace.commands.{module}"), name)
+        import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :])
     except InputError as error:
         if debug:
             raise
@@ -66,17 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def find_verb(words: list[str]) -> str:
-    for verb in (" ".join(words[:2]), *words[:1]):
+def find_verb(argv: list[str]) -> str:
+    for verb in (" ".join(argv[:2]), *argv[:1]):
         if verb in VERBS:
             return verb
-    below = [verb for verb in VERBS if words and verb.startswith(words[0] + " ")]
-    raise InputError(f"unknown verb '{' '.join(words[:1])}'; choose from: {', '.join(below or VERBS)}")
+    below = [verb for verb in VERBS if argv and verb.startswith(argv[0] + " ")]
+    raise InputError(f"unknown verb '{' '.join(argv[:1])}'; choose from: {', '.join(below or VERBS)}")
 
 
 def overview() -> str:
     lines = ["usage: snn-cace VERB [options]", "", "CACE-Net as an ANN and as an SNN from one YAML file.", ""]
-    lines += [f"  {verb:18s}{what}" for verb, what in VERBS.items()]
+    lines += [f"  {verb:18s}{what}" for verb, (_, what) in VERBS.items()]
     lines += ["", "snn-cace VERB --help lists a verb's options; --debug shows the traceback of an error."]
     return "\n".join(lines)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
@@ -45,7 +44,7 @@ class Comparison:
         check_file_name(self.name)
 
 
-def plan_runs(comparison: Comparison, config_path: Path, output: Path, overrides: Sequence[str]) -> list[Run]:
+def plan_runs(comparison: Comparison, config_path: Path, output: Path, overrides: dict[str, Any] | None) -> list[Run]:
     """Every experiment with every seed.
 
     Raises:
@@ -83,7 +82,7 @@ def run_comparison(
     config_path: Path,
     output: str | Path,
     jobs: int | None = None,
-    overrides: Sequence[str] = (),
+    overrides: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train what is missing, measure, and write comparison.json, comparison.md and report.html into `output`.
 

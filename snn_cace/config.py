@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -417,18 +417,17 @@ class ConfigFile(ActionConfigFile):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         content = with_base(Path(values))
-        groups = {dest.rpartition(".")[0] for action in parser._actions if "." in (dest := action.dest)}
-        check_mappings(content, groups)
+        check_mappings(content, parser)
         self.apply_config(parser, namespace, self.dest, yaml.safe_dump(content))
 
 
-def check_mappings(content: dict[str, Any], groups: set[str], prefix: str = "") -> None:
+def check_mappings(content: dict[str, Any], parser: ArgumentParser, prefix: str = "") -> None:
     """Raise InputError where a key with keys of its own is given a value instead, which jsonargparse passes over."""
     for key, value in content.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            check_mappings(value, groups, f"{name}.")
-        elif any(group == name or group.startswith(f"{name}.") for group in groups):
+            check_mappings(value, parser, f"{name}.")
+        elif any(action.dest.startswith(f"{name}.") for action in parser._actions):
             raise InputError(f"{name} must be a mapping of keys to values, not {value!r}")
 
 
@@ -482,15 +481,13 @@ def instantiate(parser: ArgumentParser, parsed: Any, config_class: type) -> Any:
     return config_class(**{f.name: getattr(built, f.name) for f in dataclasses.fields(config_class)})
 
 
-def read_config(path: str | Path, config_class: type, overrides: Sequence[str] = ()) -> Any:
-    """The YAML file at `path` as a `config_class`, dotted overrides (`--model.psi 0.5` as two words) put over it.
+def read_config(path: str | Path, config_class: type, overrides: dict[str, Any] | None = None) -> Any:
+    """The YAML file at `path` as a `config_class`, with `overrides`, nested or dotted, put over it.
 
     Raises:
         InputError: no such file, not YAML, an unknown key, a value of the wrong type or out of range.
     """
-    parser = typed_parser(config_class)
-    with config_errors(str(path)):
-        return instantiate(parser, parser.parse_args(["--config", str(path), *overrides]), config_class)
+    return from_dict(put_over(with_base(Path(path)), overrides or {}), config_class, str(path))
 
 
 def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
@@ -501,6 +498,7 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     """
     parser = typed_parser(config_class)
     with config_errors(where):
+        check_mappings(values, parser)
         return instantiate(parser, parser.parse_object(values), config_class)
 
 

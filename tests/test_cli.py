@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from golden_rule import golden, golden_inputs, golden_labels, reference_state
 from small import small_experiment, write_ave
 
-from snn_cace.cli import main
+from snn_cace.cli import VERBS, main
+from snn_cace.commands import make_parser
 from snn_cace.config import as_yaml
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
@@ -56,19 +58,32 @@ def test_help_lists_the_verbs_without_importing_torch():
     assert printed.strip().endswith("False")
 
 
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_of_two_screens_at_most_and_explains_every_option(verb: str, capsys: pytest.CaptureFixture):
+    assert main([*verb.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 100
+    assert main([*verb.split(), "--help.full"]) == 0
+    assert len(capsys.readouterr().out) >= len(text)
+    module, _, name = VERBS[verb][0].partition(":")
+    function = getattr(import_module(f"snn_cace.commands.{module}"), name)
+    for action in make_parser(verb, function)._actions:
+        assert (action.help or "").strip(), action.dest
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["trian"], "unknown verb 'trian'; choose from: train, evaluate"),
         (["data"], "unknown verb 'data'; choose from: data check, data labels"),
-        (["train"], "--output is required"),
+        (["train"], "the following arguments are required: output"),
         (["train", "--output", "x"], "train needs --config FILE"),
         (["train", "--output", "x", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["evaluate"], "evaluate needs --checkpoint FILE or RUN_DIRECTORY"),
         (["evaluate", "--checkpoint", "nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
-        (["benchmark", "--output", "out", "--batch", "0"], "argument --batch: 0 is not above 0"),
-        (["data", "synthetic", "out", "--clips", "0"], "argument --clips: 0 is not above 0"),
-        (["compare", "--config", "missing.yaml", "--jobs", "0"], "argument --jobs: 0 is not above 0"),
+        (["benchmark", "--output", "out", "--batch", "0"], '"batch": Not of type PositiveInt: 0'),
+        (["data", "synthetic", "out", "--clips", "0"], '"clips": Not of type PositiveInt: 0'),
+        (["compare", "--config", "missing.yaml", "--jobs", "0"], "jobs"),
         (["data", "check", "nowhere"], "nowhere has 6 problem(s), listed above"),
         (["compare", "--config", "nowhere.yaml"], "no config file nowhere.yaml"),
     ],
@@ -94,7 +109,7 @@ def test_bad_words_are_told_in_one_line(
         (["--data", "nowhere"], "no directory nowhere"),
         (["--precision", "16"], "training.precision"),
         (["--device=tpu"], "training.device"),
-        (["--data"], "--data needs a value"),
+        (["--data"], "argument --data: expected one argument"),
         (["--data.keep_in", "device", "--data.workers", "2"], "data.keep_in: device needs data.workers: 0, not 2"),
         (["--data.keep_in", "disk", "--data.keep_as", "float16"], "data.keep_as: float16 needs clips that are kept"),
         (["--training.compile", "yes"], "training.compile"),
@@ -250,5 +265,5 @@ def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path
     from snn_cace.config import read_config
 
     comparison = read_config(config, Comparison)
-    runs = plan_runs(comparison, config, tmp_path, [])
+    runs = plan_runs(comparison, config, tmp_path, None)
     assert len(runs) == len(comparison.experiments) * len(comparison.seeds)

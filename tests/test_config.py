@@ -38,7 +38,7 @@ def test_a_written_config_reads_back_the_same_and_overrides_win(tmp_path: Path):
     (tmp_path / "x.yaml").write_text(as_yaml(experiment))
     assert read_config(tmp_path / "x.yaml", Experiment) == experiment
     changed = read_config(
-        tmp_path / "x.yaml", Experiment, ["--model.slots.interaction.levels", "5", "--training.precision", "64"]
+        tmp_path / "x.yaml", Experiment, {"model.slots.interaction.levels": 5, "training.precision": "64"}
     )
     assert changed.model.slots.interaction.levels == 5
     assert changed.training.precision == "64"
@@ -58,7 +58,7 @@ def test_a_file_with_a_base_holds_only_what_differs(tmp_path: Path):
     (tmp_path / "sub" / "second.yaml").write_text("base: ../first.yaml\nname: second\nmodel.psi: 0.5\n")
     third = tmp_path / "third.yaml"
     third.write_text("base: sub/second.yaml\ntraining: {milestones: [3]}\nmodel.slots.feed_forward.block: spiking\n")
-    found = read_config(third, Experiment, ["--model.gamma", "0.9"])
+    found = read_config(third, Experiment, {"model.gamma": 0.9})
     assert (found.name, found.model.psi, found.model.beta, found.model.gamma) == ("second", 0.5, 0.2, 0.9)
     assert found.training.milestones == [3] and found.model.slots.feed_forward.block == "spiking"
 

@@ -1,0 +1,250 @@
+"""The verbs of the command line: each a function whose signature is its options and whose docstring is its help.
+
+What `options_of` makes of a parameter: positional-only ones are positional, a bool is a flag, a list takes as many
+words as follow, and one without a default is required. Three kinds are more than an option of their own:
+
+- `experiment: Experiment` adds `--config` and a dotted option for every field, `--data`, `--precision` and `--device`
+  as short names of three, and is built from all of them;
+- `trained: Trained` adds `--checkpoint`, whose experiment is what the options change;
+- `overrides: Overrides` adds the same fields, and holds only those given, for every experiment of a comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+
+from docstring_parser import parse as parse_docstring
+from jsonargparse import ArgumentParser
+from jsonargparse._actions import _ActionConfigLoad
+
+from snn_cace.config import ConfigFile, Experiment, as_dict, config_errors, dotted, instantiate, read_config
+from snn_cace.errors import InputError
+from snn_cace.processes import ready_to_compute, sole_writer
+
+if TYPE_CHECKING:
+    from snn_cace.checkpoints import Trained
+    from snn_cace.data.batches import ClipData
+
+SHORT = {"--precision": "--training.precision", "--device": "--training.device"}
+"""Short names of options of an experiment, as `--data` is of `--data.directory`."""
+COMMON = (
+    "data.directory",
+    "data.batch_size",
+    "model.guidance",
+    "model.slots.temporal_encoder.block",
+    "model.slots.feed_forward.block",
+    "model.spiking.node",
+    "model.spiking.steps",
+    "model.spiking.tau",
+    "model.spiking.threshold",
+    "training.seed",
+    "training.epochs",
+    "training.learning_rate",
+    "training.precision",
+    "training.device",
+)
+"""Fields of an experiment that the help of `train` shows; --help.full shows all."""
+ALWAYS = ("data.directory", "training.precision", "training.device")
+"""Fields that the help of every verb shows that takes an experiment."""
+
+Split = Literal["train", "val", "test", "all"]
+Overrides = dict[str, Any]
+"""Fields of an experiment that were given, nested."""
+
+
+def run(verb: str, function: Callable[..., None], argv: Sequence[str]) -> None:
+    """Call the function of a verb with what `argv` says.
+
+    Raises:
+        InputError: an unknown option, a missing or a bad value; or whatever the verb finds wrong.
+    """
+    names = {parameter.name for parameter in parameters(function)}
+    if any(word in ("-h", "--help", "--help.full") for word in argv):
+        print(make_parser(verb, function, full="--help.full" in argv).format_help())
+        return
+    trained = checkpoint_of(verb, argv) if "trained" in names else None
+    base = trained.experiment if trained else resumed(argv) if "resume" in names else None
+    parser = make_parser(verb, function)
+    if base is not None:
+        parser.set_defaults(dotted(as_dict(base)))
+    arguments: dict[str, Any] = {"trained": trained}
+    with config_errors(verb):
+        parsed = parser.parse_args(list(argv), defaults="overrides" not in names)
+        if "experiment" in names:
+            arguments["experiment"] = instantiate(parser, parsed, Experiment)
+    if "experiment" in names and base is None and not parsed.get("config"):
+        raise InputError(f"{verb} needs --config FILE, for example configs/avdigits/ann.yaml")
+    given = {name: as_plain(parsed.get(name)) for name in vars(Experiment())}
+    arguments["overrides"] = {name: value for name, value in given.items() if value is not None}
+    positional = []
+    for parameter in parameters(function):
+        value = parsed.get(parameter.name)
+        if parameter.name not in arguments:
+            arguments[parameter.name] = parameter.default if value is None else as_plain(value)
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            positional.append(arguments.pop(parameter.name))
+    function(*positional, **{name: value for name, value in arguments.items() if name in names})
+
+
+def parameters(function: Callable[..., None]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def make_parser(verb: str, function: Callable[..., None], full: bool = True) -> ArgumentParser:
+    """The parser of a verb; `full` shows every field of an experiment in its help, else the common ones."""
+    documented = parse_docstring(inspect.getdoc(function) or "")
+    described = [documented.short_description, documented.long_description]
+    parser = ArgumentParser(
+        prog=f"snn-cace {verb}",
+        description="\n\n".join(filter(None, described)),
+        exit_on_error=False,
+        add_help=False,
+        print_config="--print_config" if full else None,
+    )
+    own = parser.add_argument_group(f"options of {verb}")
+    names = {p.name for p in parameters(function)}
+    if "trained" in names:
+        own.add_argument("--checkpoint", help="checkpoint file, or run directory (then its best checkpoint)")
+    options_of(own, function, {param.arg_name: param.description or "" for param in documented.params})
+    if names & {"experiment", "overrides"}:
+        common = None if full else ALWAYS if names & {"trained", "overrides"} else COMMON
+        add_experiment(parser, "experiment" in names, common)
+    return parser
+
+
+def options_of(group: Any, function: Callable[..., None], described: dict[str, str]) -> None:
+    """Add an option for every parameter that is one by itself."""
+    hints = get_type_hints(function, localns={"Trained": Any})
+    for parameter in parameters(function):
+        name, hint = parameter.name, hints[parameter.name]
+        if name in ("experiment", "trained", "overrides"):
+            continue
+        required = parameter.default is parameter.empty
+        text = " ".join(described.get(name, "").split())
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            group.add_argument(name, type=hint, help=text)
+        elif hint is bool:
+            group.add_argument(f"--{name.replace('_', '-')}", dest=name, action="store_true", help=text)
+        else:
+            element = element_of(hint)
+            group.add_argument(
+                f"--{name.replace('_', '-')}",
+                dest=name,
+                type=element or hint,
+                nargs="*" if element else None,
+                required=required,
+                default=None if required else parameter.default,
+                help=text,
+            )
+
+
+def element_of(hint: Any) -> Any:
+    """X of `list[X]` and of `list[X] | None`; None of any other type."""
+    lists = [kind for kind in (hint, *get_args(hint)) if get_origin(kind) is list]
+    return get_args(lists[0])[0] if lists else None
+
+
+class DataOption(_ActionConfigLoad):
+    """`--data DIRECTORY`, or the whole of an experiment's `data` as `{...}`, which is what jsonargparse has there."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) > 2 and isinstance(args[2], str) and not args[2].lstrip().startswith("{"):
+            args[1]["data.directory"] = args[2]
+            return None
+        return super().__call__(*args, **kwargs)
+
+
+def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[str] | None) -> None:
+    """Add `--config`, every field of an experiment, and short names; help shows the `common` fields, or all."""
+    if with_config:
+        parser.add_argument("--config", action=ConfigFile, help="YAML file of an experiment; its `base` is another")
+    parser.add_class_arguments(Experiment, None, as_group=False)
+    for short, name in SHORT.items():
+        action = parser._option_string_actions[name]
+        parser._option_string_actions[short] = action
+        action.option_strings = [name, short]
+    parser._option_string_actions["--data"].__class__ = DataOption
+    directory = parser._option_string_actions["--data.directory"]
+    directory.help = f"{str(directory.help).rstrip('.')}; --data DIRECTORY is short for it."
+    if common is None:
+        return
+    fields = tuple(vars(Experiment()))
+    for action in parser._actions:
+        if action.dest.partition(".")[0] in fields and action.dest not in common:
+            action.help = argparse.SUPPRESS
+    for group in parser._action_groups:
+        if all(action.help == argparse.SUPPRESS for action in group._group_actions):
+            group.title = group.description = None
+    parser.epilog = "Common options of an experiment; --help.full shows all, snn_cace/config.py describes them."
+
+
+def as_plain(value: Any) -> Any:
+    """Namespaces as dicts; restricted numbers as numbers."""
+    if hasattr(value, "as_dict"):
+        return {name: as_plain(inner) for name, inner in value.as_dict().items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: as_plain(inner) for name, inner in value.items()}
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return int(value) if isinstance(value, int) else float(value)
+
+
+def value_of(flag: str, argv: Sequence[str]) -> str | None:
+    """The value of `flag`, which says what the other options' defaults are."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(flag, dest="value")
+    try:
+        return parser.parse_known_args(list(argv))[0].value
+    except argparse.ArgumentError:
+        raise InputError(f"{flag} needs a value") from None
+
+
+def checkpoint_of(verb: str, argv: Sequence[str]) -> Trained:
+    """The network that a verb runs."""
+    from snn_cace.checkpoints import load_checkpoint
+
+    checkpoint = value_of("--checkpoint", argv)
+    if checkpoint is None:
+        raise InputError(f"{verb} needs --checkpoint FILE or RUN_DIRECTORY")
+    ready_to_compute()
+    return load_checkpoint(checkpoint)
+
+
+def resumed(argv: Sequence[str]) -> Experiment | None:
+    """The experiment of the run that --resume goes on with; None where it is to start."""
+    config = Path(value_of("--output", argv) or "") / "config.yaml"
+    return read_config(config, Experiment) if "--resume" in argv and config.is_file() else None
+
+
+def fitting_data(trained: Trained, experiment: Experiment) -> ClipData:
+    """The clips that `experiment` names, which the trained network can read.
+
+    Raises:
+        InputError: another network than the checkpoint's was asked for, or clips of another shape.
+    """
+    from snn_cace.data.batches import ClipData
+    from snn_cace.runtime import feature_dtype
+
+    if as_dict(experiment.model) != as_dict(trained.experiment.model):
+        raise InputError(f"the network of {trained.path} runs as it is; leave out --model overrides")
+    data = ClipData(experiment.data, feature_dtype(experiment.training.precision))
+    if data.shape != trained.network.shape:
+        raise InputError(f"{data.directory} has {data.shape}, the network of {trained.path} {trained.network.shape}")
+    return data
+
+
+@contextmanager
+def writing(directory: str, name: str) -> Iterator[Path]:
+    """The path of a new file in a directory that no other process writes meanwhile."""
+    path = Path(directory) / name
+    if path.exists():
+        raise InputError(f"{path} is there already; give another --output")
+    with sole_writer(directory):
+        yield path

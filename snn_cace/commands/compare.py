@@ -1,0 +1,47 @@
+"""The verbs `compare` and `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from snn_cace.commands import Overrides, writing
+from snn_cace.config import PositiveInt, read_config
+
+
+def compare(
+    config: str,
+    overrides: Overrides,
+    output: str | None = None,
+    jobs: PositiveInt | None = None,
+    seeds: list[int] | None = None,
+) -> None:
+    """Train variants over seeds and set them side by side.
+
+    Finished runs are not run again. Dotted overrides (--training.epochs 3), --data, --precision and --device apply to
+    every variant.
+
+    Args:
+        config: YAML file that names the variants and seeds.
+        output: directory for the runs and the report; runs/NAME where it is left out.
+        jobs: runs at a time; one per core where it is left out, one on a GPU.
+        seeds: in place of the config's.
+    """
+    from snn_cace.comparison import Comparison, run_comparison
+
+    comparison = read_config(config, Comparison)
+    comparison.seeds = seeds or comparison.seeds
+    run_comparison(comparison, Path(config), output or f"runs/{comparison.name}", jobs, overrides)
+
+
+def report(comparison: str, output: str) -> None:
+    """The report of a comparison, from its JSON alone.
+
+    Args:
+        comparison: a comparison.json.
+        output: directory to write into; never one that has a report.
+    """
+    from snn_cace.report.comparison import write_report
+
+    with writing(output, "report.html") as path:
+        print(write_report(Path(comparison), path.parent))
+        print(f"report: {path}")

@@ -1,0 +1,94 @@
+"""The verbs `data check`, `data labels`, `data avdigits` and `data synthetic`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from snn_cace.config import AVDigitsConfig, PositiveInt
+from snn_cace.data.synthetic import AVE_CLIPS
+from snn_cace.errors import InputError
+
+
+def check(directory: str, /) -> None:
+    """What an AVE directory holds, and every problem in it.
+
+    Args:
+        directory: in AVE's layout.
+    """
+    from snn_cace.data.check import check_directory
+
+    summary = check_directory(directory)
+    for line in [*summary.lines, *(f"problem: {problem}" for problem in summary.problems)]:
+        print(line)
+    if summary.problems:
+        raise InputError(f"{directory} has {len(summary.problems)} problem(s), listed above")
+    print("no problem found")
+
+
+def labels(directory: str, /, annotations: str | None = None) -> None:
+    """Make labels.h5 from AVE's annotations.
+
+    Args:
+        directory: to write it into.
+        annotations: file of annotations; DIRECTORY/Annotations.txt where it is left out.
+    """
+    from snn_cace.data.labels import write_labels
+
+    print(write_labels(directory, annotations))
+
+
+def avdigits(
+    directory: str,
+    /,
+    seed: int = AVDigitsConfig.seed,
+    train_clips: PositiveInt = AVDigitsConfig.train_clips,
+    val_clips: PositiveInt = AVDigitsConfig.val_clips,
+    test_clips: PositiveInt = AVDigitsConfig.test_clips,
+) -> None:
+    """Write AV-Digits, the embedded data set, in AVE's layout.
+
+    Args:
+        directory: to make.
+        seed: of the drawing of clips.
+        train_clips: clips of the training split.
+        val_clips: of the validation split.
+        test_clips: of the test split.
+    """
+    from snn_cace.data.avdigits import write_avdigits
+
+    config = AVDigitsConfig(seed, train_clips, val_clips, test_clips)
+    write_avdigits(directory, config)
+    print(f"{config}: {directory}")
+
+
+def synthetic(
+    directory: str,
+    /,
+    clips: PositiveInt = AVE_CLIPS,
+    annotations: str | None = None,
+    visual_shape: list[PositiveInt] = [7, 7, 512],  # noqa: B006
+    audio_channels: PositiveInt = 128,
+    dtype: Literal["float16", "float32", "float64"] = "float32",
+    seed: int = 0,
+    correlated: bool = False,
+) -> None:
+    """Write random features of AVE's size and statistics, for benchmarks.
+
+    Args:
+        directory: to make.
+        clips: all splits together.
+        annotations: AVE's Annotations.txt; parameters fitted to it where it is left out.
+        visual_shape: height and width in patches, and channels, of a segment.
+        audio_channels: of a segment.
+        dtype: of features.
+        seed: of the random features.
+        correlated: rectified mixtures of factors that carry the class; else noise.
+    """
+    from snn_cace.data.synthetic import write_synthetic
+
+    if len(visual_shape) != 3:
+        raise InputError(f"data synthetic: --visual-shape takes three numbers, H W Cv, not {len(visual_shape)}")
+    height, width, channels = visual_shape
+    shape = (height, width, channels)
+    write_synthetic(directory, clips, annotations, shape, audio_channels, dtype, seed, correlated)
+    print(f"{clips} clips: {directory}")

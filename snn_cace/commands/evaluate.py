@@ -1,0 +1,49 @@
+"""The verb `evaluate`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from snn_cace.commands import Split, fitting_data, writing
+from snn_cace.config import Experiment
+
+if TYPE_CHECKING:
+    from snn_cace.checkpoints import Trained
+
+
+def evaluate(
+    trained: Trained, experiment: Experiment, output: str | None = None, split: Split = "test", quiet: bool = False
+) -> None:
+    """Accuracy, losses and confusion matrix of a checkpoint on a split.
+
+    Args:
+        output: directory to write evaluation.json into; printed where it is left out.
+        split: which clips.
+        quiet: no progress bars.
+    """
+    from snn_cace.data.labels import class_names
+    from snn_cace.evaluation import evaluate_network
+    from snn_cace.files import write_json
+    from snn_cace.runtime import pick_device
+
+    data = fitting_data(trained, experiment)
+    with writing(output, "evaluation.json") if output else nullcontext() as path:
+        device = pick_device(experiment.training.device)
+        found = evaluate_network(trained.network, data.loader(split), experiment, device, quiet)
+        names = class_names(data.directory, data.shape.classes)
+        result = {
+            "checkpoint": str(trained.path),
+            "data": str(data.directory),
+            "split": split,
+            **found.summary(),
+            "class_accuracy": dict(zip(names, found.class_accuracy, strict=True)),
+            "classes": names,
+            "confusion": found.confusion,
+        }
+        if path:
+            write_json(path, result)
+            print(f"{split}: segment accuracy {found.segment_accuracy:.3f} %; {path}")
+        else:
+            print(json.dumps(result, indent=2))

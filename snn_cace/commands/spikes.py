@@ -1,0 +1,84 @@
+"""The verb `spikes`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from snn_cace.commands import Split, fitting_data, writing
+from snn_cace.config import Experiment, NonNegativeInt
+from snn_cace.errors import InputError
+
+if TYPE_CHECKING:
+    from snn_cace.checkpoints import Trained
+
+
+def spikes(
+    trained: Trained,
+    experiment: Experiment,
+    output: str,
+    split: Split = "test",
+    clip: NonNegativeInt = 0,
+    energy: str | None = None,
+    quiet: bool = False,
+) -> None:
+    """Firing rates, rasters, accuracy against simulation steps and operations of a checkpoint.
+
+    Args:
+        output: directory to write spikes.json, spikes.csv, figures and TensorBoard into.
+        split: which clips.
+        clip: which clip of the split the raster shows.
+        energy: file of energies per operation, as snn_cace/analysis/energy.yaml, in place of that.
+        quiet: no progress bars.
+    """
+    from snn_cace.analysis.anytime import simulation_steps
+    from snn_cace.analysis.energy import energies_mj, read_prices, sources
+    from snn_cace.analysis.operations import summed
+    from snn_cace.analysis.record import record_network
+    from snn_cace.files import write_json
+    from snn_cace.report.spikes import write_spike_report
+    from snn_cace.runtime import pick_device
+
+    data, prices = fitting_data(trained, experiment), read_prices(energy)
+    dataset = data.dataset(split)
+    if not simulation_steps(experiment):
+        raise InputError(f"{experiment.name} has no spiking slot: there are no spikes to analyse")
+    if clip >= len(dataset):
+        raise InputError(f"--clip {clip}: the {split} split has clips 0 to {len(dataset) - 1}")
+    with writing(output, "spikes.json") as path:
+        device = pick_device(experiment.training.device)
+        record = record_network(trained.network, data, split, clip, experiment, device, quiet)
+        plain = record.as_json()
+        result = {
+            "version": record.version,
+            "experiment": experiment.name,
+            "data": str(data.directory),
+            "split": split,
+            "clips": len(dataset),
+            **{key: plain[key] for key in ("classes", "segment_accuracy", "simulation_steps")},
+            **plain["network"],
+            **{key: plain[key] for key in ("layers", "anytime", "raster")},
+            "checkpoint": str(trained.path),
+            "operations": vars(summed(record.modules)),
+            "modules": plain["modules"],
+            "energy_mj": energies_mj(record.modules, prices),
+            "prices": sources(prices),
+        }
+        write_json(path, result)
+        write_spike_report(result, path.parent)
+        print_summary(result)
+        print(path)
+
+
+def print_summary(result: dict[str, Any]) -> None:
+    """Accuracy, and how much the network, each layer, and the network with fewer simulation steps fire."""
+    print(
+        f"{result['split']}: segment accuracy {result['segment_accuracy']:.2f} %, "
+        f"firing rate {result['firing_rate']:.3f}"
+    )
+    for name, layer in result["layers"].items():
+        print(
+            f"  {name}: firing rate {layer['firing_rate']:.3f}, dead {100 * layer['dead']:.1f} %, "
+            f"saturated {100 * layer['saturated']:.1f} %"
+        )
+    for depth in result["anytime"]["depths"]:
+        print(f"  with {depth['steps']} simulation steps: {depth['segment_accuracy']:.2f} %")

@@ -1,0 +1,29 @@
+"""The verb `train`."""
+
+from __future__ import annotations
+
+from snn_cace.config import Experiment
+
+
+def train(experiment: Experiment, output: str, resume: bool = False, quiet: bool = False) -> None:
+    """Train one experiment into a run directory.
+
+    Args:
+        output: directory to write into; never one that is in use.
+        resume: go on with the unfinished run in --output.
+        quiet: no progress bars.
+    """
+    from snn_cace.training import train as run
+
+    metrics = run(experiment, output, resume, quiet)
+    if not metrics:
+        return
+    print(
+        f"best epoch {metrics['best_epoch']} by the {metrics['selected_on']} split; segment accuracy "
+        f"val {metrics['val']['segment_accuracy']:.2f} %, test {metrics['test']['segment_accuracy']:.2f} %"
+    )
+    for warning in metrics["complaints"]:
+        print(f"unhealthy layer {warning}")
+    if metrics["protocol"] == "paper":
+        print("protocol paper: the epoch was picked on the test split, as published; not a held-out figure")
+    print(f"run: {output}")
