@@ -249,7 +249,7 @@ class TrainingConfig:
         devices: how many; more than one trains with DDP.
         protocol: `validation` picks the epoch on the validation split and touches the test split once; `paper` picks
             it on the test split, as the published figures did.
-        losses: `reference` keeps the original's quirks (see `snn_cace.losses`), `corrected` does not.
+        losses: `reference` keeps the original's quirks (see `snn_cace.training.losses`), `corrected` does not.
         firing_rate_weight: weight of the loss term that draws firing rates towards their target; 0 leaves it out.
         firing_rate_target: spikes per neuron per simulation step that it draws every spiking layer to.
         surrogate_slope: what the surrogates' alpha is multiplied by in the last epoch, growing linearly from 1 in the

@@ -102,7 +102,7 @@ def workers() -> Any:
     What runs in them calls `start_worker` first.
     """
     context = multiprocessing.get_context("forkserver")
-    modules = ("comparison", "training", "measurements", "benchmark")
+    modules = ("comparison.run", "comparison.measurements", "training.run", "benchmark")
     context.set_forkserver_preload([*(f"snn_cace.{module}" for module in modules), "neurons.kernels.cpu"])
     return context
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import resource
 from collections.abc import Iterable
 from typing import Any
 
@@ -49,6 +50,13 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(setting, size) for setting, size in MALLOC_SETTINGS.items())
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """MiB that this process needed so far: on a GPU what its tensors took, else all of it, PyTorch included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
 def progress(iterable: Iterable[Any], what: str, quiet: bool) -> Iterable[Any]:

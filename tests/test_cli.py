@@ -19,7 +19,7 @@ from snn_cace.commands import make_parser
 from snn_cace.config import as_yaml
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
-from snn_cace.training import train
+from snn_cace.training.run import train
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -261,7 +261,7 @@ def test_every_shipped_config_is_an_experiment(config: Path):
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("compare/*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path, tmp_path: Path):
-    from snn_cace.comparison import Comparison, plan_runs
+    from snn_cace.comparison.run import Comparison, plan_runs
     from snn_cace.config import read_config
 
     comparison = read_config(config, Comparison)

@@ -15,11 +15,11 @@ import pytest
 import torch
 from small import write_ave
 
-from snn_cace.checkpoints import RunFiles, load_checkpoint
 from snn_cace.cli import main
 from snn_cace.config import DataConfig
 from snn_cace.data.batches import ClipData
-from snn_cace.evaluation import evaluate_network
+from snn_cace.training.checkpoints import RunFiles, load_checkpoint
+from snn_cace.training.evaluation import evaluate_network
 
 STORED = Path(__file__).parent / "golden" / "comparison-1bf4550.zip"
 

@@ -16,7 +16,7 @@ from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import ClipData
 from snn_cace.model import CaceNet
-from snn_cace.training import train
+from snn_cace.training.run import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device")
 GPU = torch.device("cuda")

@@ -19,12 +19,12 @@ from small import small_experiment, write_ave
 from torch.utils.data import DataLoader, Dataset
 
 from neurons.kernels.threads import shared_among_threads
-from snn_cace.checkpoints import RunFiles
 from snn_cace.cli import main
+from snn_cace.comparison.summary import read
 from snn_cace.config import Experiment, as_yaml
 from snn_cace.errors import InputError
 from snn_cace.processes import flush_denormals, sole_writer, start_data_worker
-from snn_cace.summary import read
+from snn_cace.training.checkpoints import RunFiles
 
 PATIENCE_SECONDS = 60.0
 SPY = """

@@ -16,10 +16,10 @@ from neurons import RateMonitor
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
-from snn_cace.evaluation import run_network
-from snn_cace.metrics import segment_confidence, segment_predictions
 from snn_cace.model import CaceNet
 from snn_cace.model.temporal import BRAINCOG_STEPS
+from snn_cace.training.evaluation import run_network
+from snn_cace.training.metrics import segment_confidence, segment_predictions
 
 CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 """Mean confidences over a clip's segments above which early exit stops."""

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from neurons import LayerRecord, SpikeRecorder, Trace, trace_layers, unhealthy_shares
 from snn_cace.config import Experiment
 from snn_cace.data.batches import Batch
-from snn_cace.evaluation import run_network
-from snn_cace.metrics import segment_predictions
 from snn_cace.model import CaceNet
+from snn_cace.training.evaluation import run_network
+from snn_cace.training.metrics import segment_predictions
 
 RATE_BINS = 20
 """Bins of the distribution of firing rates over neurons, from 0 to the largest rate."""

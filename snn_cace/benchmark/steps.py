@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,9 +30,10 @@ from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
 from snn_cace.model import CaceNet
 from snn_cace.processes import start_worker, workers
-from snn_cace.runtime import feature_dtype, keep_freed_memory, use_tensor_cores
+from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, use_tensor_cores
 from snn_cace.stopwatch import Row, Run, side_by_side
-from snn_cace.training import EventLocaliser, train
+from snn_cace.training.module import EventLocaliser
+from snn_cace.training.run import train
 
 FEW_STEPS = 3
 
@@ -124,14 +124,7 @@ def peak_memory(experiment: Experiment, sizes: Sizes, batch: int, device: torch.
     step = step_of(experiment, sizes, batch, device)
     for _ in range(FEW_STEPS):
         step()
-    return most_memory(device)
-
-
-def most_memory(device: torch.device) -> float:
-    """MiB that this process needed so far: on a GPU what its tensors took, else all of it."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    return peak_memory_mb(device)
 
 
 def measure_inference(
@@ -215,7 +208,7 @@ def memory_of_epoch(
     torch.set_num_threads(threads)
     keep_freed_memory()
     Epoch(experiment, sizes, directory, batch, device)()
-    return most_memory(device)
+    return peak_memory_mb(device)
 
 
 def write_clips(directory: Path, sizes: Sizes, count: int) -> None:

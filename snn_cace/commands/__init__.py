@@ -27,8 +27,8 @@ from snn_cace.errors import InputError
 from snn_cace.processes import ready_to_compute, sole_writer
 
 if TYPE_CHECKING:
-    from snn_cace.checkpoints import Trained
     from snn_cace.data.batches import ClipData
+    from snn_cace.training.checkpoints import Trained
 
 SHORT = {"--precision": "--training.precision", "--device": "--training.device"}
 """Short names of options of an experiment, as `--data` is of `--data.directory`."""
@@ -208,7 +208,7 @@ def value_of(flag: str, argv: Sequence[str]) -> str | None:
 
 def checkpoint_of(verb: str, argv: Sequence[str]) -> Trained:
     """The network that a verb runs."""
-    from snn_cace.checkpoints import load_checkpoint
+    from snn_cace.training.checkpoints import load_checkpoint
 
     checkpoint = value_of("--checkpoint", argv)
     if checkpoint is None:

@@ -53,7 +53,7 @@ def benchmark(
         audio_channels: of a segment.
         classes: without background.
     """
-    from snn_cace.comparison import Comparison
+    from snn_cace.comparison.run import Comparison
     from snn_cace.data.ave import read_layout
     from snn_cace.errors import InputError
 
@@ -66,10 +66,10 @@ def benchmark(
     experiments = [read_config(file, Experiment, overrides) for file in files]
     from snn_cace.benchmark import Amounts, Sizes
     from snn_cace.benchmark import benchmark as run
+    from snn_cace.comparison.provenance import environment
     from snn_cace.files import write_json
     from snn_cace.report.benchmark import write_benchmark
     from snn_cace.runtime import pick_device
-    from snn_cace.summary import environment
 
     device = pick_device(experiments[0].training.device)
     sizes = Sizes(FeatureShape(visual_channels, audio_channels, classes), (patches[0], patches[1]))

@@ -26,7 +26,7 @@ def compare(
         jobs: runs at a time; one per core where it is left out, one on a GPU.
         seeds: in place of the config's.
     """
-    from snn_cace.comparison import Comparison, run_comparison
+    from snn_cace.comparison.run import Comparison, run_comparison
 
     comparison = read_config(config, Comparison)
     comparison.seeds = seeds or comparison.seeds

@@ -13,7 +13,7 @@ from snn_cace.errors import InputError
 from snn_cace.processes import sole_writer
 
 if TYPE_CHECKING:
-    from snn_cace.checkpoints import Trained
+    from snn_cace.training.checkpoints import Trained
 
 
 def convert(
@@ -34,13 +34,13 @@ def convert(
         percentile: of activations that a rate of 1 means, up to 100.
         quiet: no progress bars.
     """
-    from snn_cace.checkpoints import RunFiles, refuse_used, save_checkpoint
-    from snn_cace.evaluation import evaluate_network
     from snn_cace.files import write_text
     from snn_cace.runtime import pick_device
-    from snn_cace.training import CALIBRATION_BATCHES
-    from snn_cace.transfer import convert as convert_network
-    from snn_cace.transfer import converted_config
+    from snn_cace.training.checkpoints import RunFiles, refuse_used, save_checkpoint
+    from snn_cace.training.evaluation import evaluate_network
+    from snn_cace.training.run import CALIBRATION_BATCHES
+    from snn_cace.training.transfer import convert as convert_network
+    from snn_cace.training.transfer import converted_config
 
     files, data = RunFiles(Path(output)), fitting_data(trained, experiment)
     refuse_used(files)
@@ -72,7 +72,7 @@ def import_reference(
         spiking: the weights are of the spiking network.
         guidance: of the weights' network.
     """
-    from snn_cace.checkpoints import RunFiles, import_weights
+    from snn_cace.training.checkpoints import RunFiles, import_weights
 
     with sole_writer(output):
         unused = import_weights(Path(weights), RunFiles(Path(output)), guidance, spiking)

@@ -10,7 +10,7 @@ from snn_cace.commands import Split, fitting_data, writing
 from snn_cace.config import Experiment
 
 if TYPE_CHECKING:
-    from snn_cace.checkpoints import Trained
+    from snn_cace.training.checkpoints import Trained
 
 
 def evaluate(
@@ -24,9 +24,9 @@ def evaluate(
         quiet: no progress bars.
     """
     from snn_cace.data.labels import class_names
-    from snn_cace.evaluation import evaluate_network
     from snn_cace.files import write_json
     from snn_cace.runtime import pick_device
+    from snn_cace.training.evaluation import evaluate_network
 
     data = fitting_data(trained, experiment)
     with writing(output, "evaluation.json") if output else nullcontext() as path:

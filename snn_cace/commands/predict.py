@@ -8,7 +8,7 @@ from snn_cace.commands import Split, fitting_data, writing
 from snn_cace.config import Experiment
 
 if TYPE_CHECKING:
-    from snn_cace.checkpoints import Trained
+    from snn_cace.training.checkpoints import Trained
 
 
 def predict(trained: Trained, experiment: Experiment, output: str, split: Split = "test", quiet: bool = False) -> None:
@@ -19,8 +19,8 @@ def predict(trained: Trained, experiment: Experiment, output: str, split: Split 
         split: which clips.
         quiet: no progress bars.
     """
-    from snn_cace.evaluation import PREDICTED, evaluate_network, save_arrays
     from snn_cace.runtime import pick_device
+    from snn_cace.training.evaluation import PREDICTED, evaluate_network, save_arrays
 
     data = fitting_data(trained, experiment)
     with writing(output, "predictions.npz") as path:

@@ -9,7 +9,7 @@ from snn_cace.config import Experiment, NonNegativeInt
 from snn_cace.errors import InputError
 
 if TYPE_CHECKING:
-    from snn_cace.checkpoints import Trained
+    from snn_cace.training.checkpoints import Trained
 
 
 def spikes(

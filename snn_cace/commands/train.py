@@ -13,7 +13,7 @@ def train(experiment: Experiment, output: str, resume: bool = False, quiet: bool
         resume: go on with the unfinished run in --output.
         quiet: no progress bars.
     """
-    from snn_cace.training import train as run
+    from snn_cace.training.run import train as run
 
     metrics = run(experiment, output, resume, quiet)
     if not metrics:

@@ -15,15 +15,15 @@ from small import CLASSES, SPLIT_ROWS, small_experiment, write_ave
 from neurons import SpikingLayer
 from snn_cace.analysis.anytime import Depth, anytime, carries_membranes, depths, early_exit, with_steps
 from snn_cace.analysis.record import record_network
-from snn_cace.checkpoints import RunFiles, save_checkpoint
 from snn_cace.cli import main
 from snn_cace.config import Experiment, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
-from snn_cace.evaluation import evaluate_network
 from snn_cace.model import CaceNet
 from snn_cace.report.spikes import write_spike_report
+from snn_cace.training.checkpoints import RunFiles, save_checkpoint
+from snn_cace.training.evaluation import evaluate_network
 
 CPU = torch.device("cpu")
 SPIKING = SlotConfig(block="spiking", steps=4, threshold=0.2)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from snn_cace.checkpoints import load_state
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 from snn_cace.model.reference import rename
+from snn_cace.training.checkpoints import load_state
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 GUIDANCE = {"None": "none", "Audio-Guide": "audio", "Visual-Guide": "visual", "Co-Guide": "co"}

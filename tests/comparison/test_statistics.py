@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snn_cace.statistics import compare_with_baseline, holm, paired_difference
+from snn_cace.comparison.statistics import compare_with_baseline, holm, paired_difference
 
 
 def test_a_constant_advantage_is_certain_and_equal_scores_are_no_difference():

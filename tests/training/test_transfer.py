@@ -9,14 +9,14 @@ import pytest
 import torch
 from small import small_experiment, small_model, write_ave
 
-from snn_cace.checkpoints import RunFiles
 from snn_cace.cli import main
 from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
-from snn_cace.training import train
-from snn_cace.transfer import convert, converted_config, initialise, initialise_thresholds
+from snn_cace.training.checkpoints import RunFiles
+from snn_cace.training.run import train
+from snn_cace.training.transfer import convert, converted_config, initialise, initialise_thresholds
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
 

@@ -9,7 +9,7 @@ import torch
 from golden_rule import contrastive_inputs, golden
 
 from snn_cace.contracts import NetworkOutput
-from snn_cace.losses import (
+from snn_cace.training.losses import (
     Targets,
     class_loss,
     contrastive_anchor_terms,

@@ -11,15 +11,16 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snn_cace.checkpoints import RunFiles
+from snn_cace.comparison.provenance import usable_cores
+from snn_cace.comparison.summary import Run, read, summarise
 from snn_cace.config import Experiment, as_yaml, check_file_name, different_keys, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 from snn_cace.processes import end_by_kernel, end_children, ready_to_compute, sole_writer, start_worker, workers
-from snn_cace.summary import Run, read, summarise, usable_cores
+from snn_cace.training.checkpoints import RunFiles
 
 if TYPE_CHECKING:
-    from snn_cace.measurements import BitMatchedBaseline
+    from snn_cace.comparison.measurements import BitMatchedBaseline
 
 POLL_SECONDS = 2.0
 
@@ -123,7 +124,7 @@ def train_and_summarise(name: str, runs: list[Run], prices: Any, output: Path, j
 
 def measure_missing(runs: list[Run], jobs: int) -> None:
     """Measure each run once, several at a time; then, with nothing beside, latency of all, where any is new."""
-    from snn_cace.measurements import measure, measure_alone
+    from snn_cace.comparison.measurements import measure, measure_alone
 
     baselines = bit_matched_baselines(runs)
     missing = [run for run in runs if not measured(run.files, baselines)]
@@ -157,7 +158,7 @@ def bit_matched_baselines(runs: list[Run]) -> list[BitMatchedBaseline]:
 
 def measured(files: RunFiles, baselines: list[BitMatchedBaseline]) -> bool:
     """Whether a run has its measurements, of an ANN as each of `baselines` too."""
-    from snn_cace.measurements import baseline_key, measurements_file, read_measurements
+    from snn_cace.comparison.measurements import baseline_key, measurements_file, read_measurements
 
     if not measurements_file(files).is_file():
         return False
@@ -258,7 +259,7 @@ def print_into(log: Path) -> None:
 
 def train_here(run: Run, log: Path, threads: int) -> None:
     """Train a run; bad input is one line in the log and exit code 2."""
-    from snn_cace.training import train
+    from snn_cace.training.run import train
 
     print_into(log)
     start_worker(threads)

@@ -16,10 +16,10 @@ from snn_cace.config import Experiment
 from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch
 from snn_cace.files import replacing
-from snn_cace.losses import loss_terms, targets_from_labels, validation_loss
-from snn_cace.metrics import SegmentMetrics, segment_predictions
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, progress, use_tensor_cores
+from snn_cace.training.losses import loss_terms, targets_from_labels, validation_loss
+from snn_cace.training.metrics import SegmentMetrics, segment_predictions
 
 PREDICTED = ("segment_relevance", "event_logits", "gate", "av_logits", "segment_class", "index")
 

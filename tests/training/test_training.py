@@ -13,10 +13,12 @@ import pytest
 import torch
 from small import small_experiment, write_ave
 
-from snn_cace.checkpoints import RunFiles, load_checkpoint
 from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.errors import InputError
-from snn_cace.training import EventLocaliser, StopOnBadLoss, train
+from snn_cace.training.callbacks import StopOnBadLoss
+from snn_cace.training.checkpoints import RunFiles, load_checkpoint
+from snn_cace.training.module import EventLocaliser
+from snn_cace.training.run import train
 
 
 @pytest.fixture

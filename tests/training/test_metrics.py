@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from snn_cace.contracts import NetworkOutput
-from snn_cace.metrics import SegmentMetrics, segment_predictions
+from snn_cace.training.metrics import SegmentMetrics, segment_predictions
 
 
 def test_a_segment_takes_the_clips_class_where_its_relevance_is_above_zero():

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -31,10 +27,11 @@ from snn_cace.analysis.energy import (
 )
 from snn_cace.analysis.operations import ModuleCount, summed
 from snn_cace.analysis.record import RunRecord
-from snn_cace.checkpoints import RunFiles
+from snn_cace.comparison.measurements import baseline_key, read_measurements
+from snn_cace.comparison.provenance import environment
+from snn_cace.comparison.statistics import compare_with_baseline
 from snn_cace.config import Experiment, as_dict
-from snn_cace.measurements import baseline_key, read_measurements
-from snn_cace.statistics import compare_with_baseline
+from snn_cace.training.checkpoints import RunFiles
 
 MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "specials", "neuron_updates")
 BYTES_PER_WORD = 4
@@ -323,44 +320,3 @@ def clip_scores(run: Run) -> np.ndarray:
     with np.load(run.files.predictions) as stored:
         order = np.argsort(stored["index"])
         return 100 * (stored["segment_class"] == stored["segment_target"]).mean(1)[order]
-
-
-def environment(device: str) -> dict[str, Any]:
-    """What the figures were made with."""
-    import torch
-
-    from neurons import processor
-
-    packages = ("snn-cace", "torch", "spikingjelly", "lightning", "numpy", "scipy")
-    return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "processor": processor(),
-        "cores": usable_cores(),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "revision": revision(),
-        **{package: version(package) for package in packages},
-    }
-
-
-def usable_cores() -> int:
-    """Cores this process may run on, where the system tells; else all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def revision() -> str | None:
-    """The git revision of this code, with a plus where files have changed; None where it is no checkout of its own."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found.stdout.strip()

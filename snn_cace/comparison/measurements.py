@@ -15,14 +15,14 @@ import torch
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.quantised import quantised
 from snn_cace.analysis.record import RunRecord, record_network
-from snn_cace.checkpoints import RunFiles, load_checkpoint
 from snn_cace.data.batches import ClipData
-from snn_cace.evaluation import evaluate_network
 from snn_cace.files import write_json
-from snn_cace.metrics import SegmentMetrics
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, pick_device
 from snn_cace.stopwatch import Run, side_by_side
+from snn_cace.training.checkpoints import RunFiles, load_checkpoint
+from snn_cace.training.evaluation import evaluate_network
+from snn_cace.training.metrics import SegmentMetrics
 
 CALIBRATION_BATCHES = 8
 """Training batches that say which range the activations of a quantised ANN cover."""

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from mutations import damaged, examples
 from small import small_experiment
 
-from snn_cace.checkpoints import DIGEST, load_checkpoint, save_checkpoint
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
+from snn_cace.training.checkpoints import DIGEST, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,51 @@
+"""What figures were made with: processor, versions, revision."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What the figures were made with."""
+    import torch
+
+    from neurons import processor
+
+    packages = ("snn-cace", "torch", "spikingjelly", "lightning", "numpy", "scipy")
+    return {
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "processor": processor(),
+        "cores": usable_cores(),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+        "revision": revision(),
+        **{package: version(package) for package in packages},
+    }
+
+
+def usable_cores() -> int:
+    """Cores this process may run on, where the system tells; else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def revision() -> str | None:
+    """The git revision of this code, with a plus where files have changed; None where it is no checkout of its own."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()

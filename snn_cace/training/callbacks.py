@@ -1,0 +1,66 @@
+"""What happens beside training: the history that the report reads, and the end of a run whose loss is no number."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from snn_cace.errors import InputError
+from snn_cace.files import write_json
+
+
+class LossHistory(Callback):
+    """Keeps every epoch's logged values in `history.json`, for the report; written whole after each epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.epochs: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        self.epochs.append({"epoch": trainer.current_epoch, **dict(sorted(finite.items()))})
+        if trainer.is_global_zero:
+            write_json(self.path, self.epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epochs = state["epochs"]
+
+
+class StopOnBadLoss(Callback):
+    """Ends training with one clear line when the loss is no longer a number.
+
+    At once on a CPU; on CUDA, where asking after each batch would keep the device waiting, at the end of the epoch,
+    before it is evaluated.
+    """
+
+    def __init__(self) -> None:
+        self.losses: list[torch.Tensor] = []
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        self.losses.append(outputs["loss"].detach())
+        if not outputs["loss"].is_cuda:
+            self.check(trainer.current_epoch, batch_index)
+
+    def on_validation_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.check(trainer.current_epoch, 0)
+
+    def check(self, epoch: int, first: int) -> None:
+        """Raise InputError naming the first bad batch among the losses since the last check, whose first is `first`."""
+        losses, self.losses = self.losses, []
+        for index, loss in enumerate(torch.stack(losses).tolist() if losses else []):
+            if not math.isfinite(loss):
+                raise InputError(
+                    f"the loss is {loss} in epoch {epoch}, batch {first + index}; "
+                    "lower training.learning_rate or training.gradient_clip"
+                )

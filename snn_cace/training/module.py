@@ -1,0 +1,147 @@
+"""The Lightning module: what a step of training and of validation does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import lightning as L
+import torch
+
+from neurons import RateMonitor, RateRegulariser, run_layers, scale_surrogates
+from snn_cace.config import Experiment, TrainingConfig
+from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.data.batches import Batch
+from snn_cace.model import CaceNet
+from snn_cace.runtime import feature_dtype
+from snn_cace.training.checkpoints import (
+    DIGEST,
+    digest_of,
+    fitting_network,
+    hyper_parameters,
+)
+from snn_cace.training.evaluation import evaluate_batch
+from snn_cace.training.losses import distillation_loss, loss_terms, targets_from_labels, training_loss
+from snn_cace.training.metrics import SegmentMetrics, segment_predictions
+
+
+class EventLocaliser(L.LightningModule):
+    """The network under training: losses and accuracy logged by name, Adam with milestones.
+
+    Every epoch starts from random numbers of its own, made from the seed and the epoch's number, so that a resumed run
+    draws what an uninterrupted one would have drawn.
+    """
+
+    def __init__(self, experiment: Experiment, shape: FeatureShape) -> None:
+        super().__init__()
+        self.save_hyperparameters(hyper_parameters(experiment, shape))
+        self.experiment = experiment
+        self.network = CaceNet(experiment.model, shape)
+        run_layers(self.network, experiment.training.fused, experiment.training.recompute)
+        # In a tuple, so that it is no part of this module, which holds the network already.
+        self.compiled_network = (compiled(self.network, experiment.training.compile),)
+        self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
+        self.activity = RateMonitor(self.network)
+        training = experiment.training
+        self.regulariser = (
+            RateRegulariser(self.network, training.firing_rate_target) if training.firing_rate_weight else None
+        )
+        # In a list, so that it is no part of this module: a teacher is neither trained nor saved.
+        self.teacher: list[CaceNet] = []
+        if training.distillation.teacher:
+            self.teacher.append(fitting_network(training.distillation.teacher, shape, "training.distillation.teacher"))
+
+    def on_fit_start(self) -> None:
+        self.teacher = [
+            teacher.to(self.device, feature_dtype(self.experiment.training.precision)).eval()
+            for teacher in self.teacher
+        ]
+
+    @property
+    def contrastive_on(self) -> bool:
+        contrast = self.experiment.model.contrast
+        return contrast.enabled and self.current_epoch >= contrast.start * self.experiment.training.epochs
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        # Not at the epoch's start: data loaders draw from the same generator after that, but only in some epochs.
+        if batch_index == 0:
+            seed = self.experiment.training.seed * 1_000_003 + self.current_epoch
+            torch.manual_seed(seed + 10_007 * self.global_rank)
+
+    def on_train_epoch_start(self) -> None:
+        self.network.enhance = self.network.enhance or self.contrastive_on
+        training = self.experiment.training
+        progress = self.current_epoch / max(1, training.epochs - 1)
+        scale_surrogates(self.network, 1 + progress * (training.surrogate_slope - 1))
+
+    def terms(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
+        reference = self.experiment.training.losses == "reference"
+        targets = targets_from_labels(batch["labels"])
+        return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
+
+    def losses(self, batch: Batch, contrastive_on: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """What a training step minimises, a scalar, and the terms that are logged, by name."""
+        if self.regulariser is not None:
+            self.regulariser.start()
+        (network,) = self.compiled_network
+        output = network(batch["visual"], batch["audio"])
+        terms = self.terms(output, batch)
+        loss = training_loss(terms, self.experiment.model.contrast, contrastive_on)
+        if self.regulariser is not None:
+            terms["firing_rate"] = self.regulariser.penalty()
+            loss = loss + self.experiment.training.firing_rate_weight * terms["firing_rate"]
+        for teacher in self.teacher:
+            distillation = self.experiment.training.distillation
+            with torch.no_grad():
+                wanted = teacher(batch["visual"], batch["audio"])
+            terms["distillation"] = distillation_loss(output, wanted, distillation.temperature)
+            loss = loss + distillation.weight * terms["distillation"]
+        right = segment_predictions(output) == batch["labels"].argmax(-1)
+        terms["segment_accuracy"] = 100 * right.float().mean()
+        return loss, terms
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        loss, terms = self.losses(batch, self.contrastive_on)
+        values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["labels"]), sync_dist=True)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.metrics.reset()
+        self.activity.start()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        output = self.network(batch["visual"], batch["audio"])
+        found = evaluate_batch(output, batch, self.experiment, self.contrastive_on)
+        self.metrics.update(found.predicted, found.target)
+        values = {f"val/{name}": value for name, value in found.terms.items()}
+        self.log_dict(values, batch_size=len(batch["labels"]), sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/segment_accuracy", self.metrics.segment_accuracy(), prog_bar=True, sync_dist=True)
+        self.activity.stop()
+        for layer, activity in self.activity.activity().items():
+            values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
+            self.log_dict(values, sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Lightning adds nothing after this hook.
+        checkpoint[DIGEST] = digest_of(checkpoint)
+
+    def configure_optimizers(self) -> Any:
+        training = self.experiment.training
+        optimiser = make_optimiser(self.parameters(), training)
+        schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def compiled(network: CaceNet, how: str) -> Callable[..., NetworkOutput]:
+    """The network as training runs it: itself, or compiled."""
+    if how == "off":
+        return network
+    return cast(Any, torch.compile(network, mode=None if how == "default" else how))
+
+
+def make_optimiser(parameters: Iterable[torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Adam:
+    # Lightning refuses to clip gradients for a fused optimiser under mixed precision.
+    return torch.optim.Adam(parameters, lr=training.learning_rate, fused=training.precision != "bf16-mixed")

@@ -1,0 +1,239 @@
+"""Training one experiment with Lightning, and evaluating what came of it."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from neurons import SpikingLayer
+from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys, read_config
+from snn_cace.data.batches import ClipData
+from snn_cace.errors import InputError
+from snn_cace.files import write_json, write_text
+from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
+from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
+from snn_cace.training.callbacks import LossHistory, StopOnBadLoss
+from snn_cace.training.checkpoints import (
+    RunFiles,
+    fitting_network,
+    load_checkpoint,
+    read_tensors,
+    verify_digest,
+)
+from snn_cace.training.evaluation import evaluate_network, save_arrays
+from snn_cace.training.module import EventLocaliser
+from snn_cace.training.transfer import initialise, initialise_thresholds
+
+CALIBRATION_BATCHES = 8
+"""Training batches over which activations of a network to start from are recorded."""
+PLACES = {
+    "device": "kept on the device that trains",
+    "memory": "kept in memory",
+    "mapped": "kept in a mapped file",
+    "disk": "read from disk as they are needed",
+}
+"""Where clips are kept, in words for the log."""
+LIGHTNING_PRECISION: dict[Any, Any] = {"32": "32-true", "tf32": "32-true", "bf16-mixed": "bf16-mixed", "64": "64-true"}
+
+
+def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> None:
+    """Refuse a used directory, or one that resumes another experiment; else write its config.
+
+    A run that broke off before its first checkpoint resumes from the start.
+
+    Raises:
+        InputError: naming the directory and what to do.
+    """
+    directory = files.directory
+    if not resume:
+        if not is_unused(directory):
+            raise InputError(f"{directory} is not empty; give a fresh --output, or --resume to go on with its run")
+        write_text(files.config, as_yaml(experiment))
+        return
+    if not files.config.is_file():
+        raise InputError(f"{directory} holds no run to resume: no config.yaml")
+    if files.metrics.is_file():
+        raise InputError(f"{directory} holds a finished run; give a fresh --output")
+    before = read_config(files.config, Experiment)
+    changed = different_keys(before, experiment)
+    if changed:
+        raise InputError(
+            f"{directory} was started with another {changed[0]}; resume with the same config, or start afresh"
+        )
+
+
+def train(experiment: Experiment, output: str | Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Train `experiment` into the run directory `output` and return what its metrics.json says.
+
+    Raises:
+        InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
+    """
+    if getattr(rank_zero_only, "rank", 0) != 0:
+        # Lightning started this process, beside the one that holds the directory.
+        end_by_kernel()
+        return train_alone(experiment, RunFiles(Path(output)), resume, quiet)
+    if Path(output).exists() and not Path(output).is_dir():
+        raise InputError(f"{output} is a file; give a fresh --output")
+    with sole_writer(output):
+        return train_alone(experiment, RunFiles(Path(output)), resume, quiet)
+
+
+def train_alone(experiment: Experiment, files: RunFiles, resume: bool, quiet: bool) -> dict[str, Any]:
+    """`train`, by the one process that writes the run directory, or beside it on a device of its own."""
+    training = experiment.training
+    device = pick_device(training.device)
+    ready_to_compute()
+    keep_freed_memory()
+    use_tensor_cores(training.precision, device)
+    data = ClipData(
+        experiment.data,
+        feature_dtype(training.precision),
+        training.seed,
+        "test" if training.protocol == "paper" else "val",
+        device,
+    )
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        prepare_directory(experiment, files, resume)
+    L.seed_everything(training.seed, verbose=False)
+    module = EventLocaliser(experiment, data.shape)
+    module.to(feature_dtype(training.precision))
+    checkpoint = files.last if resume and files.last.is_file() else None
+    if checkpoint is not None:
+        verify_digest(read_tensors(checkpoint), checkpoint)
+    if training.initialise_from and checkpoint is None:
+        source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
+        copied = initialise(module.network, source)
+        loader = itertools.islice(data.loader("train"), CALIBRATION_BATCHES)
+        batches = ((batch["visual"], batch["audio"]) for batch in loader)
+        thresholds = initialise_thresholds(module.network, source.to(data.dtype), batches)
+        if not quiet:
+            taken, kept = len(copied.taken), len(copied.kept) - len(thresholds)
+            print(f"{training.initialise_from}: {taken} entries and {len(thresholds)} thresholds taken, {kept} anew")
+    if not quiet:
+        print(describe_run(module, data))
+    with lightning_quiet():
+        trainer = make_trainer(training, files, quiet)
+    started = time.perf_counter()
+    with lightning_quiet(), interruptible(trainer):
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+    seconds = time.perf_counter() - started
+    if not trainer.is_global_zero:
+        return {}
+    return finish(experiment, data, files, seconds, quiet)
+
+
+def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: float, quiet: bool) -> dict[str, Any]:
+    """Evaluate the best checkpoint on both held-out splits and write metrics.json, which marks the run as finished."""
+    content = torch.load(files.best, map_location="cpu", weights_only=True)
+    network = load_checkpoint(files.best).network
+    device = pick_device(experiment.training.device)
+    val, test = (evaluate_network(network, data.loader(split), experiment, device, quiet) for split in ("val", "test"))
+    save_arrays(files.predictions, test.predictions)
+    health = {layer: vars(activity) for layer, activity in val.activity.items()}
+    unhealthy = [line for layer, activity in val.activity.items() if (line := activity.warning(layer))]
+    metrics = {
+        "best_epoch": int(content["epoch"]),
+        "protocol": experiment.training.protocol,
+        "selected_on": data.evaluation_split,
+        "train_seconds": seconds,
+        "peak_memory_mb": peak_memory_mb(device),
+        "val": val.summary(),
+        "test": test.summary(),
+        "activity": health,
+        "complaints": unhealthy,
+    }
+    write_json(files.metrics, metrics)
+    return metrics
+
+
+@contextmanager
+def lightning_quiet() -> Iterator[None]:
+    """Without Lightning's notes on hardware, services and its own deprecations; its errors still come through."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Ctrl-C as KeyboardInterrupt, where Lightning tidies up and then exits with code 1."""
+    try:
+        yield
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Trainer:
+    best, last = (
+        ModelCheckpoint(
+            dirpath=files.checkpoints,
+            filename=path.stem,
+            monitor=monitor,
+            mode="max",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for path, monitor in ((files.best, "val/segment_accuracy"), (files.last, None))
+    )
+    callbacks: list[Callback] = [
+        LearningRateMonitor("epoch"),
+        LossHistory(files.history),
+        StopOnBadLoss(),
+        best,
+        last,
+    ]
+    if not quiet:
+        callbacks.append(TQDMProgressBar(leave=False))
+    return L.Trainer(
+        accelerator="gpu" if pick_device(training.device).type == "cuda" else "cpu",
+        devices=training.devices,
+        # The contrastive projector has no gradient until its loss comes on.
+        strategy="ddp_find_unused_parameters_true" if training.devices > 1 else "auto",
+        precision=LIGHTNING_PRECISION[training.precision],
+        max_epochs=training.epochs,
+        gradient_clip_val=training.gradient_clip or None,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(files.directory, name="tensorboard", version=""),
+        num_sanity_val_steps=0,
+        enable_progress_bar=not quiet,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def describe_run(module: EventLocaliser, data: ClipData) -> str:
+    """The lines a run starts with: data, parameters, and the kernel each spiking layer runs on."""
+    experiment = module.experiment
+    parameters = sum(p.numel() for p in module.network.parameters())
+    splits = ", ".join(f"{split} {len(order)}" for split, order in data.layout.orders.items())
+    lines = [
+        f"{experiment.name}: {parameters:,} parameters, clips: {splits}",
+        f"features: {data.kept_bytes / 2**20:,.0f} MiB, {PLACES[data.place]}",
+        f"protocol {experiment.training.protocol}: the best epoch is picked on the {data.evaluation_split} split",
+    ]
+    device = pick_device(experiment.training.device)
+    layers = [layer for layer in module.network.modules() if isinstance(layer, SpikingLayer)]
+    kernels = sorted({layer.implementation(device) for layer in layers})
+    if layers:
+        lines.append(f"{len(layers)} spiking layers on {device.type}: {', '.join(kernels)}")
+    return "\n".join(lines)
