@@ -90,6 +90,12 @@ def test_a_benchmark_measures_every_variant_and_peer_and_its_ratios_are_those_of
             assert row["latency"]["samples_per_second"] == pytest.approx(1 / row["latency"]["seconds"])
             batch = int(number) if variants is result["against_batch"] else 2
             assert row["throughput"]["samples_per_second"] == pytest.approx(batch / row["throughput"]["seconds"])
+    assert set(result["breakdowns"]) == {
+        f"{name}, {what}" for name in result["inference"] for what in ("step of 1 clips", "step of 2 clips", "one clip")
+    }
+    for row in result["breakdowns"].values():
+        assert row["times_matmul"] == pytest.approx(row["seconds"] / row["matmul_seconds"])
+        assert row["breakdown"]["matrix products"] > 0 and min(row["breakdown"].values()) >= 0
     assert set(result["epochs"]) == set(result["inference"])
     for name, rows in result["epochs"].items():
         assert set(rows) == {"10", "20"}

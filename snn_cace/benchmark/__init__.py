@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from snn_cace.analysis.anytime import simulation_steps
+from snn_cace.benchmark.breakdown import breakdowns
 from snn_cace.benchmark.layers import large_lif_layer, lif_layers, temporal_encoders
 from snn_cace.benchmark.machine import Sizes, limits
 from snn_cace.benchmark.parts import parts
@@ -99,6 +100,10 @@ def benchmark(
         name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device)
         for name, experiment in named.items()
     }
+    if device.type == "cpu":
+        say("where the time goes")
+        sizes_of_batch = sorted({amounts.batch, *amounts.batches[:1]})
+        result["breakdowns"] = breakdowns(named, sizes, sizes_of_batch, device, found["matmul_flops_float32"])
     say("epochs by clips")
     result["epochs"] = epochs(named, sizes, amounts.clips, amounts.batch, device)
     for name, rows in result["epochs"].items():

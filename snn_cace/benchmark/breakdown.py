@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch.profiler import ProfilerActivity, profile
 
-from snn_cace.stopwatch import Run
+from snn_cace.benchmark.machine import Sizes, beside_products, matmul_flops
+from snn_cace.benchmark.steps import clips, infer, step_of
+from snn_cace.config import Experiment
+from snn_cace.model import CaceNet
+from snn_cace.stopwatch import Row, Run, side_by_side
 
-REPEATS = 5
+REPEATS = 3
 KINDS = {
     "matrix products": (
         "aten::mm",
@@ -34,6 +41,25 @@ def kind_of(operation: str) -> str | None:
     exact = next((kind for kind, names in KINDS.items() if operation in names), None)
     begun = (kind for kind, names in KINDS.items() if any(operation.startswith(n) for n in names if "::" not in n))
     return exact or next(begun, None) or ("other operations" if operation.startswith("aten::") else None)
+
+
+def breakdowns(
+    named: dict[str, Experiment], sizes: Sizes, batches: Sequence[int], device: torch.device, flops_per_second: float
+) -> dict[str, Row]:
+    """A training step at each of `batches` and inference of one clip, of every experiment: seconds, those of matrix
+    products at the machine's rate, and `breakdown`.
+    """
+    runs: dict[str, Run] = {}
+    for name, experiment in named.items():
+        runs |= {f"{name}, step of {batch} clips": step_of(experiment, sizes, batch, device) for batch in batches}
+        network = CaceNet(experiment.model, sizes.shape).to(device).eval()
+        runs[f"{name}, one clip"] = partial(infer, network, clips(sizes, 1, device), experiment.training.precision)
+    rows = side_by_side(runs, device)
+    return {
+        name: beside_products(rows[name], matmul_flops(run), flops_per_second)
+        | {"breakdown": breakdown(run, rows[name]["seconds"])}
+        for name, run in runs.items()
+    }
 
 
 def breakdown(run: Run, seconds: float) -> dict[str, float]:

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from snn_cace.analysis.anytime import simulation_steps
-from snn_cace.benchmark.breakdown import breakdown
 from snn_cace.benchmark.machine import (
     SEGMENTS,
     Sizes,
@@ -111,8 +110,6 @@ def measure_training(
         row = beside_products(rows[name], matmul_flops(run), rates[kind])
         by_torch = rates.get(f"{kind} by torch.matmul", rates[kind])
         row["times_torch_matmul"] = row["seconds"] * by_torch / row["matmul_flops"]
-        if device.type == "cpu":
-            row["breakdown"] = breakdown(run, row["seconds"])
         found[name] = row | {"samples_per_second": batches[name] / row["seconds"]}
     return found
 
@@ -146,8 +143,6 @@ def measure_inference(
             flops = matmul_flops(runs[f"{kind} {name}"])
             rate = rates[product_kind(experiment.training.precision, device)]
             row = beside_products(rows[f"{kind} {name}"], flops, rate)
-            if device.type == "cpu":
-                row["breakdown"] = breakdown(runs[f"{kind} {name}"], row["seconds"])
             found[name][kind] = row | {"samples_per_second": size / row["seconds"]}
     return found
 

@@ -158,11 +158,7 @@ def against_numbers(result: dict[str, Any]) -> list[str]:
 
 def breakdowns(result: dict[str, Any]) -> list[str]:
     """Every step and inference that was taken apart, by kind of work."""
-    measured = {f"{name}, step": row for name, row in result["training"].items()}
-    measured |= {f"{name}, one clip": rows["latency"] for name, rows in result["inference"].items()}
-    for name, by_number in result["against_batch"].items():
-        measured |= {f"{name}, step of {number} clips": row for number, row in by_number.items()}
-    measured = {name: row for name, row in measured.items() if "breakdown" in row}
+    measured = result.get("breakdowns", {})
     rows = [
         [name, f"{MILLISECONDS * row['seconds']:.1f}", f"{MILLISECONDS * row['matmul_seconds']:.1f}"]
         + [f"{MILLISECONDS * seconds:.1f}" for seconds in row["breakdown"].values()]
