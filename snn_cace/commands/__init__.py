@@ -22,7 +22,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 from jsonargparse._actions import _ActionConfigLoad
 
-from snn_cace.config import ConfigFile, Experiment, as_dict, config_errors, dotted, instantiate, read_config
+from snn_cace.config import ConfigFile, Experiment, as_dict, config_errors, dotted, instantiate, plain, read_config
 from snn_cace.errors import InputError
 from snn_cace.processes import ready_to_compute, sole_writer
 
@@ -191,9 +191,7 @@ def as_plain(value: Any) -> Any:
         return [as_plain(inner) for inner in value]
     if isinstance(value, dict):
         return {name: as_plain(inner) for name, inner in value.items()}
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    return int(value) if isinstance(value, int) else float(value)
+    return plain(value, None)
 
 
 def value_of(flag: str, argv: Sequence[str]) -> str | None:

@@ -58,9 +58,10 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
     trained = load_checkpoint(directory)
     network, experiment = trained.network, trained.experiment
     device = pick_device(experiment.training.device)
-    data = ClipData(experiment.data, feature_dtype("32"))
+    dtype = feature_dtype(experiment.training.precision)
+    data = ClipData(experiment.data, dtype)
     in_large_batches = dataclasses.replace(experiment.data, batch_size=max(BATCH_SIZE, experiment.data.batch_size))
-    loader = ClipData(in_large_batches, feature_dtype("32")).loader("test")
+    loader = ClipData(in_large_batches, dtype).loader("test")
     record = record_network(network, data, "test", 0, experiment, device, loader=loader)
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:
@@ -70,7 +71,7 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
         names = [name for slot in slots for name in network.slots()[slot]]
         batches = islice(data.loader("train"), CALIBRATION_BATCHES)
         calibration = ((batch["visual"].to(device), batch["audio"].to(device)) for batch in batches)
-        with quantised(network.to(device, torch.float32), names, bits, calibration):
+        with quantised(network.to(device, dtype), names, bits, calibration):
             found = evaluate_network(network, loader, experiment, device, quiet=True)
         record.quantised[baseline_key(bits, slots)] = found.segment_accuracy
     write_json(measurements_file(files), record.as_json())
