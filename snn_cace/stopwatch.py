@@ -43,12 +43,7 @@ def side_by_side(
     rows = {}
     for name, spent in seconds.items():
         low, middle, high = statistics.quantiles(spent, n=4) if repeats > 1 else spent * 3
-        rows[name] = {
-            "seconds": middle,
-            "quartile_1": low,
-            "quartile_3": high,
-            "cores": processor[name] / sum(spent),
-        }
+        rows[name] = {"seconds": middle, "quartile_1": low, "quartile_3": high, "cores": processor[name] / sum(spent)}
     return rows
 
 

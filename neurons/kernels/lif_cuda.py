@@ -64,24 +64,10 @@ def surrogate_slope(h, threshold, alpha, kind: tl.constexpr):
 
 @triton.jit
 def rates(
-    current,
-    rate,
-    v_init,
-    neurons,
-    tau,
-    threshold,
-    backward_start,
-    reverses: tl.constexpr,
-    segments: tl.constexpr,
-    steps: tl.constexpr,
-    input_steps: tl.constexpr,
-    keep: tl.constexpr,
-    leaky: tl.constexpr,
-    binary: tl.constexpr,
-    soft: tl.constexpr,
-    strict: tl.constexpr,
-    block: tl.constexpr,
-):
+    current, rate, v_init, neurons, tau, threshold, backward_start,
+    reverses: tl.constexpr, segments: tl.constexpr, steps: tl.constexpr, input_steps: tl.constexpr, keep: tl.constexpr,
+    leaky: tl.constexpr, binary: tl.constexpr, soft: tl.constexpr, strict: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     neuron = tl.program_id(1) * block + tl.arange(0, block)
     inside = neuron < neurons
@@ -109,27 +95,11 @@ def rates(
 
 @triton.jit
 def gradients(
-    current,
-    gradient,
-    result,
-    v_init,
-    neurons,
-    tau,
-    threshold,
-    alpha,
-    backward_start,
-    reverses: tl.constexpr,
-    segments: tl.constexpr,
-    steps: tl.constexpr,
-    input_steps: tl.constexpr,
-    leaky: tl.constexpr,
-    binary: tl.constexpr,
-    soft: tl.constexpr,
-    detach: tl.constexpr,
-    strict: tl.constexpr,
-    kind: tl.constexpr,
-    block: tl.constexpr,
-):
+    current, gradient, result, v_init, neurons, tau, threshold, alpha, backward_start,
+    reverses: tl.constexpr, segments: tl.constexpr, steps: tl.constexpr, input_steps: tl.constexpr, leaky: tl.constexpr,
+    binary: tl.constexpr, soft: tl.constexpr, detach: tl.constexpr, strict: tl.constexpr,
+    kind: tl.constexpr, block: tl.constexpr,
+):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     neuron = tl.program_id(1) * block + tl.arange(0, block)
     inside = neuron < neurons

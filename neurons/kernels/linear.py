@@ -38,7 +38,7 @@ class ShapeClass(NamedTuple):
 def linear(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """`F.linear`: `[..., inputs]` to `[..., outputs]`, to rounding.
 
-    PyTorch multiplies matrices with MKL, and outputseDNN only convolutions. Which of the two is faster depends on the
+    PyTorch multiplies matrices with MKL, and gives oneDNN only convolutions. Which of the two is faster depends on the
     processor, by a factor of two either way (`snn-cace benchmark`, parts). So a large layer in float32 runs, forward
     and backward, as a convolution with a kernel of 1 x 1 where `convolution_is_faster` has measured that.
     """

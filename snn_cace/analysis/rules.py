@@ -109,10 +109,7 @@ def matrix_product(call: Call, left: torch.Tensor, right: torch.Tensor, bias: to
     if not left_spikes and not right_spikes:
         values = sum(x.numel() for x in (left, right) if not call.weight(x))
         return Cost.of(
-            macs=uses,
-            weight_reads=uses * reads_weights + bias_reads,
-            value_reads=values,
-            value_writes=out.numel(),
+            macs=uses, weight_reads=uses * reads_weights + bias_reads, value_reads=values, value_writes=out.numel()
         )
     if left_spikes and right_spikes:
         events = spike_count(out)

@@ -8,7 +8,7 @@ with less than its threads is noise. Peak memory of a training step is that of a
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -68,51 +68,25 @@ def benchmark(
     """
     ready_to_compute()
     say = partial(print, flush=True)
-    threads = torch.get_num_threads()
     named = {experiment.name: experiment for experiment in experiments}
     trained = named | {f"{e.name}, float64": in_float64(e) for e in experiments if is_original(e)}
-    spiking = {name: experiment for name, experiment in named.items() if simulation_steps(experiment)}
     say("limits of the machine")
     found = limits(device)
     result: dict[str, Any] = {
         "batch": amounts.batch,
         "encoder_batch": amounts.encoder_batch,
-        "threads": threads,
+        "threads": torch.get_num_threads(),
         "shape": vars(sizes.shape) | {"patches": sizes.patches},
         "limits": found,
     }
-    say("training steps")
-    result["training"] = training_rows(trained, sizes, dict.fromkeys(trained, amounts.batch), device)
-    first = result["training"][experiments[0].name]["seconds"]
-    for row in result["training"].values():
-        row["times_first"] = row["seconds"] / first
-    say("inference")
-    result["inference"] = measure_inference(named, sizes, dict.fromkeys(named, amounts.batch), device)
-    first = result["inference"][experiments[0].name]["latency"]["seconds"]
-    for rows in result["inference"].values():
-        rows["latency"]["times_first"] = rows["latency"]["seconds"] / first
-    say("training steps and inference against simulation steps and batch size")
-    result["against_steps"] = {
-        name: tried({s: with_steps(experiment, s) for s in amounts.steps}, sizes, amounts.batch, device)
-        for name, experiment in spiking.items()
-    }
-    result["against_batch"] = {
-        name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device)
-        for name, experiment in named.items()
-    }
+    result |= networks(named, trained, sizes, amounts, device, say)
     if device.type == "cpu":
         say("where the time goes")
         sizes_of_batch = sorted({amounts.batch, *amounts.batches[:1]})
         result["breakdowns"] = breakdowns(named, sizes, sizes_of_batch, device, found["matmul_flops_float32"])
-    say("epochs by clips")
-    result["epochs"] = epochs(named, sizes, amounts.clips, amounts.batch, device)
-    for name, rows in result["epochs"].items():
-        for count, row in rows.items():
-            alone = ceil(int(count) / amounts.batch) * result["training"][name]["seconds"]
-            row["times_steps"] = row["seconds"] / alone
-    result["reading"] = reading(sizes, max(amounts.clips), amounts.batch) if amounts.clips else {}
+    result |= reading_clips(named, result["training"], sizes, amounts, device, say)
     say("what each speed-up gains")
-    spiking_one = next(iter(spiking.values()), None)
+    spiking_one = next((e for e in experiments if simulation_steps(e)), None)
     result["parts"] = parts(experiments[0], spiking_one, sizes, amounts.batch, device, found, compiled)
     say("temporal encoders")
     result["temporal_encoders"] = temporal_encoders(device, found, amounts.encoder_batch)
@@ -121,18 +95,63 @@ def benchmark(
     result["lif"]["large"] = large_lif_layer(device, found, amounts.steps)
     if amounts.trained_epochs and device.type == "cpu":
         say(f"fresh networks beside the same after {amounts.trained_epochs} epochs")
-        result["trained"] = trained_networks(
-            named,
-            sizes,
-            amounts.trained_clips,
-            amounts.trained_epochs,
-            amounts.trained_batch,
-            amounts.directory,
-        )
+        how = (amounts.trained_clips, amounts.trained_epochs, amounts.trained_batch, amounts.directory)
+        result["trained"] = trained_networks(named, sizes, *how)
     if amounts.epochs:
         say(f"whole runs of {amounts.epochs} epochs")
         result["whole_runs"] = whole_runs(trained, sizes, amounts.run_clips, amounts.epochs, device)
     return result
+
+
+def networks(
+    named: dict[str, Experiment],
+    trained: dict[str, Experiment],
+    sizes: Sizes,
+    amounts: Amounts,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Training steps and inference: side by side, and against simulation steps and batch size."""
+    result: dict[str, Any] = {}
+    say("training steps")
+    result["training"] = training_rows(trained, sizes, dict.fromkeys(trained, amounts.batch), device)
+    baseline = next(iter(named))
+    first = result["training"][baseline]["seconds"]
+    for row in result["training"].values():
+        row["times_first"] = row["seconds"] / first
+    say("inference")
+    result["inference"] = measure_inference(named, sizes, dict.fromkeys(named, amounts.batch), device)
+    first = result["inference"][baseline]["latency"]["seconds"]
+    for rows in result["inference"].values():
+        rows["latency"]["times_first"] = rows["latency"]["seconds"] / first
+    say("training steps and inference against simulation steps and batch size")
+    result["against_steps"] = {
+        name: tried({s: with_steps(experiment, s) for s in amounts.steps}, sizes, amounts.batch, device)
+        for name, experiment in named.items()
+        if simulation_steps(experiment)
+    }
+    result["against_batch"] = {
+        name: tried(dict.fromkeys(amounts.batches, experiment), sizes, None, device)
+        for name, experiment in named.items()
+    }
+    return result
+
+
+def reading_clips(
+    named: dict[str, Experiment],
+    steps: dict[str, Row],
+    sizes: Sizes,
+    amounts: Amounts,
+    device: torch.device,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Epochs with data loading, beside the training `steps` that they hold; and reading alone."""
+    say("epochs by clips")
+    result = epochs(named, sizes, amounts.clips, amounts.batch, device)
+    for name, rows in result.items():
+        for count, row in rows.items():
+            row["times_steps"] = row["seconds"] / (ceil(int(count) / amounts.batch) * steps[name]["seconds"])
+    return {"epochs": result, "reading": reading(sizes, max(amounts.clips), amounts.batch) if amounts.clips else {}}
 
 
 def training_rows(

@@ -94,13 +94,39 @@ def parts(
     """Each speed-up by name. `compiled` adds torch.compile, which takes minutes."""
     torch.manual_seed(0)
     pair = Comparer(device, limits, dense.training.precision)
-    width, places = dense.model.visual_dim, sizes.patches[0] * sizes.patches[1]
+    pairs = of_patches(dense.model.visual_dim, sizes, batch, device)
+    found = {name: pair(before, after, before.moved) for name, (before, after) in pairs.items()}
+    plain, fused, moved = adam(dense, sizes, batch, device)
+    found["Adam"] = pair(plain, fused, moved)
+    own_step = step_of(dense, sizes, batch, device)
+    if spiking is not None:
+        steps = [changed(spiking, fused=fused) for fused in (False, True)]
+        first, second = (step_of(experiment, sizes, batch, device) for experiment in steps)
+        found[f"training step of {spiking.name}: spiking layers fused"] = pair(first, second)
+    if device.type == "cpu":
+        apart = {
+            name: in_own_process(step_alone, dense, sizes, batch, torch.get_num_threads(), kept)
+            for name, kept in (("plain", False), ("ours", True))
+        }
+        found[f"training step of {dense.name}: freed memory kept"] = compared(apart, pair.least(own_step))
+    if compiled:
+        how = "reduce-overhead" if device.type == "cuda" else "default"
+        second = step_of(changed(dense, compile=how), sizes, batch, device)
+        found[f"training step of {dense.name}: torch.compile ({how})"] = pair(own_step, second)
+    return found
+
+
+def of_patches(
+    width: int, sizes: Sizes, batch: int, device: torch.device
+) -> dict[str, tuple[ThereAndBack, ThereAndBack]]:
+    """What runs on all patches `[B, T, P, width]` of a batch: PyTorch's way, and ours."""
+    places = sizes.patches[0] * sizes.patches[1]
     patches = torch.randn(batch, SEGMENTS, places, width, device=device)
     other = torch.randn_like(patches)
     norm, dropout = nn.LayerNorm(width).to(device), Dropout(DROPPED)
     layers = [nn.Linear(width, size).to(device) for size in (NARROW, NARROW, width) * 2]
     queries, keys = (torch.randn(batch, SEGMENTS, places, NARROW, device=device) for _ in range(2))
-    pairs: dict[str, tuple[ThereAndBack, ThereAndBack]] = {
+    return {
         "linear layer of all patches": (
             there_and_back(lambda x: F.linear(x, layers[2].weight, layers[2].bias), patches),
             there_and_back(lambda x: linear(x, layers[2].weight, layers[2].bias), patches),
@@ -130,25 +156,6 @@ def parts(
             there_and_back(lambda q, k, v: attend(Projections(q, k, v)), queries, keys, patches),
         ),
     }
-    found = {name: pair(before, after, before.moved) for name, (before, after) in pairs.items()}
-    plain, fused, moved = adam(dense, sizes, batch, device)
-    found["Adam"] = pair(plain, fused, moved)
-    own_step = step_of(dense, sizes, batch, device)
-    if spiking is not None:
-        steps = [changed(spiking, fused=fused) for fused in (False, True)]
-        first, second = (step_of(experiment, sizes, batch, device) for experiment in steps)
-        found[f"training step of {spiking.name}: spiking layers fused"] = pair(first, second)
-    if device.type == "cpu":
-        apart = {
-            name: in_own_process(step_alone, dense, sizes, batch, torch.get_num_threads(), kept)
-            for name, kept in (("plain", False), ("ours", True))
-        }
-        found[f"training step of {dense.name}: freed memory kept"] = compared(apart, pair.least(own_step))
-    if compiled:
-        how = "reduce-overhead" if device.type == "cuda" else "default"
-        second = step_of(changed(dense, compile=how), sizes, batch, device)
-        found[f"training step of {dense.name}: torch.compile ({how})"] = pair(own_step, second)
-    return found
 
 
 def changed(experiment: Experiment, **settings: Any) -> Experiment:

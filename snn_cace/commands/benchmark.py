@@ -53,17 +53,8 @@ def benchmark(
         audio_channels: of a segment.
         classes: without background.
     """
-    from snn_cace.comparison.run import Comparison
-    from snn_cace.data.ave import read_layout
-    from snn_cace.errors import InputError
-
-    if len(patches) != 2:
-        raise InputError(f"benchmark: --patches takes two numbers, height and width, not {len(patches)}")
     directory = overrides.get("data", {}).pop("directory", None)
-    if directory:
-        read_layout(directory)  # what is wrong with it is said now, not after minutes of measuring
-    files = [Path(config).parent / file for file in read_config(config, Comparison).experiments]
-    experiments = [read_config(file, Experiment, overrides) for file in files]
+    experiments = checked_variants(config, overrides, directory, patches)
     from snn_cace.benchmark import Amounts, Sizes
     from snn_cace.benchmark import benchmark as run
     from snn_cace.comparison.provenance import environment
@@ -76,7 +67,22 @@ def benchmark(
     amounts = Amounts(batch, steps, batches, clips, encoder_batch, epochs, run_clips, trained_epochs, trained_clips)
     amounts.directory = directory
     with writing(output, "benchmark.json") as path:
-        result = run(experiments, sizes, amounts, device, compile)
-        result["environment"] = environment(device.type)
+        result = run(experiments, sizes, amounts, device, compile) | {"environment": environment(device.type)}
         write_json(path, result)
         print(f"\n{write_benchmark(result, path.parent)}\n{path}")
+
+
+def checked_variants(
+    config: str, overrides: Overrides, directory: str | None, patches: list[PositiveInt]
+) -> list[Experiment]:
+    """The comparison's variants; what is wrong with the options is said now, not after minutes of measuring."""
+    from snn_cace.comparison.run import Comparison
+    from snn_cace.data.ave import read_layout
+    from snn_cace.errors import InputError
+
+    if len(patches) != 2:
+        raise InputError(f"benchmark: --patches takes two numbers, height and width, not {len(patches)}")
+    if directory:
+        read_layout(directory)
+    files = [Path(config).parent / file for file in read_config(config, Comparison).experiments]
+    return [read_config(file, Experiment, overrides) for file in files]

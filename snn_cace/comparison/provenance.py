@@ -40,11 +40,7 @@ def revision() -> str | None:
         return None
     try:
         found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+"],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=True,
+            ["git", "describe", "--always", "--dirty=+"], cwd=root, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -26,7 +26,7 @@ from snn_cace.analysis.energy import (
     sources,
 )
 from snn_cace.analysis.operations import ModuleCount, summed
-from snn_cace.analysis.record import RunRecord
+from snn_cace.analysis.record import RunRecord, SpikeRecord
 from snn_cace.comparison.measurements import baseline_key, read_measurements
 from snn_cace.comparison.provenance import environment
 from snn_cace.comparison.statistics import compare_with_baseline
@@ -190,10 +190,7 @@ def summarise_variant(
             "share": {m: fmean(w[m] / t[m] for w, t in zip(within, whole, strict=True)) for m in MODELS},
         },
         "simulation_steps": records[0].simulation_steps,
-        "firing_rate": {
-            "mean": fmean(f.network.firing_rate for f in fired) if fired else None,
-            "per_layer": per_layer,
-        },
+        "firing_rate": {"mean": fmean(f.network.firing_rate for f in fired) if fired else None, "per_layer": per_layer},
         "activation_sparsity": fmean(r.activation_sparsity for r in records),
         "train_seconds": fmean(member.metrics["train_seconds"] for member in members),
         "latency_ms": fmean(r.latency_ms or 0.0 for r in records),
@@ -206,17 +203,32 @@ def summarise_variant(
         "config": without_seed(members[0].run.experiment),
     }
     if fired:
-        steps = max(records[0].simulation_steps.values())
-        result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
-        result["anytime"] = mean_anytime([f.anytime for f in fired])
-        result["raster"] = fired[0].raster
-        result["break_even"] = break_even(blocks, dense, slots, steps, prices)
-        if result["break_even"]:
-            result["break_even"]["firing_rate"] = result["firing_rate"]["mean"]
-        result["opponent"] = bit_matched(dense, slots, steps, prices) if dense else None
-        result["replaced_blocks_energy_mj"] = replaced(dense, slots, prices) if dense else None
-        result["replaced_blocks_parameters"] = sum(m.parameters for m in dense[0].in_slots(slots)) if dense else None
+        result |= spiking_part(fired, records[0].simulation_steps, blocks, dense, slots, prices)
     return result
+
+
+def spiking_part(
+    fired: list[SpikeRecord],
+    simulation_steps: dict[str, int],
+    blocks: list[list[ModuleCount]],
+    dense: list[Measured] | None,
+    slots: list[str],
+    prices: EnergyPrices,
+) -> dict[str, Any]:
+    """What only a network that spikes has: its layers, accuracy against steps, and where its spikes begin to pay."""
+    steps = max(simulation_steps.values())
+    even = break_even(blocks, dense, slots, steps, prices)
+    if even:
+        even["firing_rate"] = fmean(f.network.firing_rate for f in fired)
+    return {
+        "layers": mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired]),
+        "anytime": mean_anytime([f.anytime for f in fired]),
+        "raster": fired[0].raster,
+        "break_even": even,
+        "opponent": bit_matched(dense, slots, steps, prices) if dense else None,
+        "replaced_blocks_energy_mj": replaced(dense, slots, prices) if dense else None,
+        "replaced_blocks_parameters": sum(m.parameters for m in dense[0].in_slots(slots)) if dense else None,
+    }
 
 
 def without_seed(experiment: Experiment) -> dict[str, Any]:

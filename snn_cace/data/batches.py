@@ -19,7 +19,7 @@ from snn_cace.config import DataConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data import ave
 from snn_cace.data.avdigits import cached_avdigits
-from snn_cace.data.placement import choose_place, room
+from snn_cace.data.placement import allocate, choose_place
 from snn_cace.errors import InputError
 from snn_cace.processes import start_data_worker
 
@@ -46,7 +46,7 @@ class DecodedRows:
         self.done = np.zeros(len(dataset), bool)
         self.values: np.ndarray | None
         try:
-            flat = room((dataset.size * dataset.dtype.itemsize,), torch.uint8, "mapped", HOST)
+            flat = allocate((dataset.size * dataset.dtype.itemsize,), torch.uint8, "mapped", HOST)
             self.values = flat.numpy().view(dataset.dtype.newbyteorder("=")).reshape(dataset.shape)
         except InputError:
             self.values = None
@@ -126,7 +126,7 @@ class ClipDataset(Dataset):
             path = self.directory / file
             with ave.opened(path) as dataset:
                 dtype = self.dtype if name == "labels" else self.kept_dtype
-                values = room((len(self.rows), *dataset.shape[1:]), dtype, self.place, self.device)
+                values = allocate((len(self.rows), *dataset.shape[1:]), dtype, self.place, self.device)
                 small = values.numel() * dataset.dtype.itemsize < SHOWN_BYTES
                 pieces = list(ave.row_chunks(dataset))
                 for piece in tqdm(pieces, desc=f"reading {file}", leave=False, disable=small or None):
@@ -235,13 +235,7 @@ class ClipData(L.LightningDataModule):
         if split not in self._datasets:
             rows = np.arange(self.layout.clips) if split == "all" else self.layout.orders[split]
             self._datasets[split] = ClipDataset(
-                self.directory,
-                rows,
-                self.dtype,
-                self.config.modalities,
-                self.place,
-                self.config.keep_as,
-                self.used_on,
+                self.directory, rows, self.dtype, self.config.modalities, self.place, self.config.keep_as, self.used_on
             )
         return self._datasets[split]
 

@@ -23,7 +23,7 @@ def choose_place(size: int, device: torch.device, workers: int) -> str:
     return "memory" if SPARED * size < psutil.virtual_memory().available else "mapped"
 
 
-def room(shape: tuple[int, ...], dtype: torch.dtype, place: str, device: torch.device) -> torch.Tensor:
+def allocate(shape: tuple[int, ...], dtype: torch.dtype, place: str, device: torch.device) -> torch.Tensor:
     """An empty tensor at `place`. A mapped one lies in a file of the cache directory that has no name any more: it goes
     when the process does, however that ends.
 

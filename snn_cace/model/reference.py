@@ -30,12 +30,7 @@ SOUND = {
     "vaudio_key": "guidance.sound.cross_attention.key",
     "vaudio_value": "guidance.sound.cross_attention.value",
 }
-LAYER = {
-    "linear1": "feed_forward.linear1",
-    "linear2": "feed_forward.linear2",
-    "norm1": "norm1",
-    "norm2": "norm2",
-}
+LAYER = {"linear1": "feed_forward.linear1", "linear2": "feed_forward.linear2", "norm1": "norm1", "norm2": "norm2"}
 OUTSIDE_GUIDANCE = {
     "v_fc": "visual_projection",
     "audio_visual_rnn_layer.audio_rnn": "audio_temporal.lstm",

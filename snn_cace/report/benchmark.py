@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from snn_cace.files import write_text
 from snn_cace.report import figures
-from snn_cace.report.words import markdown_table
+from snn_cace.report.conclusions import markdown_table
 
 MILLISECONDS = 1000
 
@@ -230,14 +230,7 @@ def temporal_encoders(result: dict[str, Any]) -> list[str]:
 
 def lif(result: dict[str, Any]) -> list[str]:
     rows = [
-        [
-            steps,
-            name,
-            milliseconds(row),
-            f"{row['times_ours']:.1f}",
-            "yes" if row["equal"] else "no",
-            *of_a_copy(row),
-        ]
+        [steps, name, milliseconds(row), f"{row['times_ours']:.1f}", "yes" if row["equal"] else "no", *of_a_copy(row)]
         for steps, found in result["lif"]["steps"].items()
         for name, row in found.items()
     ]

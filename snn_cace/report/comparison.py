@@ -13,7 +13,7 @@ from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
 from snn_cace.report import figures
-from snn_cace.report.words import (
+from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
     break_even_words,

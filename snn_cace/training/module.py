@@ -14,12 +14,7 @@ from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype
-from snn_cace.training.checkpoints import (
-    DIGEST,
-    digest_of,
-    fitting_network,
-    hyper_parameters,
-)
+from snn_cace.training.checkpoints import DIGEST, digest_of, fitting_network, hyper_parameters
 from snn_cace.training.evaluation import evaluate_batch
 from snn_cace.training.losses import distillation_loss, loss_terms, targets_from_labels, training_loss
 from snn_cace.training.metrics import SegmentMetrics, segment_predictions

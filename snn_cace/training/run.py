@@ -25,13 +25,7 @@ from snn_cace.files import write_json, write_text
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss
-from snn_cace.training.checkpoints import (
-    RunFiles,
-    fitting_network,
-    load_checkpoint,
-    read_tensors,
-    verify_digest,
-)
+from snn_cace.training.checkpoints import RunFiles, fitting_network, load_checkpoint, read_tensors, verify_digest
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.transfer import initialise, initialise_thresholds
@@ -195,13 +189,7 @@ def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Tr
         )
         for path, monitor in ((files.best, "val/segment_accuracy"), (files.last, None))
     )
-    callbacks: list[Callback] = [
-        LearningRateMonitor("epoch"),
-        LossHistory(files.history),
-        StopOnBadLoss(),
-        best,
-        last,
-    ]
+    callbacks: list[Callback] = [LearningRateMonitor("epoch"), LossHistory(files.history), StopOnBadLoss(), best, last]
     if not quiet:
         callbacks.append(TQDMProgressBar(leave=False))
     return L.Trainer(

@@ -124,10 +124,7 @@ def converted_config(config: ModelConfig, slots: Iterable[str], steps: int) -> M
 
 @torch.no_grad()
 def convert(
-    source: CaceNet,
-    config: ModelConfig,
-    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
-    percentile: float = 99.9,
+    source: CaceNet, config: ModelConfig, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float = 99.9
 ) -> CaceNet:
     """`source` with the slots converted that `config`, made by `converted_config`, says.
 

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from spikingjelly.activation_based.op_counter import (
-    LemaireEnergyProfiler,
-    SimpleEnergyProfiler,
-)
+from spikingjelly.activation_based.op_counter import LemaireEnergyProfiler, SimpleEnergyProfiler
 from torch import nn
 
 from neurons import NodeConfig, SpikingLayer

@@ -95,10 +95,7 @@ def test_an_lstm_by_hand():
     """
     count = count_operations(BiLSTM(5, 8), torch.randn(2, 3, 5))
     steps = 3 * 2
-    assert costs(count.total) == {
-        "macs": steps * (4 * 4 * (5 + 4) + 8 + 4),
-        "specials": steps * 5 * 4,
-    }
+    assert costs(count.total) == {"macs": steps * (4 * 4 * (5 + 4) + 8 + 4), "specials": steps * 5 * 4}
     lstm = next(module for module in count.modules if module.kind == "LSTM")
     assert lstm.state == 2 * 2 * 4
     assert (lstm.fixed.state_reads, lstm.fixed.state_writes) == (steps * 8, steps * 8)
@@ -306,11 +303,7 @@ def test_spiking_attention_by_hand():
     coincidences = float((q @ k.transpose(-1, -2)).sum())
     reached = float(v.sum()) * 5
     assert coincidences > 0
-    assert costs(own.total) == {
-        "acs": coincidences + reached,
-        "synops": coincidences + reached,
-        "macs": 2 * 2 * 5 * 4,
-    }
+    assert costs(own.total) == {"acs": coincidences + reached, "synops": coincidences + reached, "macs": 2 * 2 * 5 * 4}
 
 
 def test_the_original_encoder_by_hand():

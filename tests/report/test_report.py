@@ -14,7 +14,7 @@ import pytest
 
 from snn_cace.cli import main
 from snn_cace.report.comparison import RESULT_HEADINGS, config_differences, result_rows, table_rows, write_report
-from snn_cace.report.words import (
+from snn_cace.report.conclusions import (
     accuracy_words,
     break_even_words,
     cautions,
@@ -202,12 +202,7 @@ def test_configs_differ_in_what_they_differ_in(result: dict[str, Any]):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        (None, "no file"),
-        ("{", "is not JSON"),
-        ("{}", "has no 'variants'"),
-        ("[]", "has no 'variants'"),
-    ],
+    [(None, "no file"), ("{", "is not JSON"), ("{}", "has no 'variants'"), ("[]", "has no 'variants'")],
 )
 def test_what_is_no_comparison_is_refused(
     content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
