@@ -44,22 +44,21 @@ class SpikingProjection(nn.Module):
 
     def currents(self, values: torch.Tensor) -> torch.Tensor:
         """What drives the neurons, `[S, B, T, ..., outputs]`; a constant current is one tensor, expanded."""
-        if self.coding is not None:
-            return self.norm(self.linear(self.coding(values)))
-        current = self.constant_current(values)
+        current = self.distinct_currents(values)
         return current.expand(self.config.steps, *current.shape[1:])
 
-    def constant_current(self, values: torch.Tensor) -> torch.Tensor:
-        """What drives the neurons at every simulation step where there is no coding: `[1, B, T, ..., outputs]`."""
+    def distinct_currents(self, values: torch.Tensor) -> torch.Tensor:
+        """The same; `[1, B, T, ..., outputs]` where all simulation steps are alike."""
+        if self.coding is not None:
+            return self.norm(self.linear(self.coding(values)))
         return self.norm(self.linear(values)).unsqueeze(0)
 
     def read(self, values: torch.Tensor, readout: Readout) -> torch.Tensor:
         """`readout` of the spikes, which are not written where only their rate is asked for: `[B, T, ..., outputs]`."""
         if readout.name != "rate" or why_eager(self, readout):
             return readout(self(values))
-        if self.coding is not None:
-            return self.layer.rate(self.currents(values))
-        return self.layer.rate(self.constant_current(values), num_steps=self.config.steps)
+        current = self.distinct_currents(values)
+        return self.layer.rate(current, self.config.steps if len(current) == 1 else None)
 
 
 class SpikingLinear(nn.Module):

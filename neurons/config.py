@@ -8,7 +8,9 @@ from typing import Literal, get_args
 Node = Literal["if", "lif", "plif", "alif", "gated_lif", "ilif", "psn", "masked_psn", "sliding_psn"]
 Reset = Literal["hard", "soft"]
 Membrane = Literal["carry", "reset"]
-Coding = Literal["constant", "poisson", "latency", "learned"]
+Coding = Literal["constant", "poisson", "latency", "learned", "threshold", "integer"]
+CodingRange = Literal["sigmoid", "rectified"]
+LearnThreshold = bool | Literal["layer", "channel"]
 ReadoutName = Literal["rate", "membrane", "last", "maximum", "learned"]
 Norm = Literal["batch", "threshold", "layer", "none"]
 Direction = Literal["forward", "bidirectional", "recurrent"]
@@ -42,7 +44,7 @@ class NodeConfig:
             step), or the parallel `psn`, `masked_psn`, `sliding_psn`; equations in `neurons.nodes`.
         tau: membrane time constant in simulation steps, above 1.
         threshold: firing threshold, above 0, in units of the current.
-        learn_threshold: train the threshold, one per layer.
+        learn_threshold: train the threshold: true or `layer` one for the layer, `channel` one for each channel.
         reset: `hard` to zero, or `soft` by subtracting the threshold.
         detach_reset: keep the reset out of the gradient.
         surrogate: SpikingJelly's surrogates fire at or above the threshold: `piecewise_quadratic`, `atan`, `sigmoid`
@@ -65,7 +67,7 @@ class NodeConfig:
     node: Node = "lif"
     tau: float = 2.0
     threshold: float = 1.0
-    learn_threshold: bool = False
+    learn_threshold: LearnThreshold = False
     reset: Reset = "hard"
     detach_reset: bool = True
     surrogate: str = "piecewise_quadratic"
@@ -79,6 +81,8 @@ class NodeConfig:
     def __post_init__(self) -> None:
         one_of("node", self.node, NODES)
         one_of("reset", self.reset, get_args(Reset))
+        if self.learn_threshold not in (True, False, "layer", "channel"):
+            raise ValueError(f"learn_threshold must be true, false, layer or channel, not {self.learn_threshold!r}")
         if not self.tau > 1:
             raise ValueError(f"tau must be above 1 simulation step, not {self.tau}")
         if not self.threshold > 0:
@@ -118,7 +122,12 @@ class BlockConfig(NodeConfig):
         steps: simulation steps S per segment, at least 1; 1 with a carried membrane takes segments as steps.
         membrane: `carry` the membrane from segment to segment (causal in segments), or `reset` it at each.
         coding: how values become what the block is fed: `constant` current, `poisson` rate, `latency` (time to first
-            spike), or a `learned` spiking encoder; formulas in `neurons.coding`.
+            spike), a `learned` spiking encoder, neurons that the values drive up to a `threshold` per channel, or
+            `integer` numbers of spikes; formulas in `neurons.coding`.
+        coding_range: what `poisson` and `latency` code: `sigmoid` of any value, or `rectified` values up to a learned
+            threshold per channel, of which zeros cost nothing.
+        coding_threshold: where learned thresholds of a coding start, in units of the values.
+        coding_levels: most spikes per value of coding `integer`.
         readout: how spikes become values: firing `rate`, `membrane` of a non-spiking integrator, `last` step,
             `maximum` over steps, or a `learned` weighting of steps; formulas in `neurons.readout`.
         norm: of the current: `batch`, `threshold` (batch norm scaled to the threshold), `layer` or `none`.
@@ -135,6 +144,9 @@ class BlockConfig(NodeConfig):
     steps: int = 4
     membrane: Membrane = "carry"
     coding: Coding = "constant"
+    coding_range: CodingRange = "sigmoid"
+    coding_threshold: float = 1.0
+    coding_levels: int = 4
     readout: ReadoutName = "rate"
     norm: Norm = "batch"
 
@@ -144,6 +156,11 @@ class BlockConfig(NodeConfig):
             raise ValueError(f"simulation steps must be at least 1, not {self.steps}")
         one_of("membrane", self.membrane, MEMBRANES)
         one_of("coding", self.coding, CODINGS)
+        one_of("coding_range", self.coding_range, get_args(CodingRange))
+        if not self.coding_threshold > 0:
+            raise ValueError(f"coding_threshold must be above 0, not {self.coding_threshold}")
+        if self.coding_levels < 1:
+            raise ValueError(f"coding_levels must be at least 1, not {self.coding_levels}")
         one_of("readout", self.readout, READOUTS)
         one_of("norm", self.norm, NORMS)
         if self.coding == "latency" and self.steps < 2:

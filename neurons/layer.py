@@ -26,8 +26,9 @@ class SpikingLayer(nn.Module):
     membrane: `reset` runs the first axis alone, so that each segment starts from rest; `carry` runs the steps of all
     segments one after another.
 
-    A learned threshold is a learned gain: dividing the current by g moves the threshold of a node that rests at 0 from
-    theta to g theta, in units of the membrane, and changes no spike otherwise. g starts at 1 and stays positive.
+    A learned threshold, of the layer or of each of `neurons` channels, is a learned gain: dividing the current by g
+    moves the threshold of a node that rests at 0 from theta to g theta, in units of the membrane, and changes no spike
+    otherwise. g starts at 1 and stays positive.
 
     Membrane potentials are kept in float32 at least: a bf16 or fp16 current is widened, and its spikes cast back.
     That also lets SpikingJelly's CUDA kernels run, whose membranes are float32.
@@ -46,15 +47,22 @@ class SpikingLayer(nn.Module):
     [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     """
 
-    def __init__(self, config: NodeConfig, steps: int | None = None, membrane: str = "reset") -> None:
+    def __init__(
+        self, config: NodeConfig, steps: int | None = None, membrane: str = "reset", neurons: int | None = None
+    ) -> None:
         super().__init__()
+        if config.learn_threshold == "channel" and neurons is None:
+            raise ValueError("learn_threshold: channel needs to know how many neurons the layer has")
         self.config = config
         self.membrane = membrane
         self.node = make_node(config, steps)
         self.fused = True
         self.recompute = False
         self.monitors: list[Callable[[torch.Tensor, int], None]] = []
-        self.log_threshold_gain = nn.Parameter(torch.zeros(())) if config.learn_threshold else None
+        self.log_threshold_gain: nn.Parameter | None = None
+        if config.learn_threshold:
+            shape = (neurons,) if config.learn_threshold == "channel" and neurons else ()
+            self.log_threshold_gain = nn.Parameter(torch.zeros(shape))
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         spikes = self.time_major(current, self.fire)
@@ -210,7 +218,7 @@ class RecurrentLayer(SpikingLayer):
     def __init__(self, config: NodeConfig, steps: int | None, membrane: str, neurons: int) -> None:
         if config.node in WHOLE_SEQUENCE:
             raise ValueError(f"a recurrent block steps its node; {config.node} runs over whole sequences only")
-        super().__init__(config, steps, membrane)
+        super().__init__(config, steps, membrane, neurons)
         self.fused = False
         self.feedback = nn.Linear(neurons, neurons, bias=False)
 
@@ -243,4 +251,4 @@ def make_layer(config: BlockConfig, direction: str, neurons: int) -> SpikingLaye
     if direction == "recurrent":
         return RecurrentLayer(config, config.steps, config.membrane, neurons)
     kind = BidirectionalLayer if direction == "bidirectional" else SpikingLayer
-    return kind(config, config.steps, config.membrane)
+    return kind(config, config.steps, config.membrane, neurons)

@@ -50,5 +50,18 @@ class Readout(nn.Module):
             return spikes[-1]
         if self.name == "maximum":
             return spikes.amax(0)
-        weights = self.kernel if self.name == "membrane" else self.scores.softmax(0)
-        return torch.tensordot(weights.to(spikes.dtype), spikes, dims=1)
+        return torch.tensordot(self.step_weights().to(spikes.dtype), spikes, dims=1)
+
+    def step_weights(self) -> torch.Tensor:
+        """What `membrane` and `learned` multiply the spikes of each step by, `[S]`."""
+        return self.get_buffer("kernel") if self.name == "membrane" else self.scores.softmax(0)
+
+    def weighted(self, spikes: torch.Tensor) -> tuple[torch.Tensor, list[float]]:
+        """The spikes `[K, ...]` that the readout uses, and the K numbers whose products with them it sums up."""
+        if self.name == "rate":
+            return spikes, [1 / len(spikes)] * len(spikes)
+        if self.name == "last":
+            return spikes[-1:], [1.0]
+        if self.name == "maximum":
+            return spikes.amax(0, keepdim=True), [1.0]
+        return spikes, self.step_weights().to(spikes.dtype).tolist()

@@ -59,7 +59,7 @@ def convolution(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor |
 
 def has_both_libraries(values: torch.Tensor) -> bool:
     """Whether these values may be multiplied by MKL and by oneDNN."""
-    known = values.device.type == "cpu" and values.dtype is torch.float32
+    known = values.device.type == "cpu" and values.dtype is torch.float32 and not why_eager()
     eager = not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
     return known and eager and torch.backends.mkl.is_available() and bool(torch.backends.mkldnn.enabled)
 

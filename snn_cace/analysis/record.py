@@ -12,11 +12,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
-from snn_cace.analysis.operations import ModuleCount, count_operations
-from snn_cace.analysis.rules import Operations
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
+from snn_cace.counting.operations import ModuleCount, count_operations
+from snn_cace.counting.rules import Operations
 from snn_cace.data.batches import ClipData
 from snn_cace.data.labels import class_names
 from snn_cace.model import CaceNet
@@ -75,7 +75,7 @@ class RunRecord:
         """As measurements.json holds it: what is known of spikes beside the rest, a module's zeros left out."""
         plain = dataclasses.asdict(self)
         for module in plain["modules"]:
-            for part in ("fixed", "driven"):
+            for part in ("static", "event_driven"):
                 module[part] = {name: value for name, value in module[part].items() if value}
         spikes = plain.pop("spikes") or {}
         return plain | spikes
@@ -86,7 +86,7 @@ class RunRecord:
         known = {f.name for f in dataclasses.fields(cls)}
         record = cls(**{name: value for name, value in plain.items() if name in known})
         record.modules = [
-            ModuleCount(**{**module, **{part: Operations(**module[part]) for part in ("fixed", "driven")}})
+            ModuleCount(**{**module, **{part: Operations(**module[part]) for part in ("static", "event_driven")}})
             for module in plain["modules"]
         ]
         if "layers" in plain:

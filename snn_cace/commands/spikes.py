@@ -27,13 +27,13 @@ def spikes(
         output: directory to write spikes.json, spikes.csv, figures and TensorBoard into.
         split: which clips.
         clip: which clip of the split the raster shows.
-        energy: file of energies per operation, as snn_cace/analysis/energy.yaml, in place of that.
+        energy: file of energies per operation, as snn_cace/counting/energy.yaml, in place of that.
         quiet: no progress bars.
     """
     from snn_cace.analysis.anytime import simulation_steps
-    from snn_cace.analysis.energy import energies_mj, read_prices, sources
-    from snn_cace.analysis.operations import summed
     from snn_cace.analysis.record import record_network
+    from snn_cace.counting.energy import energies_mj, read_prices, sources
+    from snn_cace.counting.operations import summed
     from snn_cace.files import write_json
     from snn_cace.report.spikes import write_spike_report
     from snn_cace.runtime import pick_device

@@ -92,7 +92,7 @@ def run_comparison(
     Raises:
         InputError: nothing could be compared, or, at the end, some run failed.
     """
-    from snn_cace.analysis.energy import read_prices
+    from snn_cace.counting.energy import read_prices
 
     jobs = jobs or default_jobs()
     prices = read_prices(config_path.parent / comparison.energy if comparison.energy else None)
@@ -148,8 +148,8 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
 def bit_matched_baselines(runs: list[Run]) -> list[BitMatchedBaseline]:
     """The ANNs that the spiking experiments are fairly held against."""
     from snn_cace.analysis.anytime import simulation_steps
-    from snn_cace.analysis.energy import matched_bits
     from snn_cace.analysis.quantised import LARGEST_BITS
+    from snn_cace.counting.energy import matched_bits
 
     spiking = [steps for run in runs if (steps := simulation_steps(run.experiment))]
     found = {(matched_bits(max(steps.values())), tuple(sorted(steps))) for steps in spiking}

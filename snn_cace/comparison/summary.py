@@ -13,7 +13,12 @@ from typing import Any
 import numpy as np
 
 from snn_cace.analysis.anytime import Anytime
-from snn_cace.analysis.energy import (
+from snn_cace.analysis.record import RunRecord, SpikeRecord
+from snn_cace.comparison.measurements import baseline_key, read_measurements
+from snn_cace.comparison.provenance import environment
+from snn_cace.comparison.statistics import compare_with_baseline
+from snn_cace.config import Experiment, as_dict
+from snn_cace.counting.energy import (
     MILLIJOULES_PER_PICOJOULE,
     MODELS,
     WORD_BITS,
@@ -25,15 +30,10 @@ from snn_cace.analysis.energy import (
     matched_bits,
     sources,
 )
-from snn_cace.analysis.operations import ModuleCount, summed
-from snn_cace.analysis.record import RunRecord, SpikeRecord
-from snn_cace.comparison.measurements import baseline_key, read_measurements
-from snn_cace.comparison.provenance import environment
-from snn_cace.comparison.statistics import compare_with_baseline
-from snn_cace.config import Experiment, as_dict
+from snn_cace.counting.operations import ModuleCount, summed
 from snn_cace.training.checkpoints import RunFiles
 
-MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "specials", "neuron_updates")
+MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "transcendental", "neuron_updates")
 BYTES_PER_WORD = 4
 
 
@@ -312,7 +312,7 @@ def break_even(
     points = {}
     for model in MODELS:
         spent = [energy(modules, model, prices) for modules in blocks]
-        spiking = Energy(fmean(e.fixed for e in spent), fmean(e.driven for e in spent))
+        spiking = Energy(fmean(e.static for e in spent), fmean(e.event_driven for e in spent))
         for name, bits in (("dense", WORD_BITS), ("bit_matched", matched_bits(steps))):
             found = break_even_rate(spiking, dense_blocks_energy(dense, slots, bits, model, prices), rate)
             points[f"{model}/{name}"] = {
@@ -324,7 +324,7 @@ def break_even(
 
 def blocks_firing_rate(modules: Sequence[ModuleCount]) -> float:
     spikes = sum(module.spikes or 0.0 for module in modules)
-    return spikes / max(1.0, sum(module.fixed.neuron_updates for module in modules))
+    return spikes / max(1.0, sum(module.static.neuron_updates for module in modules))
 
 
 def clip_scores(run: Run) -> np.ndarray:

@@ -186,7 +186,7 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
                 module["kind"],
                 module["slot"] or "",
                 *(count(module[name]) for name in ("parameters", "state", "macs", "acs", "synops", "neuron_updates")),
-                *(count(module[name]) for name in ("specials", "comparisons")),
+                *(count(module[name]) for name in ("transcendental", "comparisons")),
                 "" if rate is None else f"{rate:.3f}",
                 microjoules(module["energy_mj"]["compute"]),
             ]
@@ -199,7 +199,7 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
             "",
             count(variant["parameters"]),
             count(variant["state_bytes"] / 4),
-            *(count(total[n]) for n in ("macs", "acs", "synops", "neuron_updates", "specials", "comparisons")),
+            *(count(total[n]) for n in ("macs", "acs", "synops", "neuron_updates", "transcendental", "comparisons")),
             "",
             microjoules(variant["energy_mj"]["compute"]),
         ]

@@ -223,7 +223,10 @@ def test_spiking_attention_equals_products_step_by_step():
     [
         ({"steps": 0}, "simulation steps must be at least 1, not 0"),
         ({"membrane": "keep"}, "membrane must be one of carry, reset, not 'keep'"),
-        ({"coding": "phase"}, "coding must be one of constant, poisson, latency, learned, not 'phase'"),
+        (
+            {"coding": "phase"},
+            "coding must be one of constant, poisson, latency, learned, threshold, integer, not 'phase'",
+        ),
         ({"readout": "sum"}, "readout must be one of rate, membrane, last, maximum, learned, not 'sum'"),
         ({"coding": "latency", "steps": 1}, "latency coding needs at least 2 simulation steps, not 1"),
         ({"node": "psn"}, "psn has weights per simulation step; use membrane: reset"),

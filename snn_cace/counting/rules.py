@@ -6,23 +6,24 @@ n is the number of elements output. A rule says what ran, in evaluation mode, fo
 | --- | --- |
 | matrix product, dense | a MAC per pair of factors; a bias starts the accumulator and costs nothing |
 | matrix product of spikes | an AC (and SynOp) per spike and output it reaches; of spikes with spikes, per coincidence |
+| linear layer of rates, event-driven | an AC (SynOp) per spike and output; a MAC per output; per gate, one per weight |
 | add, subtract | n ACs |
 | multiply, divide by a constant | n MACs; by exactly 1, nothing |
-| divide | n specials |
-| exp, sigmoid, tanh, square root, a random normal draw | n specials |
+| divide | n transcendental |
+| exp, sigmoid, tanh, square root, a random normal draw | n transcendental |
 | relu, clamp, compare, round | n comparisons |
 | largest of k | k - 1 comparisons |
 | mean of k | k - 1 ACs, 1 MAC; of spikes: an AC per spike, 1 MAC |
-| softmax over k | k - 1 comparisons, 2 k - 1 ACs, k exp and 1 reciprocal (specials), k MACs |
+| softmax over k | k - 1 comparisons, 2 k - 1 ACs, k exp and 1 reciprocal (transcendental), k MACs |
 | layer norm over k | 2 k - 1 ACs, 3 k MACs, 1 special (SpikingJelly has no rule) |
-| batch norm, c channels | n MACs, n + c ACs, c specials (the MACs and ACs as SpikingJelly has them) |
+| batch norm, c channels | n MACs, n + c ACs, c transcendental (the MACs and ACs as SpikingJelly has them) |
 | copies, views, selections, and adding a parameter (a bias) | nothing |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
 
@@ -30,9 +31,10 @@ import torch
 from torch import nn
 
 from neurons import NodeConfig, SpikeLinear, SpikingLayer
-from neurons.coding import Latency, Poisson
+from neurons.coding import Integer, Latency, Poisson
 from neurons.layer import RecurrentLayer
 from neurons.readout import Readout
+from snn_cace.counting.provenance import Rate, spike_count
 
 aten = torch.ops.aten
 
@@ -42,22 +44,24 @@ class Operations:
     """Operations and words of memory traffic.
 
     macs: multiply-accumulates. acs: accumulates. synops: those of the ACs that spikes cause in matrix products.
-    comparisons. specials: exp, sigmoid, tanh, square root, division. neuron_updates: neurons times simulation steps.
-    weight_reads: words of parameters, one per use, as SpikingJelly's memory counter has it. state_reads,
+    comparisons. transcendental: exp, sigmoid, tanh, square root, division. neuron_updates: neurons times simulation
+    steps. weight_reads: words of parameters, one per use, as SpikingJelly's memory counter has it. state_reads,
     state_writes: words of membranes and LSTM states. value_reads, value_writes: words that operations take and output.
+    partial_sums: words of accumulators that are held from one simulation step to the next.
     """
 
     macs: float = 0.0
     acs: float = 0.0
     synops: float = 0.0
     comparisons: float = 0.0
-    specials: float = 0.0
+    transcendental: float = 0.0
     neuron_updates: float = 0.0
     weight_reads: float = 0.0
     state_reads: float = 0.0
     state_writes: float = 0.0
     value_reads: float = 0.0
     value_writes: float = 0.0
+    partial_sums: float = 0.0
 
     def __add__(self, other: Operations) -> Operations:
         return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -68,14 +72,20 @@ class Operations:
 
 @dataclass
 class Cost:
-    """What does not depend on how much the network fires, and what each spike adds."""
+    """What does not depend on how much the network fires, and what spikes cause."""
 
-    fixed: Operations
-    driven: Operations
+    static: Operations = field(default_factory=Operations)
+    event_driven: Operations = field(default_factory=Operations)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.static + other.static, self.event_driven + other.event_driven)
+
+    def __mul__(self, factor: float) -> Cost:
+        return Cost(self.static * factor, self.event_driven * factor)
 
     @classmethod
-    def of(cls, **fixed: float) -> Cost:
-        return cls(Operations(**fixed), Operations())
+    def of(cls, **static: float) -> Cost:
+        return cls(Operations(**static), Operations())
 
 
 @dataclass
@@ -92,11 +102,6 @@ class Call:
     @property
     def first(self) -> torch.Tensor:
         return self.args[0]
-
-
-def spike_count(spikes: torch.Tensor) -> float:
-    """Spikes, an integer n counting as n."""
-    return float(spikes.sum(dtype=torch.float64))
 
 
 def matrix_product(call: Call, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> Cost:
@@ -126,6 +131,26 @@ def matrix_product(call: Call, left: torch.Tensor, right: torch.Tensor, bias: to
     )
 
 
+def rate_product(rate: Rate, outputs: int, bias_reads: float) -> Cost:
+    """A linear layer of rates `[N, C]` to `[N, outputs]` on accumulates: each spike adds a column of weights, and what
+    the readout scales by, it scales in the outputs. Columns are multiplied by a gate once for all rows that share it,
+    written, and read in its place. Accumulators are held from one simulation step to the next.
+    """
+    rows, channels = rate.steps[0].shape
+    cells, reached = float(rows * outputs), rate.spikes * outputs
+    scaled_columns = float(rate.gates * channels * outputs)
+    return Cost(
+        Operations(
+            macs=rate.scalings * cells + scaled_columns,
+            weight_reads=bias_reads + scaled_columns,
+            value_reads=float(rate.gates * channels),
+            value_writes=cells + scaled_columns,
+            partial_sums=cells * len(rate.steps) if len(rate.steps) > 1 else 0.0,
+        ),
+        Operations(acs=reached, synops=reached, weight_reads=reached, value_reads=rate.spikes),
+    )
+
+
 def elementwise(kind: str) -> Callable[[Call], Cost]:
     """One operation of `kind` per element output."""
 
@@ -152,7 +177,7 @@ def scaling(call: Call) -> Cost:
 
 def division(call: Call) -> Cost:
     constant = not isinstance(call.args[1], torch.Tensor) or call.args[1].ndim == 0
-    return elementwise("macs" if constant else "specials")(call)
+    return elementwise("macs" if constant else "transcendental")(call)
 
 
 def mean(call: Call) -> Cost:
@@ -191,7 +216,7 @@ def softmax(call: Call) -> Cost:
     return Cost.of(
         comparisons=count - rows,
         acs=2 * count - rows,
-        specials=count + rows,
+        transcendental=count + rows,
         macs=count,
         value_reads=count,
         value_writes=count,
@@ -204,7 +229,7 @@ def layer_norm(call: Call) -> Cost:
     return Cost.of(
         acs=2 * count - rows,
         macs=3 * count,
-        specials=rows,
+        transcendental=rows,
         weight_reads=2 * count,
         value_reads=count,
         value_writes=count,
@@ -216,7 +241,7 @@ def batch_norm(call: Call) -> Cost:
     return Cost.of(
         macs=count,
         acs=count + channels,
-        specials=channels,
+        transcendental=channels,
         weight_reads=2 * count,
         value_reads=count,
         value_writes=count,
@@ -226,7 +251,7 @@ def batch_norm(call: Call) -> Cost:
 def vector_norm(call: Call) -> Cost:
     return Cost.of(
         macs=call.first.numel(),
-        specials=call.out.numel(),
+        transcendental=call.out.numel(),
         value_reads=call.first.numel(),
         value_writes=call.out.numel(),
     )
@@ -243,14 +268,14 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     aten.mul: scaling,
     aten.mul_: scaling,
     aten.div: division,
-    aten.exp: elementwise("specials"),
-    aten.sigmoid: elementwise("specials"),
-    aten.sigmoid_: elementwise("specials"),
-    aten.tanh: elementwise("specials"),
-    aten.tanh_: elementwise("specials"),
-    aten.sqrt: elementwise("specials"),
-    aten.rsqrt: elementwise("specials"),
-    aten.randn_like: elementwise("specials"),
+    aten.exp: elementwise("transcendental"),
+    aten.sigmoid: elementwise("transcendental"),
+    aten.sigmoid_: elementwise("transcendental"),
+    aten.tanh: elementwise("transcendental"),
+    aten.tanh_: elementwise("transcendental"),
+    aten.sqrt: elementwise("transcendental"),
+    aten.rsqrt: elementwise("transcendental"),
+    aten.randn_like: elementwise("transcendental"),
     aten.relu: elementwise("comparisons"),
     aten.relu_: elementwise("comparisons"),
     aten.clamp_min: elementwise("comparisons"),
@@ -266,32 +291,6 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     aten.linalg_vector_norm: vector_norm,
 }
 """ATen operations that compute."""
-
-VIEW_OPS = {
-    aten._to_copy,
-    aten._unsafe_view,
-    aten.alias,
-    aten.cat,
-    aten.clone,
-    aten.copy_,
-    aten.detach,
-    aten.expand,
-    aten.flip,
-    aten.permute,
-    aten.select,
-    aten.slice,
-    aten.split,
-    aten.split_with_sizes,
-    aten.squeeze,
-    aten.stack,
-    aten.t,
-    aten.transpose,
-    aten.unbind,
-    aten.unsafe_split,
-    aten.unsqueeze,
-    aten.view,
-}
-"""ATen operations that only move or name what is there: made of spikes, they output spikes."""
 
 FACTORY_OPS = {aten.empty, aten.full_like, aten.ones_like, aten.zeros, aten.zeros_like, aten.arange}
 """ATen operations that make constants."""
@@ -332,12 +331,12 @@ def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Ten
     updates = float(spikes.numel())
     node = node_cost(module.config, len(spikes))
     fired = spike_count(spikes)
-    driven = Operations(acs=node.per_spike * fired, value_writes=fired)
+    per_spike = Operations(acs=node.per_spike * fired, value_writes=fired)
     if isinstance(module, RecurrentLayer):
         # The last step of a sequence feeds nothing back.
         last = spikes[-1] if module.membrane == "reset" else spikes[-1, :, -1]
         fed = (fired - spike_count(last)) * module.feedback.out_features
-        driven = driven + Operations(acs=fed, synops=fed, weight_reads=fed)
+        per_spike = per_spike + Operations(acs=fed, synops=fed, weight_reads=fed)
     return Cost(
         Operations(
             macs=node.macs * updates,
@@ -348,7 +347,7 @@ def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Ten
             state_writes=node.states * updates,
             value_reads=updates,
         ),
-        driven,
+        per_spike,
     )
 
 
@@ -400,7 +399,7 @@ def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool) -> 
         inputs = values.shape[-1] if layer == 0 else directions * h
         cost = cost + Operations(
             macs=4 * h * (inputs + h) + 3 * h,
-            specials=5 * h,
+            transcendental=5 * h,
             weight_reads=4 * h * (inputs + h) + (8 * h if module.bias else 0),
             state_reads=2 * h,
             state_writes=2 * h,
@@ -410,20 +409,33 @@ def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool) -> 
     return Cost(cost * runs, Operations())
 
 
+def squashed(module: Poisson | Latency, values: torch.Tensor) -> Operations:
+    """A sigmoid per value; rectified, a division by a constant threshold (a MAC) and a clamp."""
+    count = values.numel()
+    if module.threshold is None:
+        return Operations(transcendental=count, value_reads=count)
+    return Operations(macs=count, comparisons=count, weight_reads=count, value_reads=count)
+
+
 def poisson(module: Poisson, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
-    """A sigmoid per value; a draw and a comparison per simulation step."""
-    return Cost(
-        Operations(specials=values.numel(), comparisons=2 * spikes.numel(), value_reads=values.numel()),
-        Operations(value_writes=spike_count(spikes)),
-    )
+    """`squashed`; a draw and a comparison per simulation step."""
+    drawn = Operations(comparisons=2 * spikes.numel())
+    return Cost(squashed(module, values) + drawn, Operations(value_writes=spike_count(spikes)))
 
 
 def latency(module: Latency, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
-    """A sigmoid, a subtraction, a multiplication and a rounding per value."""
+    """`squashed`; a subtraction, a multiplication and a rounding per value."""
+    count = values.numel()
+    timed = Operations(acs=count, macs=count, comparisons=count)
+    return Cost(squashed(module, values) + timed, Operations(value_writes=spike_count(spikes)))
+
+
+def integer(module: Integer, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+    """A division by a constant threshold (a MAC), a clamp and a rounding per value."""
     count = values.numel()
     return Cost(
-        Operations(specials=count, acs=count, macs=count, comparisons=count, value_reads=count),
-        Operations(value_writes=spike_count(spikes)),
+        Operations(macs=count, comparisons=2 * count, weight_reads=count, value_reads=count),
+        Operations(value_writes=float(spikes.count_nonzero())),
     )
 
 
@@ -434,8 +446,6 @@ MODULE_RULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool], Cos
     Readout: readout,
     Poisson: poisson,
     Latency: latency,
+    Integer: integer,
 }
 """Modules counted as a whole, by what they stand for on event-driven hardware, not by how PyTorch runs them."""
-
-SPIKE_SOURCES = (SpikingLayer, Poisson, Latency)
-"""Modules that output spikes."""

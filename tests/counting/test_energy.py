@@ -10,7 +10,7 @@ from spikingjelly.activation_based.op_counter import LemaireEnergyProfiler, Simp
 from torch import nn
 
 from neurons import NodeConfig, SpikingLayer
-from snn_cace.analysis.energy import (
+from snn_cace.counting.energy import (
     MODELS,
     Energy,
     break_even_rate,
@@ -20,21 +20,28 @@ from snn_cace.analysis.energy import (
     read_prices,
     sources,
 )
-from snn_cace.analysis.operations import ModuleCount, count_operations
-from snn_cace.analysis.rules import Operations
+from snn_cace.counting.operations import ModuleCount, count_operations
+from snn_cace.counting.rules import Operations
 from snn_cace.errors import InputError
 
 PRICES = read_prices()
 
 
-def module(**fixed: float) -> ModuleCount:
-    return ModuleCount("block", "Block", weights=2048, state=512, buffer=256, fixed=Operations(**fixed))
+def module(**static: float) -> ModuleCount:
+    return ModuleCount("block", "Block", weights=2048, state=512, buffer=256, static=Operations(**static))
 
 
 def test_each_model_by_hand():
     """2048 weights lie in 8 KiB (10 pJ an access), 512 states in 2 KiB (2.5 pJ), values in 1 KiB (1.25 pJ)."""
     block = module(
-        macs=100, acs=10, comparisons=2, specials=3, weight_reads=110, state_reads=7, state_writes=8, value_reads=4
+        macs=100,
+        acs=10,
+        comparisons=2,
+        transcendental=3,
+        weight_reads=110,
+        state_reads=7,
+        state_writes=8,
+        value_reads=4,
     )
     arithmetic = 100 * 4.6 + 10 * 0.9 + 2 * 0.9 + 3 * 4.6
     assert energy([block], "compute", PRICES).total == pytest.approx(arithmetic)
@@ -45,10 +52,10 @@ def test_each_model_by_hand():
 
 
 def test_spikes_read_and_write_the_sums_that_they_add_to():
-    block = ModuleCount("b", "B", weights=2048, buffer=2048, driven=Operations(acs=5, synops=5, weight_reads=5))
+    block = ModuleCount("b", "B", weights=2048, buffer=2048, event_driven=Operations(acs=5, synops=5, weight_reads=5))
     spent = energy([block], "sram", PRICES)
-    assert spent.fixed == 0
-    assert spent.driven == pytest.approx(5 * 0.1 + 5 * 10 + 2 * 5 * 10)
+    assert spent.static == 0
+    assert spent.event_driven == pytest.approx(5 * 0.1 + 5 * 10 + 2 * 5 * 10)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +75,10 @@ def test_a_mac_of_few_bits_is_so_many_adds_and_never_dearer_than_a_whole_one():
 
 
 def test_at_the_break_even_rate_both_cost_the_same():
-    spiking = Energy(fixed=30, driven=20)
+    spiking = Energy(static=30, event_driven=20)
     rate = break_even_rate(spiking, 90, 0.2)
     assert rate == pytest.approx(0.6)
-    assert spiking.fixed + spiking.driven * rate / 0.2 == pytest.approx(90)
+    assert spiking.static + spiking.event_driven * rate / 0.2 == pytest.approx(90)
     assert break_even_rate(spiking, 30, 0.2) is None
     assert break_even_rate(Energy(30, 0), 90, 0.0) == float("inf")
 
@@ -119,7 +126,7 @@ def test_membranes_cost_what_lemaire_s_model_says_on_a_layer_of_if_neurons():
 
 
 def test_prices_may_be_replaced_and_every_one_has_a_source(tmp_path: Path):
-    text = Path("snn_cace/analysis/energy.yaml").read_text()
+    text = Path("snn_cace/counting/energy.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(text.replace("picojoules: 4.6", "picojoules: 1.5"))
     mine = read_prices(tmp_path / "mine.yaml")
     assert energy([module(macs=2)], "compute", mine).total == pytest.approx(3.0)
@@ -136,7 +143,7 @@ def test_prices_may_be_replaced_and_every_one_has_a_source(tmp_path: Path):
     ],
 )
 def test_bad_prices_are_named(tmp_path: Path, change: tuple[str, str], message: str):
-    (tmp_path / "bad.yaml").write_text(Path("snn_cace/analysis/energy.yaml").read_text().replace(*change))
+    (tmp_path / "bad.yaml").write_text(Path("snn_cace/counting/energy.yaml").read_text().replace(*change))
     with pytest.raises(InputError, match=message):
         read_prices(tmp_path / "bad.yaml")
     with pytest.raises(InputError, match=r"no config file .*none\.yaml"):

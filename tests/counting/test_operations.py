@@ -27,10 +27,10 @@ from neurons import (
     SpikingMLP,
 )
 from neurons.layer import RecurrentLayer
-from snn_cace.analysis.operations import Count, UncountedOperationError, count_operations, summed
-from snn_cace.analysis.rules import Operations
 from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
+from snn_cace.counting.operations import Count, UncountedOperationError, count_operations, summed
+from snn_cace.counting.rules import Operations
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import SpatialAttention, UnscaledAttention
 from snn_cace.model.relation import DenseAttention, FeedForward
@@ -68,7 +68,7 @@ def total(module: nn.Module, *inputs: torch.Tensor) -> Operations:
 
 
 def costs(operations: Operations) -> dict[str, float]:
-    names = ("macs", "acs", "synops", "comparisons", "specials")
+    names = ("macs", "acs", "synops", "comparisons", "transcendental")
     return {name: value for name in names if (value := round(getattr(operations, name), 6))}
 
 
@@ -95,16 +95,16 @@ def test_an_lstm_by_hand():
     """
     count = count_operations(BiLSTM(5, 8), torch.randn(2, 3, 5))
     steps = 3 * 2
-    assert costs(count.total) == {"macs": steps * (4 * 4 * (5 + 4) + 8 + 4), "specials": steps * 5 * 4}
+    assert costs(count.total) == {"macs": steps * (4 * 4 * (5 + 4) + 8 + 4), "transcendental": steps * 5 * 4}
     lstm = next(module for module in count.modules if module.kind == "LSTM")
     assert lstm.state == 2 * 2 * 4
-    assert (lstm.fixed.state_reads, lstm.fixed.state_writes) == (steps * 8, steps * 8)
+    assert (lstm.static.state_reads, lstm.static.state_writes) == (steps * 8, steps * 8)
     assert lstm.parameters == 2 * (4 * 4 * (5 + 4) + 2 * 4 * 4)
 
 
 def softmax(rows: int, size: int) -> dict[str, float]:
     n = rows * size
-    return {"macs": n, "acs": 2 * n - rows, "comparisons": n - rows, "specials": n + rows}
+    return {"macs": n, "acs": 2 * n - rows, "comparisons": n - rows, "transcendental": n + rows}
 
 
 def test_unscaled_attention_by_hand():
@@ -129,19 +129,19 @@ def test_spatial_attention_by_hand():
     expected = softmax(rows=1, size=6)
     expected["macs"] += 6 * 5 * 4 + 3 * 4 + 6 * 4 + 6 * 4 + 6 * 5
     expected["comparisons"] += 6 * 4 + 4
-    expected["specials"] += 6
+    expected["transcendental"] += 6
     assert found == expected
 
 
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
-        (nn.LayerNorm(5), {"macs": 3 * 20, "acs": 2 * 20 - 4, "specials": 4}),
-        (nn.BatchNorm1d(5), {"macs": 20, "acs": 20 + 5, "specials": 5}),
+        (nn.LayerNorm(5), {"macs": 3 * 20, "acs": 2 * 20 - 4, "transcendental": 4}),
+        (nn.BatchNorm1d(5), {"macs": 20, "acs": 20 + 5, "transcendental": 5}),
         (nn.Softmax(-1), softmax(rows=4, size=5)),
         (nn.ReLU(), {"comparisons": 20}),
-        (nn.Sigmoid(), {"specials": 20}),
-        (nn.Tanh(), {"specials": 20}),
+        (nn.Sigmoid(), {"transcendental": 20}),
+        (nn.Tanh(), {"transcendental": 20}),
         (nn.Dropout(), {}),
         (FeedForward(5, 6, 0.1), {"macs": 2 * 4 * 5 * 6, "comparisons": 4 * 6}),
     ],
@@ -283,8 +283,8 @@ def test_every_coding_by_hand(coding: str):
     assert (
         costs(encoder * 2)
         == {
-            "poisson": {"specials": 24, "comparisons": 2 * 4 * 24},
-            "latency": {"specials": 24, "acs": 24, "macs": 24, "comparisons": 24},
+            "poisson": {"transcendental": 24, "comparisons": 2 * 4 * 24},
+            "latency": {"transcendental": 24, "acs": 24, "macs": 24, "comparisons": 24},
             "learned": {"macs": 6 * 4 * 4 + 96, "acs": 96, "comparisons": 96},
         }[coding]
     )
@@ -316,7 +316,7 @@ def test_the_original_encoder_by_hand():
         "macs": cells * 4 + cells + updates + cells,
         "acs": cells + 6 + updates + spikes,
         "comparisons": updates,
-        "specials": 6,
+        "transcendental": 6,
     }
 
 

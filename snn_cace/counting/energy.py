@@ -1,8 +1,9 @@
 """Energy per clip by several models, from counted operations and a file of prices. Never one number.
 
 - `compute`: arithmetic alone, 32-bit float at 45 nm, which is what most publications quote.
-- `memory`: `compute`, a read of every weight at every use, and a read and a write of every membrane at every
-  simulation step, all at one price per byte (SpikingJelly's `SimpleEnergyProfiler`, after STEP).
+- `memory`: `compute`, a read of every weight at every use, and a read and a write of every membrane, and of every
+  accumulator that is held until the last step, at every simulation step, all at one price per byte (SpikingJelly's
+  `SimpleEnergyProfiler`, after STEP).
 - `sram`: 32-bit integer arithmetic, and every weight, membrane and value that moves, at a price that grows with the
   memory it lies in (Lemaire et al., arXiv 2210.13107, as SpikingJelly's `LemaireEnergyProfiler` has it, but for
   addressing, which is left out).
@@ -25,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from snn_cace.analysis.operations import ModuleCount
-from snn_cace.analysis.rules import Operations
 from snn_cace.config import read_config
+from snn_cace.counting.operations import ModuleCount
+from snn_cace.counting.rules import Operations
 from snn_cace.errors import InputError
 
 MODELS = ("compute", "memory", "sram")
@@ -107,7 +108,7 @@ def read_prices(path: str | Path | None = None) -> EnergyPrices:
     Raises:
         InputError: no such file, an unknown or missing key, or a value out of range.
     """
-    with resources.as_file(resources.files("snn_cace.analysis") / "energy.yaml") as default:
+    with resources.as_file(resources.files("snn_cace.counting") / "energy.yaml") as default:
         return read_config(path or default, EnergyPrices)
 
 
@@ -115,31 +116,33 @@ def read_prices(path: str | Path | None = None) -> EnergyPrices:
 class Energy:
     """Picojoules per clip: what is spent however much the network fires, and what spikes cause."""
 
-    fixed: float = 0.0
-    driven: float = 0.0
+    static: float = 0.0
+    event_driven: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.fixed + self.driven
+        return self.static + self.event_driven
 
     @property
     def millijoules(self) -> float:
         return self.total * MILLIJOULES_PER_PICOJOULE
 
     def __add__(self, other: Energy) -> Energy:
-        return Energy(self.fixed + other.fixed, self.driven + other.driven)
+        return Energy(self.static + other.static, self.event_driven + other.event_driven)
 
 
 def energy(modules: Iterable[ModuleCount], model: str, prices: EnergyPrices, bits: int = WORD_BITS) -> Energy:
     """Energy of `modules` by `model`, with activations and states of `bits` bits."""
     total = Energy()
     for module in modules:
-        total += Energy(*(part_energy(part, module, model, prices, bits) for part in (module.fixed, module.driven)))
+        total += Energy(
+            *(part_energy(part, module, model, prices, bits) for part in (module.static, module.event_driven))
+        )
     return total
 
 
 def part_energy(part: Operations, module: ModuleCount, model: str, prices: EnergyPrices, bits: int) -> float:
-    """Picojoules of one module's fixed or driven operations."""
+    """Picojoules of one module's static or event-driven operations."""
     if model == "sram":
         return sram_energy(part, module, prices.sram, bits)
     compute = prices.compute
@@ -148,11 +151,11 @@ def part_energy(part: Operations, module: ModuleCount, model: str, prices: Energ
         mac * part.macs
         + compute.ac.picojoules * part.acs
         + compute.comparison.picojoules * part.comparisons
-        + compute.special.picojoules * part.specials
+        + compute.special.picojoules * part.transcendental
     )
     if model == "compute":
         return arithmetic
-    states = (part.state_reads + part.state_writes) * bits / WORD_BITS
+    states = (part.state_reads + part.state_writes) * bits / WORD_BITS + 2 * part.partial_sums
     return arithmetic + prices.memory.byte.picojoules * prices.memory.word_bytes * (part.weight_reads + states)
 
 
@@ -162,7 +165,7 @@ def sram_energy(part: Operations, module: ModuleCount, prices: SramPrices, bits:
     """
     add, multiply = prices.add.picojoules, prices.multiply.picojoules
     mac = add + multiply if bits == WORD_BITS else min(add + multiply, bits * add)
-    arithmetic = mac * part.macs + add * (part.acs + part.comparisons) + (add + multiply) * part.specials
+    arithmetic = mac * part.macs + add * (part.acs + part.comparisons) + (add + multiply) * part.transcendental
 
     def access(words: float) -> float:
         return float(np.interp(words * SRAM_WORD_BYTES, prices.access.sizes_bytes, prices.access.picojoules))
@@ -187,11 +190,11 @@ def break_even_rate(spiking: Energy, opponent: float, firing_rate: float) -> flo
 
     Above it they cost more. None: they cost more even in silence. May exceed 1: then no rate makes them cost more.
     """
-    if spiking.fixed >= opponent:
+    if spiking.static >= opponent:
         return None
-    if spiking.driven == 0:
+    if spiking.event_driven == 0:
         return float("inf")
-    return firing_rate * (opponent - spiking.fixed) / spiking.driven
+    return firing_rate * (opponent - spiking.static) / spiking.event_driven
 
 
 def energies_mj(modules: Iterable[ModuleCount], prices: EnergyPrices, bits: int = WORD_BITS) -> dict[str, float]:

@@ -1,0 +1,110 @@
+"""A network run as event-driven hardware would: linear layers of spikes and of rates only ever add columns of weights.
+
+This is the proof of the event-driven count: the same network, the same inputs, no matrix product where that count says
+accumulates; its outputs are the normal ones to rounding, and its additions the counted ACs, one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
+
+from neurons import eager
+from snn_cace.counting.operations import decomposed
+from snn_cace.counting.provenance import Rate, SpikeTracker
+
+
+@njit(cache=True, nogil=True)
+def add_columns(spikes: Any, columns: Any, sums: Any) -> int:
+    """Add row c of `columns` `[C, n]` to row r of `sums` `[N, n]` for every spike in `spikes` `[N, C]`, one at a time;
+    returns the additions.
+    """
+    additions = 0
+    for row in range(spikes.shape[0]):
+        for channel in range(spikes.shape[1]):
+            for _ in range(int(spikes[row, channel])):
+                for output in range(columns.shape[1]):
+                    sums[row, output] += columns[channel, output]
+                additions += columns.shape[1]
+    return additions
+
+
+@dataclass
+class Executed:
+    """What ran: by module, how many numbers were added because of spikes; and what the network output."""
+
+    additions: dict[str, int] = field(default_factory=dict)
+    output: Any = None
+
+
+class EventDrivenExecution(SpikeTracker):
+    """Within it, linear layers of spikes and rates run by `add_columns` alone."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.additions: dict[str, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        operation = func.overloadpacket
+        consumed = self.consumed(operation, args)
+        if consumed is None:
+            out = func(*args, **(kwargs or {}))
+        else:
+            with _disable_current_modes():
+                out = self.accumulate(*consumed)
+        self.follow(operation, func, args, kwargs or {}, out)
+        return out
+
+    def accumulate(self, rate: Rate, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """The layer's outputs `[N, n]` from the spikes of its rate `[N, C]` and its weight `[C, n]`."""
+        alike = rate.scalings < 2
+        total = weight.new_zeros(len(rate.steps[0]), weight.shape[1])
+        sums = torch.zeros_like(total)
+        for step, number in zip(rate.steps, rate.weights, strict=True):
+            self.add(step, weight, rate.gate, sums)
+            if not alike:
+                total += number * sums
+                sums.zero_()
+        if alike:
+            total = sums if rate.scalings == 0 else rate.weights[0] * sums
+        return total if bias is None else total + bias
+
+    def add(self, step: torch.Tensor, weight: torch.Tensor, gate: torch.Tensor | None, sums: torch.Tensor) -> None:
+        """One simulation step: rows that share a gate read the same columns, multiplied by it once."""
+        spikes, out = step.contiguous().numpy(), sums.numpy()
+        shared = np.zeros(len(spikes), dtype=np.int64)
+        columns = [weight.contiguous()]
+        if gate is not None:
+            gates, rows = torch.unique_consecutive(gate, return_inverse=True, dim=0)
+            shared, columns = rows.numpy(), [(row.unsqueeze(1) * weight).contiguous() for row in gates]
+        name = self.running[-1]
+        for place, scaled in enumerate(columns):
+            rows = np.flatnonzero(shared == place)
+            part = out[rows]
+            self.additions[name] = self.additions.get(name, 0) + add_columns(spikes[rows], scaled.numpy(), part)
+            out[rows] = part
+
+
+def run_event_driven(network: nn.Module, *inputs: torch.Tensor) -> Executed:
+    """`network` on `inputs` `[B, ...]` in evaluation mode, on the CPU.
+
+    Raises:
+        ValueError: the inputs are not on the CPU.
+    """
+    if any(x.device.type != "cpu" for x in inputs):
+        raise ValueError(f"event-driven execution runs on the CPU, not on {inputs[0].device}")
+    training = network.training
+    network = network.eval().to(inputs[0].dtype)
+    execution = EventDrivenExecution(network)
+    try:
+        with torch.no_grad(), eager(), decomposed(), execution:
+            output = network(*inputs)
+    finally:
+        network.train(training)
+    return Executed(execution.additions, output)

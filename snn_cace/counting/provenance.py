@@ -1,0 +1,245 @@
+"""What is made of spikes, followed through a forward pass by where it comes from, never by its values.
+
+A rate readout is a weighted mean of spikes, and a linear layer commutes with it:
+
+    W (sum over t of w_t s_t) = sum over t of w_t (W s_t).
+
+So a linear layer that reads rates, and nothing analog added to them, may run on accumulates, a column of W per spike,
+with the same result. `SpikeTracker` follows rates through what leaves them sums of spikes: views, copies, dropout in
+evaluation, a rectifier where no weight is negative, a constant factor, and a factor per channel that many rows share
+(it multiplies the columns, once for all those rows). A layer norm, a residual sum or a product of activations ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from neurons import SpikingLayer
+from neurons.coding import Coding
+from neurons.readout import Readout
+
+aten = torch.ops.aten
+NETWORK = ""
+"""The name of the network itself: what its own `forward` runs."""
+
+VIEW_OPS = {
+    aten._to_copy, aten._unsafe_view, aten.alias, aten.cat, aten.clone, aten.copy_, aten.detach, aten.expand, aten.flip,
+    aten.permute, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.squeeze, aten.stack, aten.t,
+    aten.transpose, aten.unbind, aten.unsafe_split, aten.unsqueeze, aten.view,
+}  # fmt: skip
+"""ATen operations that only move or name what is there: made of spikes, they output spikes."""
+
+RECTIFIERS = (aten.relu, aten.relu_)
+FACTORS = (aten.mul, aten.div)
+
+
+@dataclass
+class Rate:
+    """A tensor that is `sum over t of weights[t] * steps[t]`, times `gate` where there is one.
+
+    steps: spikes of each simulation step, shaped as the tensor itself, `[..., C]`. source: the spiking layer or coding
+    that fired them. gate: a factor per channel, expanded to the tensor's shape; `gates` different rows of it, computed
+    from activations (0: a parameter, which is multiplied into weights beforehand).
+    """
+
+    steps: list[torch.Tensor]
+    weights: list[float]
+    source: str
+    gate: torch.Tensor | None = None
+    gates: int = 0
+    values: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def spikes(self) -> float:
+        """All of them, an integer n counting as n."""
+        return sum(spike_count(step) for step in self.steps)
+
+    @property
+    def scalings(self) -> int:
+        """Multiplications that each output of a linear layer needs: none where every spike counts 1, one where all
+        count the same, else one per simulation step.
+        """
+        if all(weight == 1 for weight in self.weights):
+            return 0
+        return 1 if len(set(self.weights)) == 1 else len(self.weights)
+
+
+def spike_count(spikes: torch.Tensor) -> float:
+    """Spikes in `[...]`, an integer n counting as n."""
+    return float(spikes.sum(dtype=torch.float64))
+
+
+class SpikeTracker(TorchDispatchMode):
+    """Follows spikes and rates while `network` runs within it, eagerly; see above."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.names = {module: name for name, module in network.named_modules()}
+        self.owners: dict[int, str] = {}
+        self.sizes: dict[int, int] = {}
+        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+            storage = storage_of(tensor)
+            self.owners[storage], self.sizes[storage] = name.rpartition(".")[0], tensor.numel()
+        self.running: list[str] = [NETWORK]
+        self.spikes: dict[int, tuple[torch.Tensor, str]] = {}
+        self.rates: dict[tuple, Rate] = {}
+        self.hooks: list[Any] = []
+
+    def __enter__(self) -> Any:
+        for module in self.names:
+            self.hooks.append(module.register_forward_pre_hook(self.starts, with_kwargs=True))
+            self.hooks.append(module.register_forward_hook(self.ends, always_call=True))
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks, self.spikes, self.rates = [], {}, {}
+        super().__exit__(*raised)
+
+    def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.running.append(self.names[module])
+
+    def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
+        name = self.running.pop()
+        if isinstance(module, SpikingLayer | Coding) and isinstance(out, torch.Tensor):
+            self.spikes[storage_of(out)] = out, name
+        if isinstance(module, Readout) and isinstance(out, torch.Tensor) and self.is_spikes(args[0]):
+            with _disable_current_modes():
+                used, weights = module.weighted(args[0])
+                self.set_rate(out, Rate(list(used), weights, self.source(args[0])))
+
+    def follow(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
+        """Note what `out`, the result of `func`, is made of."""
+        tensors = [x for x in flat(args) if isinstance(x, torch.Tensor)]
+        if operation in VIEW_OPS:
+            if operation is aten.copy_:
+                self.forget(args[0])
+            elif tensors and all(self.is_spikes(x) for x in tensors):
+                made = [x for x in flat((out,)) if isinstance(x, torch.Tensor)]
+                self.spikes |= {storage_of(x): (x, self.source(tensors[0])) for x in made}
+            elif tensors and all(self.rate_of(x) for x in tensors):
+                self.follow_view(func, args, kwargs, out)
+        elif operation in RECTIFIERS:
+            rate = self.rate_of(args[0])
+            if rate is not None and rate.gate is None and min(rate.weights) >= 0:
+                self.set_rate(out, rate)
+            elif operation is aten.relu_:
+                self.forget(args[0])
+        elif operation in FACTORS and len(args) > 1:
+            self.follow_factor(operation is aten.div, args[0], args[1], out)
+        elif str(operation).endswith("_"):
+            self.forget(args[0])
+
+    def follow_view(self, func: Any, args: tuple, kwargs: dict, out: Any) -> None:
+        """The same view of every step, of the gate, and of each of several results."""
+        first = next(rate for x in flat(args) if (rate := self.rate_of(x)))
+        rates = [rate for x in flat(args) if (rate := self.rate_of(x))]
+        if any((r.weights, r.gates, r.gate is None) != (first.weights, first.gates, first.gate is None) for r in rates):
+            return
+
+        def seen(pick: Callable[[Rate], Any]) -> list[torch.Tensor]:
+            changed = substituted(args, lambda x: pick(self.rate_of(x) or first))
+            # Steps may lie in memory otherwise than their mean, so that only a copy can be viewed alike.
+            reshapes = func.overloadpacket in (aten.view, aten._unsafe_view)
+            return list(flat((changed[0].reshape(changed[1]) if reshapes else func(*changed, **kwargs),)))
+
+        with _disable_current_modes():
+            steps = [seen(partial(step_of, t=t)) for t in range(len(first.steps))]
+            gate = None if first.gate is None else seen(lambda rate: rate.gate)
+        for place, values in enumerate(flat((out,))):
+            kept = first.gate is None or values.shape[-1] == first.steps[0].shape[-1]
+            if kept:
+                viewed = [step[place] for step in steps]
+                self.set_rate(values, replace(first, steps=viewed, gate=None if gate is None else gate[place]))
+
+    def follow_factor(self, divides: bool, first: Any, second: Any, out: torch.Tensor) -> None:
+        """A rate times a constant, or times a factor per channel that several rows share."""
+        rate, factor = self.rate_of(first), second
+        if rate is None and not divides:
+            rate, factor = self.rate_of(second), first
+        if rate is None:
+            return
+        if not isinstance(factor, torch.Tensor) or (factor.ndim == 0 and self.is_weight(factor)):
+            number = 1 / float(factor) if divides else float(factor)
+            self.set_rate(out, replace(rate, weights=[number * weight for weight in rate.weights]))
+            return
+        per_channel = factor.ndim > 0 and factor.shape[-1] == out.shape[-1] and factor.numel() < out.numel()
+        same_shape = rate.steps[0].shape == out.shape
+        if divides or rate.gate is not None or not per_channel or not same_shape or self.rate_of(factor):
+            return
+        gates = 0 if self.is_weight(factor) else factor.numel() // factor.shape[-1]
+        with _disable_current_modes():
+            self.set_rate(out, replace(rate, gate=factor.expand_as(out), gates=gates))
+
+    def consumed(self, operation: Any, args: tuple) -> tuple[Rate, torch.Tensor, torch.Tensor | None] | None:
+        """The rate `[N, C]`, the weight `[C, n]` and the bias of a linear layer that may run on accumulates."""
+        if operation is aten.mm:
+            left, right, bias = args[0], args[1], None
+        elif operation is aten.addmm:
+            left, right, bias = args[1], args[2], args[0]
+        else:
+            return None
+        rate = self.rate_of(left)
+        return (rate, right, bias) if rate is not None and self.is_weight(right) else None
+
+    def set_rate(self, values: torch.Tensor, rate: Rate) -> None:
+        self.rates[key_of(values)] = replace(rate, values=values)
+
+    def rate_of(self, x: Any) -> Rate | None:
+        """What a tensor is made of, if that is spikes; spikes themselves are a rate of one step."""
+        if not isinstance(x, torch.Tensor):
+            return None
+        if self.is_spikes(x):
+            return Rate([x], [1.0], self.source(x))
+        return self.rates.get(key_of(x))
+
+    def forget(self, x: torch.Tensor) -> None:
+        """`x` was written to."""
+        self.spikes.pop(storage_of(x), None)
+        self.rates = {key: rate for key, rate in self.rates.items() if key[0] != storage_of(x)}
+
+    def source(self, x: torch.Tensor) -> str:
+        return self.spikes[storage_of(x)][1]
+
+    def is_spikes(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and storage_of(x) in self.spikes
+
+    def is_weight(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor) and storage_of(x) in self.owners
+
+
+def step_of(rate: Rate, t: int) -> torch.Tensor:
+    return rate.steps[t]
+
+
+def storage_of(x: torch.Tensor) -> int:
+    return x.untyped_storage()._cdata
+
+
+def key_of(x: torch.Tensor) -> tuple:
+    """The same for two tensors that are the same view of the same memory."""
+    return storage_of(x), x.storage_offset(), tuple(x.shape), x.stride()
+
+
+def flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from flat(value)
+        else:
+            yield value
+
+
+def substituted(args: Any, by: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """`args`, lists in it included, with every tensor replaced."""
+    if isinstance(args, list | tuple):
+        return type(args)(substituted(value, by) for value in args)
+    return by(args) if isinstance(args, torch.Tensor) else args
