@@ -21,6 +21,7 @@ exact time and the steps beside it, and for `integer` straight through the round
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -30,7 +31,24 @@ from neurons.layer import SpikingLayer
 
 
 class Coding(nn.Module):
-    """Values `[..., C]` to spikes `[S, ..., C]` without neurons; `[1, ..., C]` where all steps are alike."""
+    """Values `[..., C]` to spikes `[S, ..., C]` without neurons; `[1, ..., C]` where all steps are alike.
+
+    monitors: each is called with the mean over steps of every call, `[..., C]`, and their number.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.monitors: list[Callable[[torch.Tensor, int], None]] = []
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        spikes = self.spikes(values)
+        for monitor in self.monitors:
+            monitor(spikes.mean(0), len(spikes))
+        return spikes
+
+    def spikes(self, values: torch.Tensor) -> torch.Tensor:
+        """What `forward` outputs."""
+        raise NotImplementedError
 
 
 class ChannelThreshold(nn.Module):
@@ -56,7 +74,7 @@ class Poisson(Coding):
         self.simulation_steps = simulation_steps
         self.threshold = threshold
 
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
+    def spikes(self, values: torch.Tensor) -> torch.Tensor:
         share = torch.sigmoid(values) if self.threshold is None else self.threshold(values).clamp(0, 1)
         rate = share.expand(self.simulation_steps, *values.shape)
         return rate + (torch.bernoulli(rate) - rate).detach()
@@ -77,7 +95,7 @@ class Latency(Coding):
         self.simulation_steps = simulation_steps
         self.threshold = threshold
 
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
+    def spikes(self, values: torch.Tensor) -> torch.Tensor:
         if self.threshold is None:
             time = (self.simulation_steps - 1) * (1 - torch.sigmoid(values))
         else:
@@ -101,7 +119,7 @@ class Integer(Coding):
         self.levels = levels
         self.threshold = threshold
 
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
+    def spikes(self, values: torch.Tensor) -> torch.Tensor:
         exact = self.threshold(values).clamp(0, self.levels).unsqueeze(0)
         return exact + (exact.round() - exact).detach()
 

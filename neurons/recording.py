@@ -55,11 +55,13 @@ def unhealthy_shares(rates: torch.Tensor, largest: int) -> tuple[float, float]:
 
 
 class RateObserver:
-    """Sees the firing rates of every spiking layer of `network` between `start` and `stop`, or within `with`."""
+    """Sees the firing rates of every module of `kinds` in `network` between `start` and `stop`, or within `with`."""
+
+    kinds: tuple[type[nn.Module], ...] = (SpikingLayer,)
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.watched: list[tuple[SpikingLayer, Any]] = []
+        self.watched: list[tuple[Any, Any]] = []
 
     def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
         """A call of the layer `name`: rates `[B, T, ..., N]` over so many simulation steps."""
@@ -69,9 +71,9 @@ class RateObserver:
         """See what runs from here on."""
         self.stop()
         for name, layer in self.network.named_modules():
-            if isinstance(layer, SpikingLayer):
+            if isinstance(layer, self.kinds):
                 self.watched.append((layer, partial(self.see, name)))
-                layer.monitors.append(self.watched[-1][1])
+                self.watched[-1][0].monitors.append(self.watched[-1][1])
 
     def stop(self) -> None:
         for layer, see in self.watched:

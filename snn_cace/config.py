@@ -252,6 +252,11 @@ class TrainingConfig:
         losses: `reference` keeps the original's quirks (see `snn_cace.training.losses`), `corrected` does not.
         firing_rate_weight: weight of the loss term that draws firing rates towards their target; 0 leaves it out.
         firing_rate_target: spikes per neuron per simulation step that it draws every spiking layer to.
+        energy_weight: weight of the loss term that holds the network's expected energy, as a share of its ANN's, down
+            to a target: each layer's firing rate weighted by what its spikes cause and by prices
+            (`snn_cace.training.energy`); 0 leaves it out.
+        energy_target: share of the ANN's energy below which the term is zero.
+        energy_model: whose prices: `compute`, `memory` or `sram`, see docs/analysis.md.
         surrogate_slope: what the surrogates' alpha is multiplied by in the last epoch, growing linearly from 1 in the
             first; 1 keeps it.
         initialise_from: a checkpoint or run directory whose weights the network starts from, wherever a layer of the
@@ -279,6 +284,9 @@ class TrainingConfig:
     losses: Literal["reference", "corrected"] = "corrected"
     firing_rate_weight: NonNegativeFloat = 0.0
     firing_rate_target: PositiveFloat = 0.1
+    energy_weight: NonNegativeFloat = 0.0
+    energy_target: NonNegativeFloat = 0.4
+    energy_model: Literal["compute", "memory", "sram"] = "memory"
     surrogate_slope: PositiveFloat = 1.0
     initialise_from: str | None = None
     fused: bool = True

@@ -141,7 +141,9 @@ def energy(modules: Iterable[ModuleCount], model: str, prices: EnergyPrices, bit
     return total
 
 
-def part_energy(part: Operations, module: ModuleCount, model: str, prices: EnergyPrices, bits: int) -> float:
+def part_energy(
+    part: Operations, module: ModuleCount, model: str, prices: EnergyPrices, bits: int = WORD_BITS
+) -> float:
     """Picojoules of one module's static or event-driven operations."""
     if model == "sram":
         return sram_energy(part, module, prices.sram, bits)

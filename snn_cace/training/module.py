@@ -8,13 +8,14 @@ from typing import Any, cast
 import lightning as L
 import torch
 
-from neurons import RateMonitor, RateRegulariser, run_layers, scale_surrogates
+from neurons import RateMonitor, RateObserver, RateRegulariser, run_layers, scale_surrogates
 from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype
 from snn_cace.training.checkpoints import DIGEST, digest_of, fitting_network, hyper_parameters
+from snn_cace.training.energy import EnergyRegulariser
 from snn_cace.training.evaluation import evaluate_batch
 from snn_cace.training.losses import distillation_loss, loss_terms, targets_from_labels, training_loss
 from snn_cace.training.metrics import SegmentMetrics, segment_predictions
@@ -41,6 +42,8 @@ class EventLocaliser(L.LightningModule):
         self.regulariser = (
             RateRegulariser(self.network, training.firing_rate_target) if training.firing_rate_weight else None
         )
+        self.energy = EnergyRegulariser(self.network, experiment, shape) if training.energy_weight else None
+        self.observers: list[RateObserver] = [o for o in (self.regulariser, self.energy) if o is not None]
         # In a list, so that it is no part of this module: a teacher is neither trained nor saved.
         self.teacher: list[CaceNet] = []
         if training.distillation.teacher:
@@ -76,8 +79,8 @@ class EventLocaliser(L.LightningModule):
 
     def losses(self, batch: Batch, contrastive_on: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """What a training step minimises, a scalar, and the terms that are logged, by name."""
-        if self.regulariser is not None:
-            self.regulariser.start()
+        for observer in self.observers:
+            observer.start()
         (network,) = self.compiled_network
         output = network(batch["visual"], batch["audio"])
         terms = self.terms(output, batch)
@@ -85,6 +88,10 @@ class EventLocaliser(L.LightningModule):
         if self.regulariser is not None:
             terms["firing_rate"] = self.regulariser.penalty()
             loss = loss + self.experiment.training.firing_rate_weight * terms["firing_rate"]
+        if self.energy is not None:
+            terms["energy_share"] = self.energy.share(batch)
+            excess = torch.relu(terms["energy_share"] - self.experiment.training.energy_target)
+            loss = loss + self.experiment.training.energy_weight * excess
         for teacher in self.teacher:
             distillation = self.experiment.training.distillation
             with torch.no_grad():

@@ -1,0 +1,126 @@
+"""A differentiable estimate of what a network spends on a batch, for training.
+
+    share = (static + sum over layers l of e_l n_l) / energy of the ANN
+
+n_l are the spikes per clip of layer l, with gradients by surrogate; e_l is what one of them causes, in its own layer
+and in every layer that reads it: its fan-out at the prices of an energy model. sinabs trains on synaptic operations
+(Sorbaro et al., Frontiers in Neuroscience 14, 2020); here they are priced, and everything else is in the denominator.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from neurons import RateObserver, SpikingLayer
+from neurons.coding import Coding
+from snn_cace.config import Experiment, ModelConfig, SlotsConfig
+from snn_cace.contracts import FeatureShape
+from snn_cace.counting.energy import MODELS, EnergyPrices, energy, part_energy, read_prices
+from snn_cace.counting.operations import count_operations, event_driven
+from snn_cace.data.batches import Batch
+from snn_cace.model import CaceNet
+
+
+@dataclass
+class ExpectedEnergy:
+    """Picojoules per clip: static, whatever fires; per_spike, by layer; and of the dense counterpart."""
+
+    static: float
+    per_spike: dict[str, float]
+    dense: float
+
+
+@contextmanager
+def all_firing(network: nn.Module) -> Iterator[None]:
+    """Within it, every neuron and every coded value of `network` fires at every step: what is counted is fan-out."""
+
+    def fire(module: nn.Module, args: tuple, spikes: torch.Tensor) -> torch.Tensor:
+        return torch.ones_like(spikes)
+
+    chosen = [module for module in network.modules() if isinstance(module, SpikingLayer | Coding)]
+    hooks = [module.register_forward_hook(fire) for module in chosen]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def expected_energy(
+    config: ModelConfig, shape: FeatureShape, visual: torch.Size, audio: torch.Size, model: str, prices: EnergyPrices
+) -> ExpectedEnergy:
+    """What clips of these shapes, `[T, H, W, Cv]` and `[T, Ca]`, cost; neither weights nor values decide it.
+
+    Raises:
+        ValueError: an unknown energy model.
+    """
+    if model not in MODELS:
+        raise ValueError(f"energy model must be one of {', '.join(MODELS)}, not '{model}'")
+    clip = torch.zeros(1, *visual), torch.zeros(1, *audio)
+    dense = copy.deepcopy(config)
+    dense.slots = SlotsConfig()
+    fired: dict[str, float] = {}
+
+    def record(name: str) -> Any:
+        return lambda module, args, spikes: fired.__setitem__(name, float(spikes.sum()))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = CaceNet(config, shape)
+        ann = count_operations(CaceNet(dense, shape), *clip)
+        with all_firing(network):
+            for name, module in network.named_modules():
+                if isinstance(module, SpikingLayer | Coding):
+                    module.register_forward_hook(record(name))
+            count = count_operations(network, *clip)
+    modules = {module.name: module for module in event_driven(count.modules, count.consumers)}
+    per_spike = {
+        source: math.fsum(part_energy(spent, modules[name], model, prices) for name, spent in caused.items())
+        / fired[source]
+        for source, caused in count.sources.items()
+    }
+    return ExpectedEnergy(
+        static=energy(modules.values(), model, prices).static,
+        per_spike=per_spike,
+        dense=energy(ann.modules, model, prices).total,
+    )
+
+
+class EnergyRegulariser(RateObserver):
+    """The expected energy of a network that trains, as a share of its dense counterpart's.
+
+    `start()` before a forward pass, `share(batch)` after it.
+    """
+
+    kinds = (SpikingLayer, Coding)
+
+    def __init__(self, network: nn.Module, experiment: Experiment, shape: FeatureShape) -> None:
+        super().__init__(network)
+        self.model, self.shape = experiment.model, shape
+        self.energy_model = experiment.training.energy_model
+        self.expected: ExpectedEnergy | None = None
+        self.spikes: list[tuple[str, torch.Tensor]] = []
+
+    def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
+        self.spikes.append((name, rates.sum() * steps))
+
+    def share(self, batch: Batch) -> torch.Tensor:
+        """The energy of what ran since `start` over the dense counterpart's, a scalar."""
+        self.stop()
+        visual, audio = batch["visual"], batch["audio"]
+        if self.expected is None:
+            sizes = (visual.shape[1:], audio.shape[1:])
+            self.expected = expected_energy(self.model, self.shape, *sizes, self.energy_model, read_prices())
+        expected, spikes = self.expected, self.spikes
+        self.spikes = []
+        caused = [expected.per_spike.get(name, 0.0) / len(visual) * fired for name, fired in spikes]
+        static = visual.new_full((), expected.static)
+        return (static + sum(caused)) / expected.dense

@@ -1,0 +1,68 @@
+"""The energy that training holds down: equal to what is counted, and differentiable."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small import small_model
+
+from snn_cace.config import Experiment, SlotConfig
+from snn_cace.contracts import FeatureShape
+from snn_cace.counting.energy import MODELS, energies_mj, read_prices
+from snn_cace.counting.operations import count_operations, event_driven
+from snn_cace.model import CaceNet
+from snn_cace.training.energy import EnergyRegulariser
+
+SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
+
+
+def guided(energy_model: str, **visual: object) -> Experiment:
+    experiment = Experiment(model=small_model())
+    experiment.training.energy_model = energy_model  # type: ignore[assignment]
+    for slot in ("temporal_encoder", "feed_forward"):
+        setattr(experiment.model.slots, slot, SlotConfig(block="spiking", membrane="reset"))
+    experiment.model.slots.visual_projection = SlotConfig(block="spiking", membrane="reset", steps=2, **visual)
+    return experiment
+
+
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "visual": 3 * torch.randn(2, 10, 2, 3, 5, generator=generator).relu(),
+        "audio": torch.randn(2, 10, 6, generator=generator),
+    }
+
+
+@pytest.mark.parametrize("energy_model", MODELS)
+@pytest.mark.parametrize("coding", ["constant", "integer", "threshold"])
+def test_the_expected_share_is_the_counted_one(energy_model: str, coding: str):
+    experiment = guided(energy_model, coding=coding)
+    torch.manual_seed(0)
+    network = CaceNet(experiment.model, SHAPE).eval()
+    regulariser = EnergyRegulariser(network, experiment, SHAPE)
+    regulariser.start()
+    network(**batch())
+    share = regulariser.share(batch())
+    dense = small_model()
+    prices = read_prices()
+    count = count_operations(network, *batch().values())
+    ours = energies_mj(event_driven(count.modules, count.consumers), prices)[energy_model]
+    theirs = energies_mj(count_operations(CaceNet(dense, SHAPE), *batch().values()).modules, prices)[energy_model]
+    # Batch norms invert their variances once a batch: a clip alone pays for all of it.
+    assert share.item() == pytest.approx(ours / theirs, rel=2e-3)
+    share.backward()
+    assert network.visual_projection.projection.linear.weight.grad.abs().sum() > 0
+    if coding != "constant":
+        threshold = dict(network.visual_projection.projection.coding.named_parameters())
+        assert all(parameter.grad.abs().sum() > 0 for parameter in threshold.values())
+
+
+def test_resuming_reckons_with_the_same_energies():
+    """What a spike costs follows from the config alone: neither weights nor clips nor the random state decide it."""
+    first, second = (EnergyRegulariser(torch.nn.Identity(), guided("memory"), SHAPE) for _ in range(2))
+    state = torch.get_rng_state()
+    first.share(batch())
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(5)
+    second.share({name: values + 1 for name, values in batch().items()})
+    assert first.expected == second.expected
