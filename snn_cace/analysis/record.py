@@ -15,14 +15,16 @@ from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
-from snn_cace.counting.operations import ModuleCount, count_operations
-from snn_cace.counting.rules import Operations
+from snn_cace.counting.operations import ModuleCount, count_operations, event_driven
+from snn_cace.counting.rules import Cost, Operations
 from snn_cace.data.batches import ClipData
 from snn_cace.data.labels import class_names
 from snn_cace.model import CaceNet
 
-VERSION = 1
-"""Of the record's layout; a record without one is from before it was counted, and has the same keys."""
+VERSION = 2
+"""Of the record's layout. 2: what rates cost where they are read, and the names in `RENAMED`."""
+RENAMED = {"fixed": "static", "driven": "event_driven", "specials": "transcendental"}
+"""What version 1, and records without one, called things."""
 MEASURED_CLIPS = 32
 """Clips of the split over which operations are counted."""
 
@@ -46,7 +48,8 @@ class RunRecord:
     """One network on one split.
 
     kind: whether anything spikes. parameters: numbers that it learns. clips: over how many operations were counted.
-    modules: operations per clip, module by module. idle: leaf modules that never ran. slots: modules that fill each.
+    modules: operations per clip, module by module, counted conservatively. consumers: event-driven, of those that read
+    rates. idle: leaf modules that never ran. slots: modules that fill each.
     simulation_steps: S per segment of each slot that spikes. activation_sparsity: of rectifiers and spiking layers.
     confusion: segments, rows true, columns predicted, background last; class_accuracy: percent right by class.
     quantised: percent of segments right of bit-matched baselines. latency_ms: of one clip. device: that it was
@@ -62,6 +65,7 @@ class RunRecord:
     simulation_steps: dict[str, int]
     activation_sparsity: float
     classes: list[str]
+    consumers: dict[str, Cost] = field(default_factory=dict)
     spikes: SpikeRecord | None = None
     confusion: list[list[int]] = field(default_factory=list)
     class_accuracy: list[float | None] = field(default_factory=list)
@@ -71,12 +75,16 @@ class RunRecord:
     nvml: dict[str, float] | None = None
     version: int = VERSION
 
+    def counted(self, count: str) -> list[ModuleCount]:
+        """The modules as `event_driven` or `conservative` counts them."""
+        return event_driven(self.modules, self.consumers) if count == "event_driven" else self.modules
+
     def as_json(self) -> dict[str, Any]:
         """As measurements.json holds it: what is known of spikes beside the rest, a module's zeros left out."""
         plain = dataclasses.asdict(self)
-        for module in plain["modules"]:
+        for counted in [*plain["modules"], *plain["consumers"].values()]:
             for part in ("static", "event_driven"):
-                module[part] = {name: value for name, value in module[part].items() if value}
+                counted[part] = {name: value for name, value in counted[part].items() if value}
         spikes = plain.pop("spikes") or {}
         return plain | spikes
 
@@ -85,10 +93,10 @@ class RunRecord:
         """What `as_json` made plain, of this version or before."""
         known = {f.name for f in dataclasses.fields(cls)}
         record = cls(**{name: value for name, value in plain.items() if name in known})
-        record.modules = [
-            ModuleCount(**{**module, **{part: Operations(**module[part]) for part in ("static", "event_driven")}})
-            for module in plain["modules"]
-        ]
+        record.modules = [ModuleCount(**with_operations(module)) for module in plain["modules"]]
+        record.consumers = {
+            name: Cost(**with_operations(consumer)) for name, consumer in plain.get("consumers", {}).items()
+        }
         if "layers" in plain:
             record.spikes = SpikeRecord(
                 plain.get("segment_accuracy"),
@@ -98,6 +106,14 @@ class RunRecord:
                 plain["raster"],
             )
         return record
+
+
+def with_operations(plain: dict[str, Any]) -> dict[str, Any]:
+    """A module's or consumer's fields, its operations typed."""
+    named = {RENAMED.get(name, name): value for name, value in plain.items()}
+    for part in ("static", "event_driven"):
+        named[part] = Operations(**{RENAMED.get(name, name): value for name, value in named[part].items()})
+    return named
 
 
 def record_network(
@@ -122,6 +138,7 @@ def record_network(
         parameters=sum(p.numel() for p in network.parameters()),
         clips=len(counted["index"]),
         modules=count.modules,
+        consumers=count.consumers,
         idle=count.idle,
         slots=network.slots(),
         simulation_steps=steps,

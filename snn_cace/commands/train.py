@@ -22,7 +22,7 @@ def train(experiment: Experiment, output: str, resume: bool = False, quiet: bool
         f"best epoch {metrics['best_epoch']} by the {metrics['selected_on']} split; segment accuracy "
         f"val {metrics['val']['segment_accuracy']:.2f} %, test {metrics['test']['segment_accuracy']:.2f} %"
     )
-    for warning in metrics["complaints"]:
+    for warning in metrics["warnings"]:
         print(f"unhealthy layer {warning}")
     if metrics["protocol"] == "paper":
         print("protocol paper: the epoch was picked on the test split, as published; not a held-out figure")

@@ -41,7 +41,7 @@ def read_measurements(files: RunFiles) -> RunRecord:
 
 
 BitMatchedBaseline = tuple[int, tuple[str, ...]]
-"""A bit-matched ANN: so many bits in the activations of these slots."""
+"""A bit-matched ANN: so many bits in the activations of these slots and modules."""
 
 
 def baseline_key(bits: int, slots: Sequence[str]) -> str:
@@ -68,7 +68,7 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
         metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))
     record.confusion, record.class_accuracy = metrics.compute().tolist(), metrics.class_accuracy()
     for bits, slots in baselines if record.kind == "ann" else ():
-        names = [name for slot in slots for name in network.slots()[slot]]
+        names = [name for slot in slots for name in network.slots().get(slot, [slot])]
         batches = islice(data.loader("train"), CALIBRATION_BATCHES)
         calibration = ((batch["visual"].to(device), batch["audio"].to(device)) for batch in batches)
         with quantised(network.to(device, dtype), names, bits, calibration):

@@ -123,36 +123,49 @@ def train_and_summarise(name: str, runs: list[Run], prices: Any, output: Path, j
 
 
 def measure_missing(runs: list[Run], jobs: int) -> None:
-    """Measure each run once, several at a time; then, with nothing beside, latency of all, where any is new."""
-    from snn_cace.comparison.measurements import measure, measure_alone
+    """Measure each run once, several at a time, ANNs last, since the spiking runs say what they are held against; then,
+    with nothing beside, latency of all, where any is new.
+    """
+    from snn_cace.analysis.anytime import simulation_steps
+    from snn_cace.comparison.measurements import measure_alone
 
-    baselines = bit_matched_baselines(runs)
-    missing = [run for run in runs if not measured(run.files, baselines)]
-    if jobs > 1 and len(missing) > 1:
+    spiking = [run for run in runs if simulation_steps(run.experiment)]
+    new = measure_each([run for run in spiking if not measured(run.files, [])], [], jobs)
+    baselines = bit_matched_baselines(spiking)
+    dense = [run for run in runs if run not in spiking and not measured(run.files, baselines)]
+    if measure_each(dense, baselines, jobs) + new:
+        measure_alone([run.files.directory for run in runs])
+
+
+def measure_each(runs: list[Run], baselines: list[BitMatchedBaseline], jobs: int) -> int:
+    """Measure runs, `jobs` at a time; returns how many."""
+    from snn_cace.comparison.measurements import measure
+
+    if jobs > 1 and len(runs) > 1:
         threads = max(1, usable_cores() // jobs)
-        with ProcessPoolExecutor(min(jobs, len(missing)), workers(), start_worker, (threads,)) as pool:
+        with ProcessPoolExecutor(min(jobs, len(runs)), workers(), start_worker, (threads,)) as pool:
             try:
-                for future in [pool.submit(measure, run.files.directory, baselines) for run in missing]:
+                for future in [pool.submit(measure, run.files.directory, baselines) for run in runs]:
                     future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 end_children()
                 raise
     else:
-        for run in missing:
+        for run in runs:
             measure(run.files.directory, baselines)
-    if missing:
-        measure_alone([run.files.directory for run in runs])
+    return len(runs)
 
 
-def bit_matched_baselines(runs: list[Run]) -> list[BitMatchedBaseline]:
-    """The ANNs that the spiking experiments are fairly held against."""
-    from snn_cace.analysis.anytime import simulation_steps
+def bit_matched_baselines(spiking: list[Run]) -> list[BitMatchedBaseline]:
+    """The ANNs that measured spiking runs are fairly held against, conservatively and event-driven."""
     from snn_cace.analysis.quantised import LARGEST_BITS
-    from snn_cace.counting.energy import matched_bits
+    from snn_cace.comparison.summary import Compared, Measured
 
-    spiking = [steps for run in runs if (steps := simulation_steps(run.experiment))]
-    found = {(matched_bits(max(steps.values())), tuple(sorted(steps))) for steps in spiking}
+    found = set()
+    for run in spiking:
+        within = Compared.of(Measured.of(run))
+        found |= {(within.bits, tuple(within.slots)), (within.bits, (*within.slots, *within.readers))}
     return sorted(baseline for baseline in found if baseline[0] <= LARGEST_BITS)
 
 

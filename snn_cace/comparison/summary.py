@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from snn_cace.analysis.anytime import Anytime
-from snn_cace.analysis.record import RunRecord, SpikeRecord
+from snn_cace.analysis.record import RunRecord
 from snn_cace.comparison.measurements import baseline_key, read_measurements
 from snn_cace.comparison.provenance import environment
 from snn_cace.comparison.statistics import compare_with_baseline
@@ -30,7 +30,7 @@ from snn_cace.counting.energy import (
     matched_bits,
     sources,
 )
-from snn_cace.counting.operations import ModuleCount, summed
+from snn_cace.counting.operations import COUNTS, ModuleCount, summed
 from snn_cace.training.checkpoints import RunFiles
 
 MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "transcendental", "neuron_updates")
@@ -70,19 +70,39 @@ class Measured:
     def of(cls, run: Run) -> Measured:
         return cls(run, read(run.files.metrics), read_measurements(run.files))
 
-    @property
-    def modules(self) -> list[ModuleCount]:
-        return self.record.modules
+    def modules(self, count: str) -> list[ModuleCount]:
+        return self.record.counted(count)
 
-    def in_slots(self, slots: Sequence[str]) -> list[ModuleCount]:
-        """The modules that fill `slots`, and all below them."""
-        return [module for module in self.modules if self.slot_of(module.name) in slots]
+    def compared(self, within: Compared, count: str) -> list[ModuleCount]:
+        """The modules that fill the compared slots, and all below them; event-driven, also those that read rates."""
+        readers = within.readers if count == "event_driven" else ()
+        return [m for m in self.modules(count) if self.slot_of(m.name) in within.slots or m.name in readers]
 
     def slot_of(self, name: str) -> str | None:
         for slot, roots in self.record.slots.items():
             if any(name == root or name.startswith(root + ".") for root in roots):
                 return slot
         return None
+
+
+@dataclass
+class Compared:
+    """What of a network is held against its counterpart: slots, and modules elsewhere that read the rates of spikes."""
+
+    slots: list[str]
+    readers: list[str]
+    simulation_steps: int = 1
+
+    @property
+    def bits(self) -> int:
+        """Of bit-matched activations."""
+        return matched_bits(self.simulation_steps)
+
+    @classmethod
+    def of(cls, measured: Measured) -> Compared:
+        record = measured.record
+        readers = [name for name in record.consumers if measured.slot_of(name) is None]
+        return cls(sorted(record.simulation_steps), readers, max(record.simulation_steps.values()))
 
 
 def compared_slots(runs: Sequence[Run]) -> list[str]:
@@ -99,7 +119,11 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
             by_variant.setdefault(run.experiment.name, []).append(Measured.of(run))
     first = runs[0].experiment
     dense = next((members for members in by_variant.values() if members[0].record.kind == "ann"), None)
-    variants = [summarise_variant(members, slots, dense, prices) for members in by_variant.values()]
+    spiking = [members[0] for members in by_variant.values() if members[0].record.kind == "snn"]
+    # An ANN is compared in all that spikes or reads rates in any variant.
+    readers = dict.fromkeys(name for measured in spiking for name in Compared.of(measured).readers)
+    everything = Compared(slots, list(readers))
+    variants = [summarise_variant(members, everything, dense, prices) for members in by_variant.values()]
     scores = {
         variant: {member.run.seed: clip_scores(member.run) for member in members}
         for variant, members in by_variant.items()
@@ -118,7 +142,7 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
         "classes": measured.record.classes,
         "compared_slots": slots,
         "baseline": baseline,
-        "dense_opponent": dense[0].run.experiment.name if dense else None,
+        "dense_baseline": dense[0].run.experiment.name if dense else None,
         "energy_models": list(MODELS),
         "prices": sources(prices),
         "variants": variants,
@@ -131,7 +155,7 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
                 "directory": str(member.run.files.directory),
                 "best_epoch": member.metrics["best_epoch"],
                 "segment_accuracy": member.metrics["test"]["segment_accuracy"],
-                "complaints": member.metrics.get("complaints", []),
+                "warnings": member.metrics.get("warnings", member.metrics.get("complaints", [])),
                 "history": read(member.run.files.history),
             }
             for variant, members in by_variant.items()
@@ -157,38 +181,24 @@ def mean_of(values: Sequence[Any]) -> Any:
 
 
 def summarise_variant(
-    members: list[Measured], slots: list[str], dense: list[Measured] | None, prices: EnergyPrices
+    members: list[Measured], within: Compared, dense: list[Measured] | None, prices: EnergyPrices
 ) -> dict[str, Any]:
+    """One variant; operations and energies conservatively counted, and under `event_driven` the same event-driven."""
     records = [member.record for member in members]
-    spiking = records[0].kind == "snn"
-    slots = sorted(records[0].simulation_steps) if spiking else slots
-    blocks = [member.in_slots(slots) for member in members]
-    whole = [energies_mj(member.modules, prices) for member in members]
-    within = [energies_mj(modules, prices) for modules in blocks]
-    total = mean_of([vars(summed(member.modules)) for member in members])
-    in_blocks = mean_of([vars(summed(modules)) for modules in blocks])
+    if records[0].kind == "snn":
+        within = Compared.of(members[0])
     fired = [r.spikes for r in records if r.spikes is not None]
     per_layer = mean_of([{name: layer.firing_rate for name, layer in f.layers.items()} for f in fired] or [{}])
+    counts = {count: summarise_count(members, within, dense, prices, count) for count in COUNTS}
     result = {
         "name": members[0].run.experiment.name,
         "kind": records[0].kind,
         "seeds": [member.run.seed for member in members],
         "test_segment_accuracy": mean_std([member.metrics["test"]["segment_accuracy"] for member in members]),
         "parameters": records[0].parameters,
-        "macs": total["macs"],
-        "acs": total["acs"],
-        "synops": total["synops"],
-        "operations": total,
-        "state_bytes": BYTES_PER_WORD * sum(module.state for module in members[0].modules),
-        "energy_mj": mean_of(whole),
-        "energy_std_mj": {model: mean_std([energies[model] for energies in whole])["std"] for model in MODELS},
-        "spiking_blocks": {
-            **in_blocks,
-            "energy_mj": mean_of(within),
-            "slots": slots,
-            "parameters": sum(module.parameters for module in blocks[0]),
-            "share": {m: fmean(w[m] / t[m] for w, t in zip(within, whole, strict=True)) for m in MODELS},
-        },
+        **counts["conservative"],
+        "event_driven": counts["event_driven"],
+        "readers": within.readers if fired else [],
         "simulation_steps": records[0].simulation_steps,
         "firing_rate": {"mean": fmean(f.network.firing_rate for f in fired) if fired else None, "per_layer": per_layer},
         "activation_sparsity": fmean(r.activation_sparsity for r in records),
@@ -196,39 +206,53 @@ def summarise_variant(
         "latency_ms": fmean(r.latency_ms or 0.0 for r in records),
         "peak_memory_mb": fmean(member.metrics["peak_memory_mb"] for member in members),
         "joules_per_clip": mean_of([(r.nvml or {}).get("joules_per_clip") for r in records]),
-        "modules": module_table(members, prices),
+        "state_bytes": BYTES_PER_WORD * sum(module.state for module in records[0].modules),
         "idle_modules": records[0].idle,
         "class_accuracy": mean_of([[value or 0.0 for value in r.class_accuracy] for r in records]),
         "confusion": np.sum([r.confusion for r in records], axis=0).tolist(),
         "config": without_seed(members[0].run.experiment),
     }
     if fired:
-        result |= spiking_part(fired, records[0].simulation_steps, blocks, dense, slots, prices)
+        result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
+        result["anytime"] = mean_anytime([f.anytime for f in fired])
+        result["raster"] = fired[0].raster
+        for counted in counts.values():
+            if counted["break_even"]:
+                counted["break_even"]["firing_rate"] = result["firing_rate"]["mean"]
     return result
 
 
-def spiking_part(
-    fired: list[SpikeRecord],
-    simulation_steps: dict[str, int],
-    blocks: list[list[ModuleCount]],
-    dense: list[Measured] | None,
-    slots: list[str],
-    prices: EnergyPrices,
+def summarise_count(
+    members: list[Measured], within: Compared, dense: list[Measured] | None, prices: EnergyPrices, count: str
 ) -> dict[str, Any]:
-    """What only a network that spikes has: its layers, accuracy against steps, and where its spikes begin to pay."""
-    steps = max(simulation_steps.values())
-    even = break_even(blocks, dense, slots, steps, prices)
-    if even:
-        even["firing_rate"] = fmean(f.network.firing_rate for f in fired)
-    return {
-        "layers": mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired]),
-        "anytime": mean_anytime([f.anytime for f in fired]),
-        "raster": fired[0].raster,
-        "break_even": even,
-        "opponent": bit_matched(dense, slots, steps, prices) if dense else None,
-        "replaced_blocks_energy_mj": replaced(dense, slots, prices) if dense else None,
-        "replaced_blocks_parameters": sum(m.parameters for m in dense[0].in_slots(slots)) if dense else None,
+    """Operations and energies by one of `COUNTS`; of what spikes, beside what it replaces too."""
+    blocks = [member.compared(within, count) for member in members]
+    whole = [energies_mj(member.modules(count), prices) for member in members]
+    energies = [energies_mj(modules, prices) for modules in blocks]
+    total = mean_of([vars(summed(member.modules(count))) for member in members])
+    result = {
+        "macs": total["macs"],
+        "acs": total["acs"],
+        "synops": total["synops"],
+        "operations": total,
+        "energy_mj": mean_of(whole),
+        "energy_std_mj": {model: mean_std([energies[model] for energies in whole])["std"] for model in MODELS},
+        "spiking_blocks": {
+            **mean_of([vars(summed(modules)) for modules in blocks]),
+            "energy_mj": mean_of(energies),
+            "slots": within.slots,
+            "parameters": sum(module.parameters for module in blocks[0]),
+            "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in MODELS},
+        },
+        "modules": module_table(members, prices, count),
     }
+    if members[0].record.kind == "snn":
+        result["break_even"] = break_even(blocks, dense, within, prices, count)
+        result["bit_matched"] = bit_matched(dense, within, prices, count) if dense else None
+        result["replaced_blocks_energy_mj"] = replaced(dense, within, prices, count) if dense else None
+        replaced_modules = dense[0].compared(within, count) if dense else None
+        result["replaced_blocks_parameters"] = replaced_modules and sum(m.parameters for m in replaced_modules)
+    return result
 
 
 def without_seed(experiment: Experiment) -> dict[str, Any]:
@@ -237,11 +261,12 @@ def without_seed(experiment: Experiment) -> dict[str, Any]:
     return config
 
 
-def module_table(members: list[Measured], prices: EnergyPrices) -> list[dict[str, Any]]:
+def module_table(members: list[Measured], prices: EnergyPrices, count: str) -> list[dict[str, Any]]:
     """Every module that does anything, with its own operations and energies; means over seeds."""
     rows = []
-    for index, module in enumerate(members[0].modules):
-        same = [member.modules[index] for member in members]
+    counted = [member.modules(count) for member in members]
+    for index, module in enumerate(counted[0]):
+        same = [modules[index] for modules in counted]
         operations = mean_of([vars(other.total) for other in same])
         if not any(operations.values()):
             continue
@@ -271,41 +296,46 @@ def mean_anytime(parts: list[Anytime]) -> dict[str, Any]:
     return result
 
 
-def dense_blocks_energy(dense: list[Measured], slots: list[str], bits: int, model: str, prices: EnergyPrices) -> float:
-    """Picojoules of the dense blocks in `slots`, with activations of `bits` bits; mean over seeds."""
-    return fmean(energy(member.in_slots(slots), model, prices, bits).total for member in dense)
+def dense_blocks_energy(
+    dense: list[Measured], within: Compared, bits: int, model: str, prices: EnergyPrices, count: str
+) -> float:
+    """Picojoules of what the compared modules replace, with activations of `bits` bits; mean over seeds."""
+    return fmean(energy(member.compared(within, count), model, prices, bits).total for member in dense)
 
 
-def replaced(dense: list[Measured], slots: list[str], prices: EnergyPrices) -> dict[str, float]:
-    """Millijoules of the dense blocks in `slots`, by every model."""
+def replaced(
+    dense: list[Measured], within: Compared, prices: EnergyPrices, count: str, bits: int = WORD_BITS
+) -> dict[str, float]:
+    """Millijoules of what the compared modules replace, by every model."""
     return {
-        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, slots, WORD_BITS, model, prices)
+        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, within, bits, model, prices, count)
         for model in MODELS
     }
 
 
-def bit_matched(dense: list[Measured], slots: list[str], steps: int, prices: EnergyPrices) -> dict[str, Any]:
-    """The ANN with activations of ceil(log2(S + 1)) bits in the compared slots: energies, and accuracy as measured."""
-    bits = matched_bits(steps)
-    key = baseline_key(bits, slots)
+def bit_matched(dense: list[Measured], within: Compared, prices: EnergyPrices, count: str) -> dict[str, Any]:
+    """The ANN with activations of ceil(log2(S + 1)) bits in what is compared: energies, and accuracy as measured."""
+    names = [*within.slots, *(within.readers if count == "event_driven" else ())]
+    key = baseline_key(within.bits, names)
     accuracies = [member.record.quantised[key] for member in dense if key in member.record.quantised]
-    blocks = {m: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, slots, bits, m, prices) for m in MODELS}
-    before, all_dense = replaced(dense, slots, prices), mean_of([energies_mj(m.modules, prices) for m in dense])
-    whole = {model: all_dense[model] - before[model] + blocks[model] for model in MODELS}
+    blocks = replaced(dense, within, prices, count, within.bits)
+    before = replaced(dense, within, prices, count)
+    all_dense = mean_of([energies_mj(member.modules(count), prices) for member in dense])
     return {
         "of": dense[0].run.experiment.name,
-        "bits": bits,
-        "slots": slots,
-        "energy_mj": whole,
+        "bits": within.bits,
+        "slots": within.slots,
+        "readers": names[len(within.slots) :],
+        "energy_mj": {model: all_dense[model] - before[model] + blocks[model] for model in MODELS},
         "blocks_energy_mj": blocks,
         "segment_accuracy": mean_std(accuracies) if len(accuracies) == len(dense) else None,
     }
 
 
 def break_even(
-    blocks: list[list[ModuleCount]], dense: list[Measured] | None, slots: list[str], steps: int, prices: EnergyPrices
+    blocks: list[list[ModuleCount]], dense: list[Measured] | None, within: Compared, prices: EnergyPrices, count: str
 ) -> dict[str, Any] | None:
-    """The firing rate of the spiking blocks, and where they would cost as much as the dense ones that they replace."""
+    """The firing rate at which the compared modules would cost as much as the dense ones that they replace."""
     if dense is None:
         return None
     rate = fmean(blocks_firing_rate(modules) for modules in blocks)
@@ -313,8 +343,9 @@ def break_even(
     for model in MODELS:
         spent = [energy(modules, model, prices) for modules in blocks]
         spiking = Energy(fmean(e.static for e in spent), fmean(e.event_driven for e in spent))
-        for name, bits in (("dense", WORD_BITS), ("bit_matched", matched_bits(steps))):
-            found = break_even_rate(spiking, dense_blocks_energy(dense, slots, bits, model, prices), rate)
+        for name, bits in (("dense", WORD_BITS), ("bit_matched", within.bits)):
+            baseline = dense_blocks_energy(dense, within, bits, model, prices, count)
+            found = break_even_rate(spiking, baseline, rate)
             points[f"{model}/{name}"] = {
                 "rate": None if found is None or math.isinf(found) else found,
                 "verdict": "never" if found is None else "always" if found >= 1 else "below",

@@ -29,6 +29,9 @@ from neurons import SpikeLinear, SpikingLayer, eager
 from snn_cace.counting.provenance import VIEW_OPS, SpikeTracker, flat, spike_count, storage_of
 from snn_cace.counting.rules import COMPUTED, FACTORY_OPS, MODULE_RULES, Call, Cost, Operations, rate_product
 
+COUNTS = ("event_driven", "conservative")
+"""The two counts, see above."""
+
 
 class UncountedOperationError(LookupError):
     """An operation ran that no rule knows."""

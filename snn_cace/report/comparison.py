@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ RESULT_HEADINGS = (
     "test accuracy, %",
     "difference, points",
     "energy, whole network",
-    "its spiking blocks, against dense",
+    "what spikes, against dense",
     "against bit-matched dense",
     "cheaper than dense",
     "latency, ms",
@@ -64,11 +66,19 @@ MODULE_HEADINGS = (
     "ACs",
     "SynOps",
     "neuron updates",
-    "special",
+    "transcendental",
     "comparisons",
     "firing rate",
     "energy, µJ",
 )
+RENAMED = {
+    "specials": "transcendental",
+    "opponent": "bit_matched",
+    "dense_opponent": "dense_baseline",
+    "complaints": "warnings",
+}
+"""What comparison.json called things before."""
+COUNT_WORDS = {"event_driven": "event-driven", "conservative": "conservative"}
 NEEDED = ("variants", "tests", "runs", "prices", "environment", "energy_models")
 
 
@@ -84,19 +94,38 @@ def microjoules(millijoules: float) -> str:
     return f"{1000 * millijoules:.3g}" if 1000 * millijoules < 1000 else f"{1000 * millijoules:.0f}"
 
 
+def by_count(variant: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A variant's operations and energies by each count."""
+    return {"event_driven": variant["event_driven"], "conservative": variant}
+
+
+def both(cell: Callable[[dict[str, Any]], str], variant: dict[str, Any]) -> str:
+    """A cell event-driven, and conservative in brackets where that differs."""
+    return in_both(by_count(variant), cell)
+
+
+def in_both(parts: dict[str, dict[str, Any]], cell: Callable[[dict[str, Any]], str]) -> str:
+    """As `both`, of parts by count."""
+    event_driven, conservative = (cell(part) for part in parts.values())
+    return event_driven if event_driven == conservative else f"{event_driven} ({conservative})"
+
+
 def table_rows(result: dict[str, Any]) -> list[list[str]]:
     """One row of text per variant, in the order of `HEADINGS`; variants without a finished run have one too."""
     rows = []
     for variant in result["variants"]:
-        rate, energies = variant["firing_rate"]["mean"], variant["energy_mj"]
+        rate = variant["firing_rate"]["mean"]
+        operations = (both(partial(operation_cell, name=name), variant) for name in ("macs", "acs", "synops"))
+        energies = (both(partial(energy_cell, model=model), variant) for model in ("compute", "memory", "sram"))
         rows.append(
             [
                 variant["name"],
                 variant["kind"].upper(),
                 accuracy_text(variant),
-                *(count(variant[name]) for name in ("parameters", "macs", "acs", "synops")),
-                *(microjoules(energies[model]) for model in ("compute", "memory", "sram")),
-                microjoules(variant["spiking_blocks"]["energy_mj"]["compute"]),
+                count(variant["parameters"]),
+                *operations,
+                *energies,
+                both(lambda counted: microjoules(counted["spiking_blocks"]["energy_mj"]["compute"]), variant),
                 "-" if rate is None else f"{rate:.3f}",
                 latency_text(variant),
                 f"{variant['train_seconds']:.0f}",
@@ -112,34 +141,51 @@ def result_rows(result: dict[str, Any]) -> list[list[str]]:
 
     Ranges are from the lowest to the highest energy model. A cell that does not apply is "-".
     """
-    models, dense = result["energy_models"], variant_named(result, result["dense_opponent"])
+    models, dense = result["energy_models"], variant_named(result, result["dense_baseline"])
     tests = {test["a"]: test for test in result["tests"]}
     rows = []
     for variant in result["variants"]:
-        test, energies = tests.get(variant["name"]), variant["energy_mj"]
-        low, high = (microjoules(pick(energies[model] for model in models)) for pick in (min, max))
-        row = [
-            variant["name"],
-            accuracy_text(variant),
-            "-",
-            f"{low} to {high} µJ",
-            "-",
-            "-",
-            "-",
-            latency_text(variant),
-        ]
+        test = tests.get(variant["name"])
+
+        def range_of(counted: dict[str, Any]) -> str:
+            low, high = (microjoules(pick(counted["energy_mj"][model] for model in models)) for pick in (min, max))
+            return f"{low} to {high} µJ"
+
+        row = [variant["name"], accuracy_text(variant), "-", both(range_of, variant), *["-"] * 3, latency_text(variant)]
         if test:
             row[2] = f"{test['difference']:+.2f} ({test['ci95'][0]:+.2f} to {test['ci95'][1]:+.2f})"
         if dense and variant is not dense:
-            row[3] = percent_range(energies, dense["energy_mj"], models)
+            theirs = dense["energy_mj"]
+            row[3] = both(partial(whole_network_cell, theirs=theirs, models=models), variant)
             row[7] += f", {variant['latency_ms'] / dense['latency_ms']:.2f} times"
         if dense and variant["kind"] == "snn":
-            blocks, opponent = variant["spiking_blocks"]["energy_mj"], variant["opponent"]
-            row[4] = percent_range(blocks, variant["replaced_blocks_energy_mj"], models)
-            row[5] = f"{percent_range(blocks, opponent['blocks_energy_mj'], models)}, {opponent['bits']} bits"
-            row[6] = break_even_words(variant, models)
+            row[4] = both(partial(blocks_cell, models=models), variant)
+            row[5] = both(partial(bit_matched_cell, models=models), variant)
+            row[6] = both(lambda counted: break_even_words(counted, models), variant)
         rows.append(row)
     return rows + [[name, "failed", *["-"] * (len(RESULT_HEADINGS) - 2)] for name in failed_only(result)]
+
+
+def operation_cell(counted: dict[str, Any], name: str) -> str:
+    return count(counted[name])
+
+
+def energy_cell(counted: dict[str, Any], model: str) -> str:
+    return microjoules(counted["energy_mj"][model])
+
+
+def whole_network_cell(counted: dict[str, Any], theirs: dict[str, float], models: list[str]) -> str:
+    return percent_range(counted["energy_mj"], theirs, models)
+
+
+def blocks_cell(counted: dict[str, Any], models: list[str]) -> str:
+    return percent_range(counted["spiking_blocks"]["energy_mj"], counted["replaced_blocks_energy_mj"], models)
+
+
+def bit_matched_cell(counted: dict[str, Any], models: list[str]) -> str:
+    baseline = counted["bit_matched"]
+    against = percent_range(counted["spiking_blocks"]["energy_mj"], baseline["blocks_energy_mj"], models)
+    return f"{against}, {baseline['bits']} bits"
 
 
 def accuracy_text(variant: dict[str, Any]) -> str:
@@ -178,20 +224,25 @@ def markdown(result: dict[str, Any]) -> str:
 def module_rows(variant: dict[str, Any]) -> list[list[str]]:
     """One row of text per module, in the order of `MODULE_HEADINGS`, and their sum."""
     rows = []
-    for module in variant["modules"]:
+    counted = by_count(variant)
+    conservative = {module["name"]: module for module in counted["conservative"]["modules"]}
+    for module in counted["event_driven"]["modules"]:
         rate = module["firing_rate"]
+        same = {"event_driven": module, "conservative": conservative[module["name"]]}
         rows.append(
             [
                 module["name"],
                 module["kind"],
                 module["slot"] or "",
-                *(count(module[name]) for name in ("parameters", "state", "macs", "acs", "synops", "neuron_updates")),
-                *(count(module[name]) for name in ("transcendental", "comparisons")),
+                count(module["parameters"]),
+                count(module["state"]),
+                *(in_both(same, partial(operation_cell, name=name)) for name in ("macs", "acs", "synops")),
+                *(count(module[name]) for name in ("neuron_updates", "transcendental", "comparisons")),
                 "" if rate is None else f"{rate:.3f}",
-                microjoules(module["energy_mj"]["compute"]),
+                in_both(same, partial(energy_cell, model="compute")),
             ]
         )
-    total = variant["operations"]
+    total = counted["event_driven"]["operations"]
     rows.append(
         [
             "sum",
@@ -199,51 +250,64 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
             "",
             count(variant["parameters"]),
             count(variant["state_bytes"] / 4),
-            *(count(total[n]) for n in ("macs", "acs", "synops", "neuron_updates", "transcendental", "comparisons")),
+            *(both(partial(operation_cell, name=name), variant) for name in ("macs", "acs", "synops")),
+            *(count(total[name]) for name in ("neuron_updates", "transcendental", "comparisons")),
             "",
-            microjoules(variant["energy_mj"]["compute"]),
+            both(partial(energy_cell, model="compute"), variant),
         ]
     )
     return rows
 
 
 def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Measured firing rate, and where the spiking blocks stop paying off, by model and baseline."""
+    """Measured firing rate, and where what spikes stops paying off, by count, model and baseline."""
     rows = []
     for variant in result["variants"]:
-        found = variant.get("break_even")
-        if not found:
-            continue
-        for model in result["energy_models"]:
-            row = [variant["name"], MODEL_WORDS.get(model, model), f"{found['firing_rate']:.3f}"]
-            for opponent in ("dense", "bit_matched"):
-                point = found["points"][f"{model}/{opponent}"]
-                below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
-                row.append({"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]])
-            rows.append(row)
+        for name, counted in distinct_counts(variant):
+            found = counted.get("break_even")
+            if not found:
+                continue
+            for model in result["energy_models"]:
+                row = [variant["name"], name, MODEL_WORDS.get(model, model), f"{found['firing_rate']:.3f}"]
+                for baseline in ("dense", "bit_matched"):
+                    point = found["points"][f"{model}/{baseline}"]
+                    below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
+                    row.append({"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]])
+                rows.append(row)
     return rows
 
 
+def distinct_counts(variant: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """A variant's counts with their names; one, called both, where they are the same."""
+    counted = by_count(variant)
+    if variant["kind"] == "ann" or counted["event_driven"]["energy_mj"] == counted["conservative"]["energy_mj"]:
+        return [("either", counted["conservative"])]
+    return [(COUNT_WORDS[name], part) for name, part in counted.items()]
+
+
 def energy_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Energy of each spiking variant against the ANN, by model: whole network, its blocks, bit-matched baseline."""
-    dense = variant_named(result, result["dense_opponent"])
+    """Energy of each spiking variant against the ANN, by count and model: whole network, what spikes, bit-matched."""
+    dense = variant_named(result, result["dense_baseline"])
     rows = []
     for variant in result["variants"]:
         if dense is None or variant["kind"] != "snn":
             continue
-        blocks = variant["spiking_blocks"]["energy_mj"]
-        for model in result["energy_models"]:
-            rows.append(
+        for name, counted in distinct_counts(variant):
+            blocks, whole = counted["spiking_blocks"]["energy_mj"], counted["bit_matched"]["energy_mj"]
+            rows += [
                 [
                     variant["name"],
+                    name,
                     MODEL_WORDS.get(model, model),
-                    microjoules(variant["energy_mj"][model]),
-                    change(variant["energy_mj"][model], dense["energy_mj"][model]),
+                    microjoules(counted["energy_mj"][model]),
+                    change(counted["energy_mj"][model], dense["energy_mj"][model]),
+                    change(counted["energy_mj"][model], whole[model]),
                     microjoules(blocks[model]),
-                    change(blocks[model], variant["replaced_blocks_energy_mj"][model]),
-                    change(blocks[model], variant["opponent"]["blocks_energy_mj"][model]),
+                    change(blocks[model], counted["replaced_blocks_energy_mj"][model]),
+                    change(blocks[model], counted["bit_matched"]["blocks_energy_mj"][model]),
                 ]
-            )
+                for model in result["energy_models"]
+            ]
     return rows
 
 
@@ -311,7 +375,23 @@ def read_result(source: Path) -> dict[str, Any]:
     missing = [key for key in NEEDED if not isinstance(result, dict) or key not in result]
     if missing:
         raise InputError(f"{source} has no '{missing[0]}': it is not a comparison of this version; compare again")
-    return result
+    return in_present_terms(result)
+
+
+def in_present_terms(result: dict[str, Any]) -> dict[str, Any]:
+    """A comparison of any version with the names of this one; without an event-driven count, the other stands in."""
+    renamed = with_names(result)
+    for variant in renamed["variants"]:
+        if "event_driven" not in variant:
+            variant["event_driven"] = dict(variant)
+            variant["readers"] = []
+    return renamed
+
+
+def with_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {RENAMED.get(key, key): with_names(part) for key, part in value.items()}
+    return [with_names(part) for part in value] if isinstance(value, list) else value
 
 
 def write_report(source: Path, directory: Path) -> str:

@@ -82,12 +82,13 @@ def percent_range(ours: dict[str, float], theirs: dict[str, float], models: list
 
 
 def bit_matched_sentence(variant: dict[str, Any]) -> str | None:
-    opponent = variant["opponent"]
-    if not opponent["segment_accuracy"]:
+    baseline = variant["event_driven"]["bit_matched"]
+    if not baseline["segment_accuracy"]:
         return None
+    readers = f" and {len(baseline['readers'])} layers that read their rates" if baseline.get("readers") else ""
     return (
-        f"The dense blocks with {opponent['bits']}-bit activations, the bit-matched baseline of {variant['name']}, "
-        f"reach {opponent['segment_accuracy']['mean']:.2f} % without retraining."
+        f"The dense blocks{readers} with {baseline['bits']}-bit activations, the bit-matched baseline of "
+        f"{variant['name']}, reach {baseline['segment_accuracy']['mean']:.2f} % without retraining."
     )
 
 
@@ -102,11 +103,15 @@ def smaller_blocks_sentence(variant: dict[str, Any]) -> str | None:
 
 
 def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
-    shares = dense["spiking_blocks"]["share"]
+    shares, within = dense["event_driven"]["spiking_blocks"]["share"], dense["spiking_blocks"]["share"]
     listed = ", ".join(f"{100 * shares[m]:.1f} % ({MODEL_WORDS.get(m, m)})" for m in models)
+    what, alone = "The compared slots", ""
+    if shares != within:
+        what = "The compared slots, and the layers that read their rates,"
+        alone = f" The slots alone are {', '.join(f'{100 * within[m]:.1f} %' for m in models)}."
     return (
-        f"The compared slots are {listed} of {dense['name']}'s whole energy: "
-        f"spikes that cost nothing could save no more. {costliest_part_sentence(dense, models)}"
+        f"{what} are {listed} of {dense['name']}'s whole energy: "
+        f"spikes that cost nothing could save no more.{alone} {costliest_part_sentence(dense, models)}"
     )
 
 
@@ -148,16 +153,19 @@ def break_even_words(variant: dict[str, Any], models: list[str]) -> str:
 
 def sentences(result: dict[str, Any]) -> list[str]:
     """One for each variant that was tested against the baseline or that spikes: its accuracy, and its energy."""
-    dense = variant_named(result, result["dense_opponent"])
+    dense = variant_named(result, result["dense_baseline"])
     tests, seeds = {test["a"]: test for test in result["tests"]}, fewest_seeds(result)
     said = []
     for variant in result["variants"]:
         clauses = [accuracy_words(tests[variant["name"]], seeds)] if variant["name"] in tests else []
         if dense and variant["kind"] == "snn":
-            took = change_range(variant["energy_mj"], dense["energy_mj"], result["energy_models"])
-            clauses.append(
-                f"{'its' if clauses else variant['name'] + chr(39) + 's'} whole network takes {took} energy, by model"
+            event_driven, conservative = (
+                change_range(counted["energy_mj"], dense["energy_mj"], result["energy_models"])
+                for counted in (variant["event_driven"], variant)
             )
+            counted = f" counted event-driven, {conservative} conservatively" if event_driven != conservative else ""
+            whose = "its" if clauses else f"{variant['name']}'s"
+            clauses.append(f"{whose} whole network takes {event_driven} energy{counted}, by model")
         if clauses:
             said.append("; ".join(clauses) + ".")
     return said
@@ -165,7 +173,7 @@ def sentences(result: dict[str, Any]) -> list[str]:
 
 def limits(result: dict[str, Any]) -> list[str]:
     """What bounds the saving: the compared slots' share, blocks that are smaller, the GPU's meter."""
-    models, dense = result["energy_models"], variant_named(result, result["dense_opponent"])
+    models, dense = result["energy_models"], variant_named(result, result["dense_baseline"])
     spiking = [variant for variant in result["variants"] if variant["kind"] == "snn"]
     if not dense or not spiking:
         return []
@@ -210,6 +218,9 @@ def notes(result: dict[str, Any]) -> list[str]:
         f"Operations: per clip, counted while {result['measured_clips']} test clips ran, module by module; one that no "
         "rule knows stops the count. Currents that a segment reuses over simulation steps are counted once; "
         "what follows spikes is counted by the spikes that really came.",
+        "Event-driven: a linear layer that reads rates of spikes, and nothing analog added to them, runs on "
+        "accumulates, a column of weights per spike, with the same result. Conservative, in brackets where it differs: "
+        "every value that a readout has left is analog.",
         "Energy: counted operations times published prices; no chip was measured. Leakage, routing and reuse of "
         "weights between segments are left out.",
         f"Compared slots, spiking in at least one variant: {slots}.",

@@ -116,38 +116,33 @@ def accuracy_per_seed(variants: list[dict[str, Any]]) -> Figure:
 def accuracy_energy(result: dict[str, Any]) -> Figure:
     """Accuracy against the whole network's energy, a panel per energy model; bars are standard deviations over seeds.
 
-    Hollow marks are the bit-matched ANNs, where their accuracy was measured.
+    Full marks: event-driven; a faint line leads from the conservative count. Hollow marks: the bit-matched ANNs, where
+    their accuracy was measured. The stepped line is the Pareto front of the variants.
     """
     models = result["energy_models"]
     figure, panels = new_figure(11, 4.0, columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):
+        front = []
         for index, variant in enumerate(result["variants"]):
-            accuracy = variant["test_segment_accuracy"]
+            accuracy, counted = variant["test_segment_accuracy"], variant["event_driven"]
+            spent, before = (MICROJOULES_PER_MILLIJOULE * part["energy_mj"][model] for part in (counted, variant))
+            front.append((spent, accuracy["mean"]))
+            spread = MICROJOULES_PER_MILLIJOULE * counted["energy_std_mj"][model]
+            axes.plot([before, spent], [accuracy["mean"]] * 2, "-", color=colour(index), alpha=0.35, linewidth=1)
             axes.errorbar(
-                MICROJOULES_PER_MILLIJOULE * variant["energy_mj"][model],
-                accuracy["mean"],
-                xerr=MICROJOULES_PER_MILLIJOULE * variant["energy_std_mj"][model],
-                yerr=accuracy["std"],
-                fmt="o",
-                color=colour(index),
-                capsize=3,
-                markersize=8,
-                label=variant["name"],
-            )
-        for place, opponent in enumerate(bit_matched_baselines(result)):
-            if opponent["segment_accuracy"] is None:
-                continue
-            axes.errorbar(
-                MICROJOULES_PER_MILLIJOULE * opponent["energy_mj"][model],
-                opponent["segment_accuracy"]["mean"],
-                yerr=opponent["segment_accuracy"]["std"],
-                fmt="sD^v"[place % 4],
-                color=INK,
-                fillstyle="none",
-                capsize=3,
-                markersize=8,
-                label=opponent_label(opponent).replace("\n", " in "),
-            )
+                spent, accuracy["mean"], xerr=spread, yerr=accuracy["std"],
+                fmt="o", color=colour(index), capsize=3, markersize=8, label=variant["name"],
+            )  # fmt: skip
+        for place, baseline in enumerate(bit_matched_baselines(result)):
+            if baseline["segment_accuracy"] is not None:
+                axes.errorbar(
+                    MICROJOULES_PER_MILLIJOULE * baseline["energy_mj"][model],
+                    baseline["segment_accuracy"]["mean"], yerr=baseline["segment_accuracy"]["std"],
+                    fmt="sD^v"[place % 4], color=INK, fillstyle="none", capsize=3, markersize=8,
+                    label=baseline_label(baseline).replace("\n", " in "),
+                )  # fmt: skip
+        best = pareto_front(front)
+        axes.step([x for x, _ in best], [y for _, y in best], where="post", color=INK, linewidth=1, linestyle=":")
         axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
         axes.set_xlabel("energy per clip, µJ, whole network")
         axes.margins(0.18)
@@ -156,28 +151,44 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
     return figure
 
 
+def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Pairs of energy and accuracy than which none is better in both, by growing energy."""
+    best: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not best or point[1] > best[-1][1]:
+            best.append(point)
+    return best
+
+
 def bit_matched_baselines(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The ANNs with activations of few bits that the variants are matched with, each once."""
-    found = {opponent_label(v["opponent"]): v["opponent"] for v in result["variants"] if v.get("opponent")}
+    matched = [
+        part["bit_matched"] for v in result["variants"] for part in (v["event_driven"], v) if part.get("bit_matched")
+    ]
+    found = {baseline_label(baseline): baseline for baseline in matched}
     return [found[label] for label in sorted(found)]
 
 
-def opponent_label(opponent: dict[str, Any]) -> str:
-    slots = "" if len(opponent["slots"]) > 2 else "\n" + ", ".join(opponent["slots"])
-    return f"{opponent['of']}, {opponent['bits']} bits{slots}"
+def baseline_label(baseline: dict[str, Any]) -> str:
+    slots = "" if len(baseline["slots"]) > 2 else "\n" + ", ".join(baseline["slots"])
+    readers = " and readers" if baseline.get("readers") else ""
+    return f"{baseline['of']}, {baseline['bits']} bits{slots}{readers}"
 
 
 @styled
 def energy_shares(result: dict[str, Any]) -> Figure:
-    """Energy of the compared slots, in full colour, beside the rest of the network, by every energy model."""
+    """Energy of what spikes, in full colour, beside the rest of the network, by every energy model and count."""
     models = result["energy_models"]
-    rows = [
-        (v["name"], v["energy_mj"], v["spiking_blocks"]["energy_mj"], colour(i))
-        for i, v in enumerate(result["variants"])
-    ]
+    rows = []
+    for index, variant in enumerate(result["variants"]):
+        differ = variant["event_driven"]["energy_mj"] != variant["energy_mj"]
+        counts = ((variant["event_driven"], ""), (variant, ", conservative")) if differ else ((variant, ""),)
+        for counted, ending in counts:
+            blocks = counted["spiking_blocks"]["energy_mj"]
+            rows.append((variant["name"] + ending, counted["energy_mj"], blocks, colour(index)))
     rows += [
-        (f"{o['of']}, {o['bits']} bits", o["energy_mj"], o["blocks_energy_mj"], INK)
-        for o in bit_matched_baselines(result)
+        (baseline_label(b).replace("\n", " in "), b["energy_mj"], b["blocks_energy_mj"], INK)
+        for b in bit_matched_baselines(result)
     ]
     figure, panels = new_figure(11, 1.2 + 0.42 * len(rows), columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):
@@ -189,7 +200,7 @@ def energy_shares(result: dict[str, Any]) -> Figure:
         axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
         axes.set_xlabel("µJ per clip")
         axes.margins(x=0.25)
-    panels[0].set_yticks(range(len(rows)), [row[0] for row in rows])
+    panels[0].set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
     panels[0].invert_yaxis()
     return figure
 

@@ -146,7 +146,7 @@ def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: flo
         "val": val.summary(),
         "test": test.summary(),
         "activity": health,
-        "complaints": unhealthy,
+        "warnings": unhealthy,
     }
     write_json(files.metrics, metrics)
     return metrics

@@ -54,10 +54,10 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
             assert variant["energy_mj"][model] == pytest.approx(parts)
             share = variant["spiking_blocks"]["energy_mj"][model] / variant["energy_mj"][model]
             assert variant["spiking_blocks"]["share"][model] == pytest.approx(share, rel=1e-3)
-    assert (snn["opponent"]["bits"], snn["opponent"]["slots"]) == (3, ["temporal_encoder"])
-    assert 0 <= snn["opponent"]["segment_accuracy"]["mean"] <= 100
+    assert (snn["bit_matched"]["bits"], snn["bit_matched"]["slots"]) == (3, ["temporal_encoder"])
+    assert 0 <= snn["bit_matched"]["segment_accuracy"]["mean"] <= 100
     for model in result["energy_models"]:
-        assert snn["opponent"]["blocks_energy_mj"][model] < snn["replaced_blocks_energy_mj"][model]
+        assert snn["bit_matched"]["blocks_energy_mj"][model] < snn["replaced_blocks_energy_mj"][model]
         assert snn["replaced_blocks_energy_mj"][model] == pytest.approx(ann["spiking_blocks"]["energy_mj"][model])
     assert [depth["steps"] for depth in snn["anytime"]["depths"]] == [1, 2, 4]
     last = snn["anytime"]["depths"][-1]["segment_accuracy"]

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 
 from snn_cace.cli import main
-from snn_cace.report.comparison import RESULT_HEADINGS, config_differences, result_rows, table_rows, write_report
+from snn_cace.report.comparison import (
+    RESULT_HEADINGS,
+    config_differences,
+    energy_rows,
+    in_present_terms,
+    result_rows,
+    table_rows,
+    write_report,
+)
 from snn_cace.report.conclusions import (
     accuracy_words,
     break_even_words,
@@ -43,7 +51,7 @@ FLAGS = (
 
 @pytest.fixture
 def result() -> dict[str, Any]:
-    return json.loads(SAMPLE.read_text())
+    return in_present_terms(json.loads(SAMPLE.read_text()))
 
 
 def written(result: dict[str, Any], directory: Path) -> str:
@@ -113,6 +121,20 @@ def test_the_result_is_one_row_and_at_most_one_sentence_for_each_variant(result:
     printed = write_report(source, tmp_path)
     assert len(printed.strip().splitlines()) == 2 + len(rows) + 1 + 1
     assert printed in (tmp_path / "comparison.md").read_text()
+
+
+def test_both_counts_stand_side_by_side_where_they_differ(result: dict[str, Any]):
+    ann, snn = result["variants"]
+    snn["event_driven"] = copy.deepcopy(snn["event_driven"])
+    snn["event_driven"]["energy_mj"] = {model: 0.5 * ann["energy_mj"][model] for model in result["energy_models"]}
+    snn["event_driven"]["macs"] = 1e6
+    conservative = [snn["energy_mj"][model] / ann["energy_mj"][model] for model in result["energy_models"]]
+    low, high = (f"{100 * (pick(conservative) - 1):+.1f}" for pick in (min, max))
+    assert result_rows(result)[1][3] == f"-50.0 % ({low} to {high} %)"
+    assert result_rows(result)[0][3].count("(") == 0
+    assert table_rows(result)[1][4].startswith("1 M (")
+    assert "50.0 % less energy counted event-driven, " in sentences(result)[0]
+    assert {row[1] for row in energy_rows(result)} == {"event-driven", "conservative"}
 
 
 def test_the_limits_say_how_much_spikes_could_save_at_most(result: dict[str, Any]):
@@ -187,8 +209,10 @@ def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: d
         part["runs"] = [run for run in part["runs"] if run["variant"] == kept[0]["name"]]
         part["baseline"] = kept[0]["name"]
         if name == "snn":
-            part["dense_opponent"] = None
-            part["variants"][0] |= {"break_even": None, "opponent": None, "replaced_blocks_energy_mj": None}
+            part["dense_baseline"] = None
+            missing = {"break_even": None, "bit_matched": None, "replaced_blocks_energy_mj": None}
+            part["variants"][0] |= missing
+            part["variants"][0]["event_driven"] |= missing
         page = written(part, tmp_path / name)
         assert "other, seed 0, failed and is left out: the loss is nan" in page
         assert table_rows(part)[-1][:2] == ["other", "failed"]
