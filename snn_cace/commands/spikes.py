@@ -19,6 +19,7 @@ def spikes(
     split: Split = "test",
     clip: NonNegativeInt = 0,
     energy: str | None = None,
+    event_driven: bool = False,
     quiet: bool = False,
 ) -> None:
     """Firing rates, rasters, accuracy against simulation steps and operations of a checkpoint.
@@ -28,9 +29,12 @@ def spikes(
         split: which clips.
         clip: which clip of the split the raster shows.
         energy: file of energies per operation, as snn_cace/counting/energy.yaml, in place of that.
+        event_driven: run clips once more as event-driven hardware would, linear layers of spikes only adding columns of
+            weights, and hold outputs and additions against the normal run and the count.
         quiet: no progress bars.
     """
     from snn_cace.analysis.anytime import simulation_steps
+    from snn_cace.analysis.execution import execute
     from snn_cace.analysis.record import record_network
     from snn_cace.counting.energy import energies_mj, read_prices, sources
     from snn_cace.counting.operations import summed
@@ -60,9 +64,16 @@ def spikes(
             "checkpoint": str(trained.path),
             "operations": vars(summed(record.modules)),
             "modules": plain["modules"],
+            "consumers": plain["consumers"],
             "energy_mj": energies_mj(record.modules, prices),
+            "event_driven": {
+                "operations": vars(summed(record.counted("event_driven"))),
+                "energy_mj": energies_mj(record.counted("event_driven"), prices),
+            },
             "prices": sources(prices),
         }
+        if event_driven:
+            result["event_driven"]["executed"] = vars(execute(trained.network, dataset))
         write_json(path, result)
         write_spike_report(result, path.parent)
         print_summary(result)
@@ -79,6 +90,16 @@ def print_summary(result: dict[str, Any]) -> None:
         print(
             f"  {name}: firing rate {layer['firing_rate']:.3f}, dead {100 * layer['dead']:.1f} %, "
             f"saturated {100 * layer['saturated']:.1f} %"
+        )
+    both = zip(result["event_driven"]["energy_mj"].items(), result["energy_mj"].values(), strict=True)
+    energies = ", ".join(f"{1000 * driven:.4g} ({1000 * whole:.4g}) by {model}" for (model, driven), whole in both)
+    print(f"  whole network, µJ per clip, event-driven (conservative): {energies}")
+    executed = result["event_driven"].get("executed")
+    if executed:
+        print(
+            f"  run event-driven on {executed['clips']} clips: {sum(executed['additions'].values()):,} additions in "
+            f"{len(executed['additions'])} layers, the count says {sum(executed['counted'].values()):,}; outputs "
+            f"differ by at most {executed['largest_difference']:.1e} of the largest"
         )
     for depth in result["anytime"]["depths"]:
         print(f"  with {depth['steps']} simulation steps: {depth['segment_accuracy']:.2f} %")

@@ -219,16 +219,16 @@ def against_steps(variants: list[dict[str, Any]], dense: list[dict[str, Any]]) -
     for index, variant in spiking:
         depths, exits = variant["anytime"]["depths"], variant["anytime"]["early_exit"]
         steps = [depth["steps"] for depth in depths]
-        means = [depth["segment_accuracy"]["mean"] for depth in depths]
-        spread = [depth["segment_accuracy"]["std"] for depth in depths]
+        means, spread = zip(*(mean_and_std(depth["segment_accuracy"]) for depth in depths), strict=True)
+        early_points = [mean_and_std(point["segment_accuracy"]) for point in exits]
         options: dict[str, Any] = {"color": colour(index), "marker": "o", "markersize": 4, "capsize": 2}
         accuracy.errorbar(steps, means, yerr=spread, label=variant["name"], **options)
         accuracy.plot(steps[-1], means[-1], "o", color=colour(index), markersize=9, fillstyle="none")
         rate.plot(steps, [depth["firing_rate"] for depth in depths], "o-", color=colour(index), markersize=4)
         early.errorbar(
             [point["mean_steps_run"] for point in exits],
-            [point["segment_accuracy"]["mean"] for point in exits],
-            yerr=[point["segment_accuracy"]["std"] for point in exits],
+            [mean for mean, _ in early_points],
+            yerr=[std for _, std in early_points],
             **options,
         )
     accuracy.set_ylabel("test segment accuracy, %")
@@ -241,6 +241,11 @@ def against_steps(variants: list[dict[str, Any]], dense: list[dict[str, Any]]) -
     whole_steps(rate)
     legend_below(figure, accuracy)
     return figure
+
+
+def mean_and_std(value: dict[str, float] | float) -> tuple[float, float]:
+    """Of several seeds, or of one network."""
+    return (value["mean"], value["std"]) if isinstance(value, dict) else (value, 0.0)
 
 
 @styled

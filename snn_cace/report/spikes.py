@@ -20,7 +20,7 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
         "name": result["experiment"],
         "firing_rate": {"per_layer": {name: layer["firing_rate"] for name, layer in layers.items()}},
         "layers": layers,
-        "anytime": with_spread(result["anytime"]),
+        "anytime": result["anytime"],
     }
     drawn = {
         "firing-rates": figures.firing_rates([variant]),
@@ -31,17 +31,6 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
         "raster": figures.raster(result["raster"], result["classes"]),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def with_spread(anytime: dict[str, Any]) -> dict[str, Any]:
-    """One network's accuracies as a comparison has them: mean and standard deviation, here 0."""
-    return {
-        **anytime,
-        **{
-            name: [{**p, "segment_accuracy": {"mean": p["segment_accuracy"], "std": 0.0}} for p in anytime[name]]
-            for name in ("depths", "early_exit")
-        },
-    }
 
 
 def table(result: dict[str, Any]) -> list[tuple[str, str, str, float]]:

@@ -1,0 +1,50 @@
+"""A trained network run event-driven on real clips, beside the normal run and the count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from snn_cace.counting.execution import run_event_driven
+from snn_cace.counting.operations import count_operations, event_driven
+from snn_cace.data.batches import ClipDataset
+from snn_cace.model import CaceNet
+
+EXECUTED_CLIPS = 4
+COMPARED = ("segment_relevance", "event_logits", "gate", "av_logits")
+
+
+@dataclass
+class Execution:
+    """`clips` clips: additions that spikes caused, by module, beside what the count says; and how far any output was
+    from the normal run's, as a share of the largest.
+    """
+
+    clips: int
+    additions: dict[str, int]
+    counted: dict[str, int]
+    largest_difference: float
+
+
+@torch.no_grad()
+def execute(network: CaceNet, dataset: ClipDataset) -> Execution:
+    """The first clips of a split; the network is left on the CPU, in evaluation mode."""
+    clips = dataset.__getitems__(range(min(EXECUTED_CLIPS, len(dataset))))
+    visual, audio = clips["visual"], clips["audio"]
+    network = network.to("cpu", visual.dtype).eval()
+    with torch.random.fork_rng(devices=[]):
+        seed = torch.random.initial_seed()
+        normal, ran, count = (
+            run(visual, audio)
+            for run in (network, partial(run_event_driven, network), partial(count_operations, network))
+            if torch.manual_seed(seed)  # each draws the same, where inputs are coded by chance
+        )
+    modules = event_driven(count.modules, count.consumers)
+    counted = {m.name: round(m.total.synops * len(visual)) for m in modules if m.name in ran.additions}
+    differences = (
+        (getattr(ran.output, name) - getattr(normal, name)).abs().max() / getattr(normal, name).abs().max()
+        for name in COMPARED
+    )
+    return Execution(len(visual), ran.additions, counted, max(float(difference) for difference in differences))
