@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -34,13 +33,14 @@ def execute(network: CaceNet, dataset: ClipDataset) -> Execution:
     clips = dataset.__getitems__(range(min(EXECUTED_CLIPS, len(dataset))))
     visual, audio = clips["visual"], clips["audio"]
     network = network.to("cpu", visual.dtype).eval()
-    with torch.random.fork_rng(devices=[]):
-        seed = torch.random.initial_seed()
-        normal, ran, count = (
-            run(visual, audio)
-            for run in (network, partial(run_event_driven, network), partial(count_operations, network))
-            if torch.manual_seed(seed)  # each draws the same, where inputs are coded by chance
-        )
+    seed = torch.random.initial_seed()
+    with torch.random.fork_rng(devices=[]):  # each run draws the same, where inputs are coded by chance
+        torch.manual_seed(seed)
+        normal = network(visual, audio)
+        torch.manual_seed(seed)
+        ran = run_event_driven(network, visual, audio)
+        torch.manual_seed(seed)
+        count = count_operations(network, visual, audio)
     modules = event_driven(count.modules, count.consumers)
     counted = {m.name: round(m.total.synops * len(visual)) for m in modules if m.name in ran.additions}
     differences = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from snn_cace.config import AVDigitsConfig, PositiveInt
+from snn_cace.config import AVDigitsConfig, PositiveFloat, PositiveInt
 from snn_cace.data.synthetic import AVE_CLIPS
 from snn_cace.errors import InputError
 
@@ -71,6 +71,7 @@ def synthetic(
     dtype: Literal["float16", "float32", "float64"] = "float32",
     seed: int = 0,
     correlated: bool = False,
+    signal: PositiveFloat = 1.0,
 ) -> None:
     """Write random features of AVE's size and statistics, for benchmarks.
 
@@ -83,6 +84,7 @@ def synthetic(
         dtype: of features.
         seed: of the random features.
         correlated: rectified mixtures of factors that carry the class; else noise.
+        signal: how much the class moves those factors.
     """
     from snn_cace.data.synthetic import write_synthetic
 
@@ -90,5 +92,5 @@ def synthetic(
         raise InputError(f"data synthetic: --visual-shape takes three numbers, H W Cv, not {len(visual_shape)}")
     height, width, channels = visual_shape
     shape = (height, width, channels)
-    write_synthetic(directory, clips, annotations, shape, audio_channels, dtype, seed, correlated)
+    write_synthetic(directory, clips, annotations, shape, audio_channels, dtype, seed, correlated, signal)
     print(f"{clips} clips: {directory}")

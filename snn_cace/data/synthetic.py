@@ -66,6 +66,7 @@ def write_synthetic(
     dtype: str = "float32",
     seed: int = 0,
     correlated: bool = False,
+    signal: float = 1.0,
 ) -> None:
     """Write an AVE directory of non-negative random features, in chunks, so that memory does not grow with `clips`.
 
@@ -87,7 +88,7 @@ def write_synthetic(
     write_text(directory / ave.ANNOTATIONS, lines)
     for name, shape in (("visual", visual_shape), ("audio", (audio_channels,))):
         full = (clips, labels.shape[1], *shape)
-        chunks = correlated_chunks(full, labels, dtype, rng) if correlated else random_chunks(full, dtype, rng)
+        chunks = correlated_chunks(full, labels, dtype, rng, signal) if correlated else random_chunks(full, dtype, rng)
         ave.write_dataset(directory / ave.FILES[name], full, chunks, dtype, ave.DATASET_NAMES[0])
     ave.write_orders(directory, split_orders(clips, rng))
 
@@ -100,16 +101,16 @@ def random_chunks(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) 
 
 
 def correlated_chunks(
-    shape: tuple[int, ...], labels: np.ndarray, dtype: str, rng: np.random.Generator
+    shape: tuple[int, ...], labels: np.ndarray, dtype: str, rng: np.random.Generator, signal: float
 ) -> Iterator[np.ndarray]:
     """Pieces of features `[N, T, ..., C]`, each a rectified mixture of `FACTORS` factors: correlated, and mostly zeros.
 
     A factor is the sum of what its event's class, its clip, its segment and its patch bring, so that channels, patches
-    and segments correlate, and events can be told apart.
+    and segments correlate, and events can be told apart, the better the larger `signal` is.
     """
     clips, segments, *patches, channels = shape
     mixing = rng.standard_normal((FACTORS, channels), np.float32) / np.sqrt(FACTORS).astype(np.float32)
-    of_class = rng.standard_normal((labels.shape[2], FACTORS), np.float32)
+    of_class = np.float32(signal) * rng.standard_normal((labels.shape[2], FACTORS), np.float32)
     step = max(1, ave.CHUNK_BYTES // (4 * int(np.prod(shape[1:]))))
     for start in range(0, clips, step):
         rows = min(step, clips - start)
