@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
+from snn_cace.analysis.others import OtherCounts, OtherFigure
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
@@ -53,7 +54,8 @@ class RunRecord:
     simulation_steps: S per segment of each slot that spikes. activation_sparsity: of rectifiers and spiking layers.
     confusion: segments, rows true, columns predicted, background last; class_accuracy: percent right by class.
     quantised: percent of segments right of bit-matched baselines. latency_ms: of one clip. device: that it was
-    measured on. nvml: joules by the GPU's own meter, where there is one. spikes: None where nothing does.
+    measured on. others: what SpikingJelly and NeuroBench say. nvml: joules by the GPU's own meter, where there is one.
+    spikes: None where nothing does.
     """
 
     kind: Literal["ann", "snn"]
@@ -73,6 +75,7 @@ class RunRecord:
     latency_ms: float | None = None
     device: str | None = None
     nvml: dict[str, float] | None = None
+    others: OtherCounts | None = None
     version: int = VERSION
 
     def counted(self, count: str) -> list[ModuleCount]:
@@ -97,6 +100,9 @@ class RunRecord:
         record.consumers = {
             name: Cost(**with_operations(consumer)) for name, consumer in plain.get("consumers", {}).items()
         }
+        if plain.get("others"):
+            figures = {name: OtherFigure(**figure) for name, figure in plain["others"]["spikingjelly"].items()}
+            record.others = OtherCounts(figures, plain["others"]["neurobench"])
         if "layers" in plain:
             record.spikes = SpikeRecord(
                 plain.get("segment_accuracy"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from snn_cace.analysis.others import other_counts
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.quantised import quantised
 from snn_cace.analysis.record import RunRecord, record_network
@@ -27,6 +28,8 @@ from snn_cace.training.metrics import SegmentMetrics
 CALIBRATION_BATCHES = 8
 """Training batches that say which range the activations of a quantised ANN cover."""
 POWER_CLIPS = 32
+OTHERS_CLIPS = 8
+"""Clips that other libraries count on."""
 LATENCY_REPEATS = 30
 BATCH_SIZE = 64
 """At least so many clips at a time: nothing here depends on it."""
@@ -63,6 +66,11 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
     in_large_batches = dataclasses.replace(experiment.data, batch_size=max(BATCH_SIZE, experiment.data.batch_size))
     loader = ClipData(in_large_batches, dtype).loader("test")
     record = record_network(network, data, "test", 0, experiment, device, loader=loader)
+    clips = data.dataset("test").__getitems__(range(min(OTHERS_CLIPS, len(data.dataset("test")))))
+    record.others = other_counts(
+        network.to("cpu", torch.float32).eval(), clips["visual"].float(), clips["audio"].float()
+    )
+    network.to(device, dtype)
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:
         metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))

@@ -206,6 +206,52 @@ def energy_shares(result: dict[str, Any]) -> Figure:
 
 
 @styled
+def verdicts(result: dict[str, Any]) -> Figure | None:
+    """Whole-network energy of each spiking variant over the ANN's, and over the bit-matched ANN's, by every count and
+    published model: which conclusions flip from one to another.
+    """
+    dense = next((v for v in result["variants"] if v["name"] == result["dense_baseline"]), None)
+    spiking = [variant for variant in result["variants"] if variant["kind"] == "snn"]
+    if dense is None or not spiking:
+        return None
+    figure, panels = new_figure(11, 1.6 + 0.45 * len(spiking), columns=2, sharey=True)
+    for row, variant in enumerate(spiking):
+        for shift, filled, counted in ((-0.12, "full", variant["event_driven"]), (0.12, "none", variant)):
+            for index, model in enumerate(result["energy_models"]):
+                for axes, baseline in zip(
+                    panels, (dense["energy_mj"], counted["bit_matched"]["energy_mj"]), strict=True
+                ):
+                    name = f"{MODEL_TITLES.get(model, model)}, {'event-driven' if filled == 'full' else 'conservative'}"
+                    axes.plot(
+                        counted["energy_mj"][model] / baseline[model], row + shift, "osD"[index % 3],
+                        color=colour(index), fillstyle=filled, label=name if row == 0 else None,
+                    )  # fmt: skip
+        for place, (name, ratio) in enumerate(ratios_of_others(variant, dense)):
+            panels[0].plot(ratio, row, "x+*"[place % 3], color=INK, label=name if row == 0 else None)
+    for axes, title in zip(panels, ("over the ANN's", "over the bit-matched ANN's"), strict=True):
+        axes.axvline(1, color=INK, linewidth=1)
+        axes.set_xlabel(f"whole-network energy {title}")
+        axes.margins(0.08, 0.15)
+    panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant in spiking])
+    panels[0].invert_yaxis()
+    legend_below(figure, panels[0])
+    return figure
+
+
+def ratios_of_others(variant: dict[str, Any], dense: dict[str, Any]) -> list[tuple[str, float]]:
+    """Energy over the ANN's by SpikingJelly's models, those that refuse left out."""
+    if not variant.get("others") or not dense.get("others"):
+        return []
+    ours, theirs = (part["others"]["spikingjelly"] for part in (variant, dense))
+    found = []
+    for name in ours:
+        spent, base = (sum(figure[name]["energy_mj"].values()) for figure in (ours, theirs))
+        if spent and base:
+            found.append((f"SpikingJelly {name}", spent / base))
+    return found
+
+
+@styled
 def against_steps(variants: list[dict[str, Any]], dense: list[dict[str, Any]]) -> Figure | None:
     """Accuracy and firing rate against simulation steps, and early exit; a line runs one trained network."""
     spiking = [(index, v) for index, v in enumerate(variants) if v.get("anytime") and v["anytime"]["depths"]]
