@@ -7,6 +7,7 @@ they differ from ours. A model that refuses the network has its reason in place 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import SimpleNamespace
@@ -45,41 +46,44 @@ class OtherCounts:
 @torch.no_grad()
 def other_counts(network: nn.Module, visual: torch.Tensor, audio: torch.Tensor) -> OtherCounts:
     """On the CPU and in evaluation mode: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]`."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        with eager(), decomposed():
+            found = spikingjelly(network, visual, audio)
+        return OtherCounts(found, neurobench(network, visual, audio) if find_spec("neurobench") else None)
+
+
+def spikingjelly(network: nn.Module, *inputs: torch.Tensor) -> dict[str, OtherFigure]:
+    """By each of SpikingJelly's energy models that covers layers like ours; inputs `[B, ...]`."""
     lemaire = op_counter.LemaireEnergyConfig(strict=False)
-    models = {
-        "simple": lambda: op_counter.simple_energy.estimate_simple_energy(network, (visual, audio)),
-        "lemaire": lambda: op_counter.analytical_energy.estimate_lemaire_energy(
-            network, (visual, audio), config=lemaire
+    models: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+        "simple": (
+            lambda: op_counter.simple_energy.estimate_simple_energy(network, inputs),
+            ("mac_pj", "ac_pj", "parameter_memory_pj", "neuron_state_memory_pj"),
         ),
-        "neuromc": lambda: op_counter.neuromc.estimate_neuromc_runtime_energy(network, (visual, audio)),
-    }
-    parts = {
-        "simple": ("mac_pj", "ac_pj", "parameter_memory_pj", "neuron_state_memory_pj"),
-        "lemaire": ("ops_pj", "addressing_pj", "memory_pj"),
-        "neuromc": (),
+        "lemaire": (
+            lambda: op_counter.analytical_energy.estimate_lemaire_energy(network, inputs, config=lemaire),
+            ("ops_pj", "addressing_pj", "memory_pj"),
+        ),
+        "neuromc": (lambda: op_counter.neuromc.estimate_neuromc_runtime_energy(network, inputs), ()),
     }
     found = {}
-    for name, estimate in models.items():
-        with eager(), decomposed(), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.simplefilter("ignore")
-            try:
-                report = estimate()
-            except (ValueError, RuntimeError, NotImplementedError) as error:
-                reason = " ".join(str(error).split())
-                found[name] = OtherFigure(refused=reason[:LONGEST_REASON])
-                continue
-        spent = {part.removesuffix("_pj"): report.breakdown_pj[part] for part in parts[name]}
-        per_clip = MILLIJOULES_PER_PICOJOULE / len(visual)
-        found[name] = OtherFigure({part: pj * per_clip for part, pj in spent.items()}, list(map(str, report.warnings)))
-    return OtherCounts(found, neurobench(network, visual, audio) if find_spec("neurobench") else None)
+    per_clip = MILLIJOULES_PER_PICOJOULE / len(inputs[0])
+    for name, (estimate, parts) in models.items():
+        try:
+            report = estimate()
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            found[name] = OtherFigure(refused=" ".join(str(error).split())[:LONGEST_REASON])
+        else:
+            spent = {part.removesuffix("_pj"): report.breakdown_pj[part] * per_clip for part in parts}
+            found[name] = OtherFigure(spent, list(map(str, report.warnings)))
+    return found
 
 
 def neurobench(network: nn.Module, visual: torch.Tensor, audio: torch.Tensor) -> dict[str, Any]:
     """NeuroBench's own metrics, fed with what our layers output, since its hooks know snnTorch's neurons alone."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from neurobench.metrics.static import ConnectionSparsity
-        from neurobench.metrics.workload import ActivationSparsityByLayer, MembraneUpdates
+    from neurobench.metrics.static import ConnectionSparsity
+    from neurobench.metrics.workload import ActivationSparsityByLayer, MembraneUpdates
 
     hooks = []
     for name, trace in trace_layers(network, visual, audio).items():
