@@ -55,7 +55,16 @@ def unhealthy_shares(rates: torch.Tensor, largest: int) -> tuple[float, float]:
 
 
 class RateObserver:
-    """Sees the firing rates of every module of `kinds` in `network` between `start` and `stop`, or within `with`."""
+    """Sees the firing rates of every module of `kinds` in `network` between `start` and `stop`, or within `with`.
+
+    >>> class Largest(RateObserver):
+    ...     def see(self, name, rates, steps):
+    ...         print(name, rates.max().item(), steps)
+    >>> network = nn.Sequential(SpikingLayer(NodeConfig("if", threshold=1.0)))
+    >>> with Largest(network):
+    ...     spikes = network(torch.tensor([0.5, 2.0]).expand(2, 1, 1, 2))
+    0 1.0 2
+    """
 
     kinds: tuple[type[nn.Module], ...] = (SpikingLayer,)
 

@@ -23,7 +23,7 @@ from neurons import (
     SpikingProjection,
     fold,
 )
-from neurons.coding import Latency, LearnedEncoder, Poisson
+from neurons.coding import ChannelThreshold, Integer, Latency, LearnedEncoder, Poisson, make_coding
 
 NODE = NodeConfig(tau=2, threshold=0.5, alpha=2)
 
@@ -146,6 +146,38 @@ def test_latency_is_one_spike_the_earlier_the_larger_the_value():
     mean_time = (spikes * torch.arange(8.0)[:, None]).sum()
     (gradient,) = torch.autograd.grad(mean_time, values)
     assert (gradient[1:-1] < 0).all()  # a larger value would come earlier
+
+
+def test_rectified_poisson_and_latency_spend_no_spike_on_zeros():
+    """Rates are x over the channel's threshold, cut off at 1; the larger x, the earlier, and never where it is 0."""
+    values = torch.tensor([[-1.0, 0.0], [0.5, 0.5], [2.0, 2.0], [9.0, 9.0]])
+    threshold = ChannelThreshold(2, 1.0)
+    threshold.log_threshold.data.copy_(torch.tensor([1.0, 4.0]).log())
+    rates = torch.tensor([[0.0, 0.0], [0.5, 0.125], [1.0, 0.5], [1.0, 1.0]])
+    torch.testing.assert_close(Poisson(20_000, threshold)(values).mean(0), rates, atol=0.02, rtol=0)
+    spikes = Latency(4, threshold)(values)
+    assert spikes.sum(0).tolist() == [[0, 0], [1, 0], [1, 1], [1, 1]]  # 0.125 of a threshold lasts past the last step
+    assert spikes.argmax(0)[1:, 0].tolist() == [2, 0, 0]
+    assert spikes.argmax(0)[2:, 1].tolist() == [2, 0]
+
+
+def test_integer_spikes_count_thresholds_and_are_the_same_at_every_step():
+    values = torch.tensor([-1.0, -0.1, 0.8, 2.6, 9.0]).view(1, 1, 5, 1).requires_grad_()
+    coding = Integer(3, ChannelThreshold(1, 0.5))
+    assert coding(values).flatten().tolist() == [0, 0, 2, 3, 3]
+    coding(values).sum().backward()
+    assert values.grad.flatten().tolist() == [0, 0, 2, 0, 0]  # straight through the rounding, not through the cut
+    block = SpikingProjection(1, 2, BlockConfig(steps=4, coding="integer", norm="none"))
+    currents = block.currents(values.detach())
+    assert currents.shape[0] == 4 and torch.equal(currents[0], currents[3])
+
+
+def test_neurons_driven_by_the_values_fire_as_often_as_those_hold_thresholds():
+    values = torch.tensor([[[0.0, 0.3, 0.6, 1.0, 5.0]]])
+    encoder = make_coding(BlockConfig(steps=10, coding="threshold", coding_threshold=1.0), 5)
+    assert encoder(values).sum(0).flatten().tolist() == [0, 3, 6, 10, 10]
+    encoder(values).sum().backward()
+    assert encoder.layer.log_threshold_gain.grad.shape == (5,)
 
 
 def test_a_learned_encoder_is_lif_driven_by_a_linear_layer():

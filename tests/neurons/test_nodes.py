@@ -188,6 +188,20 @@ def test_a_learned_threshold_is_a_threshold():
         assert learned.log_threshold_gain.grad < 0  # raising the threshold costs spikes
 
 
+def test_a_threshold_per_channel_is_each_channels_own():
+    torch.manual_seed(0)
+    current = torch.randn(20, 30, 3)
+    learned = SpikingLayer(NodeConfig(threshold=0.5, learn_threshold="channel", surrogate="atan", alpha=2), neurons=3)
+    gains = torch.tensor([0.5, 1.0, 2.0])
+    learned.log_threshold_gain.data.copy_(gains.log())
+    alone = [run(NodeConfig(threshold=0.5 * gain), current[..., k]) for k, gain in enumerate(gains.tolist())]
+    assert torch.equal(learned(current), torch.stack(alone, -1))
+    learned(current).sum().backward()
+    assert (learned.log_threshold_gain.grad < 0).all()
+    with pytest.raises(ValueError, match="channel needs to know how many neurons"):
+        SpikingLayer(NodeConfig(learn_threshold="channel"))
+
+
 @pytest.mark.parametrize("node", NODES)
 def test_every_node_forgets_takes_any_batch_and_trains(node: str):
     torch.manual_seed(0)
