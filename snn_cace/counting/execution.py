@@ -15,8 +15,7 @@ from numba import njit
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from neurons import eager
-from snn_cace.counting.operations import decomposed
+from snn_cace.counting.operations import run_within
 from snn_cace.counting.provenance import Rate, SpikeTracker
 
 
@@ -97,14 +96,6 @@ def run_event_driven(network: nn.Module, *inputs: torch.Tensor) -> Executed:
     Raises:
         ValueError: the inputs are not on the CPU.
     """
-    if any(x.device.type != "cpu" for x in inputs):
-        raise ValueError(f"event-driven execution runs on the CPU, not on {inputs[0].device}")
-    training = network.training
-    network = network.eval().to(inputs[0].dtype)
     execution = EventDrivenExecution(network)
-    try:
-        with torch.no_grad(), eager(), decomposed(), execution:
-            output = network(*inputs)
-    finally:
-        network.train(training)
+    output = run_within(execution, network, *inputs)
     return Executed(execution.additions, output)

@@ -264,17 +264,26 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
         ValueError: the inputs are not on the CPU, where attention runs decomposed.
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
+    counter = OperationCounter(network)
+    run_within(counter, network, *inputs)
+    return counter.count(len(inputs[0]))
+
+
+def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor) -> Any:
+    """What `network` outputs in evaluation mode while `tracker` watches every operation.
+
+    Raises:
+        ValueError: the inputs are not on the CPU, where attention runs decomposed.
+    """
     if any(x.device.type != "cpu" for x in inputs):
         raise ValueError(f"operations are counted on the CPU, not on {inputs[0].device}: move network and clips there")
     training = network.training
-    network = network.eval().to(inputs[0].dtype)
-    counter = OperationCounter(network)
+    network.eval().to(inputs[0].dtype)
     try:
-        with torch.no_grad(), eager(), decomposed(), counter:
-            network(*inputs)
+        with torch.no_grad(), eager(), decomposed(), tracker:
+            return network(*inputs)
     finally:
         network.train(training)
-    return counter.count(len(inputs[0]))
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurons import BlockConfig, Dropout, Linear, SpikingLinear, SpikingMLP, project
+from neurons.coding import make_coding
 from neurons.config import CODINGS, READOUTS
 from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
+from snn_cace.counting.energy import energy, read_prices
 from snn_cace.counting.execution import run_event_driven
 from snn_cace.counting.operations import Count, count_operations, event_driven, summed
 from snn_cace.model import CaceNet
@@ -204,3 +206,33 @@ def test_what_each_layers_spikes_cause_adds_up_to_all_that_spikes_cause():
     modules = event_driven(count.modules, count.consumers)
     assert acs == pytest.approx(sum(module.event_driven.acs for module in modules))
     assert set(GUIDANCE) <= set(count.sources["visual_projection.projection.layer"])
+
+
+CODERS = {
+    # per value: MACs, ACs, comparisons, transcendental; x is what spikes: 2 steps, 2 x 3 values
+    "poisson, sigmoid": (0, 0, 2 * 2, 1),
+    "poisson, rectified": (1, 0, 1 + 2 * 2, 0),
+    "latency, sigmoid": (1, 1, 1, 1),
+    "latency, rectified": (1 + 1, 1, 1 + 1, 0),
+    "integer, rectified": (1, 0, 2, 0),
+}
+
+
+@pytest.mark.parametrize("coder", CODERS)
+def test_what_coders_cost_by_hand(coder: str):
+    coding, coding_range = coder.split(", ")
+    block = BlockConfig(steps=2, coding=coding, coding_range=coding_range)
+    module = make_coding(block, 3)
+    count = count_operations(module, torch.randn(2, 3)).total * 2
+    found = (count.macs, count.acs, count.comparisons, count.transcendental)
+    assert found == tuple(6 * each for each in CODERS[coder])
+
+
+def test_accumulators_are_read_and_written_at_every_step_where_traffic_is_priced():
+    """Rates of 5 neurons over 2 steps to 7 outputs, 24 rows: 24 x 7 sums, kept over 2 steps, read and written."""
+    prices = read_prices()
+    count = count_operations(built("rates"), patches())
+    module = next(m for m in event_driven(count.modules, count.consumers) if m.name == "linear")
+    words = module.total.weight_reads + 2 * (2 * ROWS * OUT / CLIPS)
+    arithmetic = energy([module], "compute", prices).total
+    assert energy([module], "memory", prices).total == pytest.approx(arithmetic + 4 * 24.96 * words)
