@@ -50,7 +50,7 @@ class LayerActivity:
 
 
 def unhealthy_shares(rates: torch.Tensor, largest: int) -> tuple[float, float]:
-    """The shares of neurons that are dead and saturated, from their spikes per step, each step holding `largest`."""
+    """The shares of neurons that are dead and saturated, from their spikes per step `[N]`, of at most `largest`."""
     return float((rates == 0).double().mean()), float((rates >= SATURATED_RATE * largest).double().mean())
 
 

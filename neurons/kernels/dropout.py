@@ -49,6 +49,7 @@ class CountedDropout(torch.autograd.Function):
 
 
 def dropped(values: torch.Tensor, draw: Draw) -> torch.Tensor:
+    """`[...]` to `[...]`: what `draw` leaves, scaled."""
     from neurons.kernels.cpu import drop
 
     values = values.detach().contiguous()

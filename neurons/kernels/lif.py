@@ -80,7 +80,9 @@ class FiringRate(torch.autograd.Function):
 
 @torch.compiler.disable
 def firing_rate(current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
-    """`FiringRate`, which has kernels of its own: a compiled network calls it between its graphs."""
+    """`FiringRate`, `[X, R, T, N]` to `[R, T, N]`, which has kernels of its own: a compiled network calls it between
+    its graphs.
+    """
     return FiringRate.apply(current, dynamics)
 
 
@@ -110,7 +112,7 @@ class CpuKernels:
 
 
 def run_rows(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
-    """Run a compiled kernel over all rows, which are independent."""
+    """Run a compiled kernel over all rows R, which are independent: current `[X, R, T, N]`, others `[R, T, N]`."""
     arrays = [x.detach().numpy() for x in (current, *others)]
     kind = np.float32 if current.dtype is torch.float32 else np.float64
     numbers = (

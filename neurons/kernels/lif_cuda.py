@@ -156,6 +156,7 @@ def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Any) -> None:
 
 
 def run_rates(current: torch.Tensor, rate: torch.Tensor, v_init: torch.Tensor, dynamics: Any, keep: bool) -> None:
+    """Current `[X, R, T, N]` to rates, or with `keep` to the potentials that segments start from, `[R, T, N]`."""
     grid, neurons, same = launch(current, dynamics)
     settings = (dynamics.tau, dynamics.threshold, dynamics.backward_start)
     rates[grid](current, rate, v_init, neurons, *settings, keep=keep, **same)
@@ -174,7 +175,7 @@ def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor
 
 
 def launch(current: torch.Tensor, dynamics: Any) -> tuple[tuple[int, int], int, dict[str, Any]]:
-    """The grid, the neurons, and what both kernels are compiled for."""
+    """The grid, the neurons, and what both kernels are compiled for, of a current `[X, R, T, N]`."""
     input_steps, rows, segments, neurons = current.shape
     block = min(triton.next_power_of_2(neurons), SHORT_BLOCK if dynamics.steps <= FEW_STEPS else BLOCK)
     same = {

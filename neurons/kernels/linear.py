@@ -51,14 +51,14 @@ def linear(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
 
 def convolution(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """`F.linear` as a convolution of an image of one column, which oneDNN runs."""
+    """`F.linear`, `[..., inputs]` to `[..., outputs]`, as a convolution of an image of one column, which oneDNN runs."""
     as_image = values.reshape(1, -1, 1, values.shape[-1]).permute(0, 3, 1, 2)
     image = F.conv2d(as_image, weight[:, :, None, None], bias)
     return image.permute(0, 2, 3, 1).reshape(*values.shape[:-1], len(weight))
 
 
 def has_both_libraries(values: torch.Tensor) -> bool:
-    """Whether these values may be multiplied by MKL and by oneDNN."""
+    """Whether values `[..., inputs]` may be multiplied by MKL and by oneDNN."""
     known = values.device.type == "cpu" and values.dtype is torch.float32 and not why_eager()
     eager = not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
     return known and eager and torch.backends.mkl.is_available() and bool(torch.backends.mkldnn.enabled)

@@ -70,7 +70,7 @@ def arrays_of(*tensors: torch.Tensor) -> list[Any]:
 
 
 def rows_per_thread(rows: torch.Tensor) -> int:
-    """Rows below which a second thread does not pay."""
+    """Rows of `[rows, width]` below which a second thread does not pay."""
     return max(1, ELEMENTS_PER_THREAD // 2 // rows.shape[1])
 
 

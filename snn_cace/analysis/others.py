@@ -81,7 +81,9 @@ def spikingjelly(network: nn.Module, *inputs: torch.Tensor) -> dict[str, OtherFi
 
 
 def neurobench(network: nn.Module, visual: torch.Tensor, audio: torch.Tensor) -> dict[str, Any]:
-    """NeuroBench's own metrics, fed with what our layers output, since its hooks know snnTorch's neurons alone."""
+    """NeuroBench's own metrics on `[B, T, H, W, Cv]` and `[B, T, Ca]`, fed with what our layers output, since its hooks
+    know snnTorch's neurons alone.
+    """
     from neurobench.metrics.static import ConnectionSparsity
     from neurobench.metrics.workload import ActivationSparsityByLayer, MembraneUpdates
 

@@ -24,7 +24,7 @@ LARGEST_BITS = 8
 
 
 class FakeQuantize(nn.Module):
-    """Rounds a tensor to 2^bits levels over the range that it saw while it was calibrated."""
+    """Rounds a tensor `[...]` to 2^bits levels over the range that it saw while it was calibrated."""
 
     def __init__(self, bits: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def quantised(
 ) -> Iterator[None]:
     """Within it, activations in the modules called `names`, and all below them, have `bits` bits.
 
-    calibration: batches of the network's inputs, whose activations say which range the levels cover.
+    calibration: batches of the network's inputs `[B, T, ...]`, whose activations say which range the levels cover.
 
     Raises:
         ValueError: bits below 1 or above 8.

@@ -27,7 +27,7 @@ a rate, the backward pass reads a current and a gradient and writes a gradient.
 
 
 def forward_backward(module: nn.Module, values: torch.Tensor) -> Run:
-    """One forward and backward pass in training mode."""
+    """One forward and backward pass of `[B, T, inputs]` in training mode."""
     module.train()
     values = values.detach().requires_grad_()
 
@@ -201,13 +201,13 @@ def large_lif_layer(device: torch.device, limits: dict[str, float], steps: Seque
 
 
 def traffic(row: Row, current: torch.Tensor, limits: dict[str, float]) -> Row:
-    """Bytes per second of what a layer must move, and their share of a copy's."""
+    """Bytes per second of what a layer of current `[B, T, N]` must move, and their share of a copy's."""
     rate = LIF_WORDS * current.nbytes / row["seconds"]
     return {"bytes_per_second": rate, "share_of_copy": rate / limits["copy_bytes_per_second"]}
 
 
 def rate_step(layer: nn.Module, current: torch.Tensor, steps: int) -> Run:
-    """Forward and backward of a rate of a constant current."""
+    """Forward and backward of a rate of a constant current `[B, T, N]`."""
     leaf = current.detach().requires_grad_()
     weight = torch.ones_like(current)
 

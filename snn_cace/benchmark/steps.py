@@ -40,7 +40,7 @@ FEW_STEPS = 3
 def clips(
     sizes: Sizes, batch: int, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> dict[str, torch.Tensor]:
-    """A batch of random features with labels."""
+    """A batch of random features, `[B, T, H, W, Cv]` and `[B, T, Ca]`, with labels `[B, T, C + 1]`."""
     generator = torch.Generator().manual_seed(0)
     shape = sizes.shape
     classes = torch.randint(shape.classes + 1, (batch, SEGMENTS), generator=generator)

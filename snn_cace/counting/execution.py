@@ -75,7 +75,7 @@ class EventDrivenExecution(SpikeTracker):
         return total if bias is None else total + bias
 
     def add(self, step: torch.Tensor, weight: torch.Tensor, gate: torch.Tensor | None, sums: torch.Tensor) -> None:
-        """One simulation step: rows that share a gate read the same columns, multiplied by it once."""
+        """One simulation step `[N, C]`: rows that share a gate read the same columns, multiplied by it once."""
         spikes, out = step.contiguous().numpy(), sums.numpy()
         shared = np.zeros(len(spikes), dtype=np.int64)
         columns = [weight.contiguous()]

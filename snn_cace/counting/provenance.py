@@ -162,7 +162,7 @@ class SpikeTracker(TorchDispatchMode):
                 self.set_rate(values, replace(first, steps=viewed, gate=None if gate is None else gate[place]))
 
     def follow_factor(self, divides: bool, first: Any, second: Any, out: torch.Tensor) -> None:
-        """A rate times a constant, or times a factor per channel that several rows share."""
+        """A rate `[..., C]` times a constant, or times a factor per channel that several rows share."""
         rate, factor = self.rate_of(first), second
         if rate is None and not divides:
             rate, factor = self.rate_of(second), first

@@ -101,6 +101,7 @@ class Call:
 
     @property
     def first(self) -> torch.Tensor:
+        """The first argument, `[...]`."""
         return self.args[0]
 
 
@@ -327,7 +328,9 @@ def node_cost(config: NodeConfig, steps: int) -> NodeCost:
 
 
 def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
-    """A node's updates; each reads and writes its state once. A constant current is read as often as it is used."""
+    """Current and spikes `[S, B, T, ..., N]`: a node's updates; each reads and writes its state once. A constant
+    current is read as often as it is used.
+    """
     updates = float(spikes.numel())
     node = node_cost(module.config, len(spikes))
     fired = spike_count(spikes)
@@ -352,8 +355,9 @@ def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Ten
 
 
 def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool) -> Cost:
-    """`rate`: an AC per spike and a MAC per value; `membrane`: a leak (MAC) per value and step, an AC per spike;
-    `learned`: an AC per spike, since the weight of a step need not be multiplied with a one; `maximum`: comparisons.
+    """Spikes `[S, ...]` to `[...]`. `rate`: an AC per spike and a MAC per value; `membrane`: a leak (MAC) per value and
+    step, an AC per spike; `learned`: an AC per spike, since the weight of a step need not be multiplied with a one;
+    `maximum`: comparisons.
     """
     cells, dense = float(out.numel()), float(spikes.numel())
     if module.name == "last":
@@ -368,8 +372,8 @@ def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes:
 
 
 def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool) -> Cost:
-    """Event-driven: every spike that the readout uses adds a column of weights; what the readout scales, it scales in
-    the outputs, once (`rate`) or per simulation step (`membrane`, `learned`).
+    """Spikes `[S, ..., inputs]` to `[..., outputs]`: every spike that the readout uses adds a column of weights; what
+    the readout scales, it scales in the outputs, once (`rate`) or per simulation step (`membrane`, `learned`).
     """
     name = module.readout.name
     used = {"last": spikes[-1], "maximum": spikes.amax(0)}.get(name, spikes)
@@ -384,8 +388,8 @@ def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, i
 
 
 def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool) -> Cost:
-    """Per segment, layer and direction, i inputs to h: four gates of h (i + h) MACs, 3 h MACs for f c + i g and
-    o tanh(c), 5 h sigmoids and tanhs; h and c are read and written.
+    """`[B, T, i]` to `[B, T, h]` per layer and direction, and per segment: four gates of h (i + h) MACs, 3 h MACs for f
+    c + i g and o tanh(c), 5 h sigmoids and tanhs; h and c are read and written.
 
     Raises:
         ValueError: a projection, which the network does not use.
@@ -410,7 +414,7 @@ def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool) -> 
 
 
 def squashed(module: Poisson | Latency, values: torch.Tensor) -> Operations:
-    """A sigmoid per value; rectified, a division by a constant threshold (a MAC) and a clamp."""
+    """A sigmoid per value of `[...]`; rectified, a division by a constant threshold (a MAC) and a clamp."""
     count = values.numel()
     if module.threshold is None:
         return Operations(transcendental=count, value_reads=count)
@@ -418,20 +422,20 @@ def squashed(module: Poisson | Latency, values: torch.Tensor) -> Operations:
 
 
 def poisson(module: Poisson, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
-    """`squashed`; a draw and a comparison per simulation step."""
+    """`[...]` to `[S, ...]`: `squashed`; a draw and a comparison per simulation step."""
     drawn = Operations(comparisons=2 * spikes.numel())
     return Cost(squashed(module, values) + drawn, Operations(value_writes=spike_count(spikes)))
 
 
 def latency(module: Latency, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
-    """`squashed`; a subtraction, a multiplication and a rounding per value."""
+    """`[...]` to `[S, ...]`: `squashed`; a subtraction, a multiplication and a rounding per value."""
     count = values.numel()
     timed = Operations(acs=count, macs=count, comparisons=count)
     return Cost(squashed(module, values) + timed, Operations(value_writes=spike_count(spikes)))
 
 
 def integer(module: Integer, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
-    """A division by a constant threshold (a MAC), a clamp and a rounding per value."""
+    """`[...]` to `[1, ...]`: a division by a constant threshold (a MAC), a clamp and a rounding per value."""
     count = values.numel()
     return Cost(
         Operations(macs=count, comparisons=2 * count, weight_reads=count, value_reads=count),

@@ -169,7 +169,7 @@ def kept_dtype(keep_as: str, dtype: torch.dtype) -> torch.dtype:
 
 
 def fitting(values: torch.Tensor, dtype: torch.dtype, path: Path) -> torch.Tensor:
-    """`values` as `dtype`; an InputError where they are too large for it."""
+    """`values` `[...]` as `dtype`; an InputError where they are too large for it."""
     largest = float(values.abs().max()) if values.numel() else 0.0
     if largest > torch.finfo(dtype).max:
         raise InputError(

@@ -16,7 +16,9 @@ BRAINCOG_STEPS = 15
 
 
 class BiLSTM(nn.Module):
-    """One bidirectional LSTM layer; half of the outputs run forward, half backward."""
+    """One bidirectional LSTM layer, `[B, T, inputs]` to `[B, T, outputs]`; half of the outputs run forward, half
+    backward.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -110,6 +110,7 @@ class EnergyRegulariser(RateObserver):
         self.spikes: list[tuple[str, torch.Tensor]] = []
 
     def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
+        """Rates `[B, ..., N]` of a call."""
         self.spikes.append((name, rates.sum() * steps))
 
     def share(self, batch: Batch) -> torch.Tensor:

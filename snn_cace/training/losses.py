@@ -46,17 +46,18 @@ def targets_from_labels(labels: torch.Tensor) -> Targets:
 
 
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:
+    """`[...]` in half precision as float32, all else as it is."""
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def relevance_loss(output: NetworkOutput, targets: Targets) -> torch.Tensor:
-    """Binary cross-entropy of the segment relevance."""
+    """Binary cross-entropy of the segment relevance `[B, T]`, a scalar."""
     logits = at_least_float32(output.segment_relevance)
     return F.binary_cross_entropy_with_logits(logits, targets.is_event.to(logits))
 
 
 def gate_loss(output: NetworkOutput, targets: Targets, reference: bool) -> torch.Tensor:
-    """Binary cross-entropy of the gate; `reference` squashes it a second time."""
+    """Binary cross-entropy of the gate `[B, T]`, a scalar; `reference` squashes it a second time."""
     gate = at_least_float32(output.gate)
     if reference:
         return F.binary_cross_entropy_with_logits(gate, targets.is_event.to(gate))
@@ -105,12 +106,12 @@ def contrastive_anchor_terms(
 
 
 def contrastive_loss(output: NetworkOutput, targets: Targets, temperature: float) -> torch.Tensor:
-    """Mean of `contrastive_anchor_terms` over all anchors of all clips."""
+    """Mean of `contrastive_anchor_terms` over all anchors of all clips, a scalar."""
     return contrastive_anchor_terms(output.query, output.key, targets.is_event, temperature).mean()
 
 
 def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, reference: bool) -> dict[str, torch.Tensor]:
-    """Every term by name: `relevance`, `gate`, `event`, `av`, `contrastive`."""
+    """Every term by name, scalars: `relevance`, `gate`, `event`, `av`, `contrastive`."""
     return {
         "relevance": relevance_loss(output, targets),
         "gate": gate_loss(output, targets, reference),
@@ -121,7 +122,7 @@ def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, refe
 
 
 def distillation_loss(student: NetworkOutput, teacher: NetworkOutput, temperature: float) -> torch.Tensor:
-    """How far a student's clip classes and segment relevance are from its teacher's.
+    """How far a student's clip classes `[B, C]` and segment relevance `[B, T]` are from its teacher's, a scalar.
 
     temperature^2 KL(teacher || student) of the event logits over the temperature (Hinton et al., arXiv:1503.02531),
     plus the binary cross-entropy of the relevance against the teacher's probabilities, less that of the teacher with
@@ -137,7 +138,7 @@ def distillation_loss(student: NetworkOutput, teacher: NetworkOutput, temperatur
 
 
 def training_loss(terms: dict[str, torch.Tensor], contrast: ContrastConfig, contrastive_on: bool) -> torch.Tensor:
-    """The sum that is minimised: four terms of weight 1, and the contrastive one once it is on."""
+    """The sum of scalars that is minimised: four terms of weight 1, and the contrastive one once it is on."""
     total = terms["relevance"] + terms["gate"] + terms["event"] + terms["av"]
     return total + contrast.coefficient * terms["contrastive"] if contrastive_on else total
 

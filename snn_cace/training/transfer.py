@@ -155,7 +155,9 @@ def rescale(linear: nn.Linear, maximum: float, steps: int) -> None:
 def activation_maxima(
     source: CaceNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float
 ) -> dict[str, float]:
-    """The percentile of the positive outputs of every layer that is rectified, the largest over batches."""
+    """The percentile of the positive outputs of every layer that is rectified, the largest over batches of visual
+    `[B, T, H, W, Cv]` and audio `[B, T, Ca]`.
+    """
     names = ["visual_projection", *(f"{name}.linear1" for name in source.slots()["feed_forward"])]
     layers = {name: module for name in names if isinstance(module := find(source, name), nn.Linear)}
     maximum = dict.fromkeys(layers, 0.0)
