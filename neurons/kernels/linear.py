@@ -51,7 +51,7 @@ def linear(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 
 
 def convolution(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """`F.linear`, `[..., inputs]` to `[..., outputs]`, as a convolution of an image of one column, which oneDNN runs."""
+    """`F.linear`, `[..., inputs]` to `[..., outputs]`, as a convolution of a one-column image by oneDNN."""
     as_image = values.reshape(1, -1, 1, values.shape[-1]).permute(0, 3, 1, 2)
     image = F.conv2d(as_image, weight[:, :, None, None], bias)
     return image.permute(0, 2, 3, 1).reshape(*values.shape[:-1], len(weight))
