@@ -23,6 +23,7 @@ VERBS = {
     "benchmark": ("benchmark:benchmark", "speed and memory, beside the machine's limits and other libraries"),
     "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
     "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),
+    "extract": ("extract:extract", "features of a folder of videos, in AVE's layout"),
     "data check": ("data:check", "what an AVE directory holds, and every problem in it"),
     "data labels": ("data:labels", "make labels.h5 from Annotations.txt"),
     "data avdigits": ("data:avdigits", "write the embedded data set in AVE's layout"),

@@ -1,0 +1,69 @@
+"""The verb `extract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from snn_cace.config import NonNegativeInt, PositiveInt
+from snn_cace.errors import InputError
+from snn_cace.processes import ready_to_compute, sole_writer
+
+
+def extract(
+    videos: str,
+    /,
+    output: str,
+    annotations: str | None = None,
+    visual: str = "efficientnet-lite0",
+    visual_weights: str | None = None,
+    audio: str = "log-mel-statistics",
+    audio_weights: str | None = None,
+    frames: PositiveInt = 4,
+    dtype: Literal["float16", "float32"] = "float32",
+    workers: NonNegativeInt = 1,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    seed: int = 0,
+    quiet: bool = False,
+) -> None:
+    """Features of a folder of videos, in AVE's layout.
+
+    A broken-off extraction goes on where it was. Splits are those of trainSet.txt, valSet.txt and testSet.txt beside
+    the annotations, or drawn. Files from which no clip can be made are left out and listed.
+
+    Args:
+        videos: directory of files called by their video's name, in any container that FFmpeg reads.
+        output: directory to write the features into.
+        annotations: lines of Category&VideoID&Quality&Start&End; VIDEOS/Annotations.txt where it is left out.
+        visual: encoder of pictures; efficientnet-lite0, whose weights are a package, or any of timm's.
+        visual_weights: file of its state dict, in place of the package's or the hub's.
+        audio: encoder of sound; log-mel-statistics, without weights, or vggish.
+        audio_weights: file of its state dict.
+        frames: pictures of a segment, whose features are averaged.
+        dtype: of features.
+        workers: processes that decode ahead.
+        device: where the encoders run.
+        seed: of drawn splits.
+        quiet: no progress bar.
+    """
+    try:
+        from snn_cace.encoders.extract import Settings
+        from snn_cace.encoders.extract import extract as run
+    except ModuleNotFoundError as missing:
+        raise InputError(f"extract needs {missing.name}: install snn-cace[extract]") from None
+    from snn_cace.encoders.audio import audio_encoder
+    from snn_cace.encoders.visual import visual_encoder
+    from snn_cace.runtime import pick_device
+
+    listed = annotations or str(Path(videos) / "Annotations.txt")
+    settings = Settings(videos, listed, visual, visual_weights, audio, audio_weights, frames, dtype)
+    ready_to_compute()
+    encoder = visual_encoder(visual, visual_weights)
+    encoder.network.to(pick_device(device))
+    with sole_writer(output):
+        summary = run(settings, Path(output), encoder, audio_encoder(audio, audio_weights), workers, seed, quiet)
+    for what, listed_lines in (("left out", summary.left_out), ("noted", summary.notes)):
+        for video, lines in listed_lines.items():
+            print(f"{what}: {video}: {lines if isinstance(lines, str) else '; '.join(lines)}")
+    parts = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
+    print(f"{summary.clips} clips ({parts}), {len(summary.left_out)} left out: {output}")

