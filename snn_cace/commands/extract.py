@@ -37,7 +37,7 @@ def extract(
         annotations: lines of Category&VideoID&Quality&Start&End; VIDEOS/Annotations.txt where it is left out.
         visual: encoder of pictures; efficientnet-lite0, whose weights are a package, or any of timm's.
         visual_weights: file of its state dict, in place of the package's or the hub's.
-        audio: encoder of sound; log-mel-statistics, without weights, or vggish.
+        audio: encoder of sound; log-mel-statistics, without weights, vggish or cnn14.
         audio_weights: file of its state dict.
         frames: pictures of a segment, whose features are averaged.
         dtype: of features.

@@ -1,12 +1,15 @@
-"""Audio encoders: a second of sound to a vector. Front ends are log-mel spectrograms of 16 kHz sound.
+"""Audio encoders: a second of sound to a vector, by way of a log-mel spectrogram.
 
 | encoder | per second | weights |
 | --- | --- | --- |
 | `log-mel-statistics` | mean and standard deviation over time of 64 bands: 128 | none |
 | `vggish` | VGGish's embedding of 0.96 s (Hershey et al., ICASSP 2017): 128 | a PyTorch state dict |
+| `cnn14` | CNN14's embedding (PANNs: Kong et al., TASLP 28, 2020): 2048 | the authors' `Cnn14_mAP=0.431.pth` |
 
-The front end is VGGish's: windows of 25 ms every 10 ms (periodic Hann), magnitudes of a 512-point FFT, 64 triangular
-bands, evenly spaced in HTK mel from 125 to 7500 Hz, log(x + 0.01).
+The front end of the first two is VGGish's, of 16 kHz sound: windows of 25 ms every 10 ms (periodic Hann), magnitudes
+of a 512-point FFT, 64 triangular bands, evenly spaced in HTK mel from 125 to 7500 Hz, log(x + 0.01). CNN14's is in
+its state dict, for 32 kHz: windows of 1024 samples every 320 (periodic Hann, reflected at the ends), powers, 64
+Slaney bands from 50 to 14000 Hz, decibels.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from snn_cace.encoders.visual import load_weights
 from snn_cace.errors import InputError
@@ -26,6 +30,7 @@ WINDOW, HOP, POINTS = 400, 160, 512
 BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0
 LOG_OFFSET = 0.01
 VGGISH_FRAMES = 96
+CNN14_RATE, CNN14_POINTS, CNN14_HOP = 32000, 1024, 320
 
 
 @dataclass
@@ -97,6 +102,62 @@ class VGGish(nn.Module):
         return self.embeddings(self.features(patches).permute(0, 2, 3, 1).flatten(1))
 
 
+class Stft(nn.Module):
+    """Powers of windowed sound `[N, samples]`, as torchlibrosa has them, by convolution: `[N, frames, 513]`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_real = nn.Conv1d(1, CNN14_POINTS // 2 + 1, CNN14_POINTS, CNN14_HOP, bias=False)
+        self.conv_imag = nn.Conv1d(1, CNN14_POINTS // 2 + 1, CNN14_POINTS, CNN14_HOP, bias=False)
+
+    def forward(self, sound: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(sound.unsqueeze(1), (CNN14_POINTS // 2,) * 2, mode="reflect")
+        return (self.conv_real(padded).square() + self.conv_imag(padded).square()).transpose(1, 2)
+
+
+class ConvBlock(nn.Module):
+    """Two 3 x 3 convolutions with norms, rectified, and a mean over 2 x 2: `[N, C, T, B]` to half of T and B."""
+
+    def __init__(self, inputs: int, outputs: int, pool: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
+        self.pool = pool
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        maps = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(maps))))))
+        return F.avg_pool2d(maps, self.pool)
+
+
+class Cnn14(nn.Module):
+    """The network, with the parameter names of the authors' state dict, its classifier included.
+
+    Shape: sound of 32 kHz `[N, samples]` to embeddings `[N, 2048]`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spectrogram_extractor = nn.ModuleDict({"stft": Stft()})
+        self.logmel_extractor = nn.ParameterDict({"melW": nn.Parameter(torch.zeros(CNN14_POINTS // 2 + 1, BANDS))})
+        self.bn0 = nn.BatchNorm2d(BANDS)
+        inputs = 1
+        for number, width in enumerate((64, 128, 256, 512, 1024, 2048), start=1):
+            self.add_module(f"conv_block{number}", ConvBlock(inputs, width, pool=1 if number == 6 else 2))
+            inputs = width
+        self.fc1 = nn.Linear(2048, 2048)
+        self.fc_audioset = nn.Linear(2048, 527)
+
+    def forward(self, sound: torch.Tensor) -> torch.Tensor:
+        bands = self.spectrogram_extractor["stft"](sound) @ self.logmel_extractor["melW"]
+        decibels = 10 * torch.log10(bands.clamp(min=1e-10))
+        maps = self.bn0(decibels.unsqueeze(1).transpose(1, 3)).transpose(1, 3)
+        for number in range(1, 7):
+            maps = self.get_submodule(f"conv_block{number}")(maps)
+        over_bands = maps.mean(3)
+        return F.relu(self.fc1(over_bands.amax(2) + over_bands.mean(2)))
+
+
 def audio_encoder(name: str = "log-mel-statistics", weights: str | Path | None = None) -> AudioEncoder:
     """An encoder by name.
 
@@ -113,4 +174,10 @@ def audio_encoder(name: str = "log-mel-statistics", weights: str | Path | None =
         network = VGGish().eval()
         load_weights(network, weights)
         return AudioEncoder(lambda sound: network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1)), 128)
-    raise InputError(f"no audio encoder {name}: choose log-mel-statistics or vggish")
+    if name == "cnn14":
+        if weights is None:
+            raise InputError("cnn14 needs --audio_weights FILE: the authors' Cnn14_mAP=0.431.pth")
+        panns = Cnn14().eval()
+        load_weights(panns, weights)
+        return AudioEncoder(panns, 2048, CNN14_RATE)
+    raise InputError(f"no audio encoder {name}: choose log-mel-statistics, vggish or cnn14")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from snn_cace.encoders.audio import BANDS, RATE, VGGish, audio_encoder, log_mel, mel_weights
+from snn_cace.encoders.audio import BANDS, CNN14_RATE, RATE, Cnn14, VGGish, audio_encoder, log_mel, mel_weights
 from snn_cace.errors import InputError
 
 
@@ -54,6 +54,37 @@ def test_vggish_has_the_published_parameters():
         expected |= {f"embeddings.{k}.weight": (out, inputs), f"embeddings.{k}.bias": (out,)}
     with torch.device("meta"):
         assert {name: tuple(value.shape) for name, value in VGGish().state_dict().items()} == expected
+
+
+def panns_state() -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the authors' Cnn14_mAP=0.431.pth."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "spectrogram_extractor.stft.conv_real.weight": (513, 1, 1024),
+        "spectrogram_extractor.stft.conv_imag.weight": (513, 1, 1024),
+        "logmel_extractor.melW": (513, 64),
+        "fc1.weight": (2048, 2048),
+        "fc1.bias": (2048,),
+        "fc_audioset.weight": (527, 2048),
+        "fc_audioset.bias": (527,),
+    }
+    norms = {"bn0": 64}
+    inputs = 1
+    for number, width in enumerate((64, 128, 256, 512, 1024, 2048), start=1):
+        shapes[f"conv_block{number}.conv1.weight"] = (width, inputs, 3, 3)
+        shapes[f"conv_block{number}.conv2.weight"] = (width, width, 3, 3)
+        norms |= {f"conv_block{number}.bn1": width, f"conv_block{number}.bn2": width}
+        inputs = width
+    for name, width in norms.items():
+        shapes |= {f"{name}.{part}": (width,) for part in ("weight", "bias", "running_mean", "running_var")}
+        shapes[f"{name}.num_batches_tracked"] = ()
+    return shapes
+
+
+def test_cnn14_has_the_published_parameters_and_embeds_a_second():
+    with torch.device("meta"):
+        assert {name: tuple(value.shape) for name, value in Cnn14().state_dict().items()} == panns_state()
+    with torch.no_grad():
+        assert Cnn14().eval()(torch.randn(2, CNN14_RATE)).shape == (2, 2048)
 
 
 def test_weights_are_asked_for_where_they_are_needed(tmp_path):
