@@ -20,6 +20,10 @@ VERBS = {
         "spikes:spikes",
         "firing rates, rasters, accuracy against simulation steps and operations of a checkpoint",
     ),
+    "attention": (
+        "attention:attention",
+        "guidance attention drawn over pictures, and how often it points at the digit",
+    ),
     "benchmark": ("benchmark:benchmark", "speed and memory, beside the machine's limits and other libraries"),
     "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
     "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),

@@ -58,11 +58,14 @@ SOUND_NOISE = 0.4
 
 
 class Clips(NamedTuple):
-    """visual `[N, 10, 7, 7, 16]` and audio `[N, 10, 48]` float32, labels `[N, 10, 10]` one-hot, background last."""
+    """visual `[N, 10, 7, 7, 16]` and audio `[N, 10, 48]` float32, labels `[N, 10, 10]` one-hot, background last; places
+    `[N, 10, 7, 7]`: the patches that the class's digit covers, where it is visible.
+    """
 
     visual: np.ndarray
     audio: np.ndarray
     labels: np.ndarray
+    places: np.ndarray
 
 
 class Timeline(NamedTuple):
@@ -138,6 +141,7 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
     visual = np.zeros((count, SEGMENTS, CANVAS, CANVAS), np.float32)
     audio = np.zeros((count, SEGMENTS, next(iter(recordings.speakers.values())).shape[1]), np.float32)
     classes = np.full((count, SEGMENTS), CLASSES)
+    places = np.zeros((count, SEGMENTS, CANVAS // PATCH, CANVAS // PATCH), bool)
     event_class = np.arange(count) % CLASSES
     rng.shuffle(event_class[CLASSES:])
     for clip, own in enumerate(event_class.tolist()):
@@ -146,12 +150,15 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
         spoken = draw_speakers(rng, own + 1, timeline, shown)
         classes[clip, timeline.visible & timeline.heard] = own
         for segment in range(SEGMENTS):
-            draw_frame(rng, visual[clip, segment], shown[segment], recordings)
+            covered = draw_frame(rng, visual[clip, segment], shown[segment], recordings)
+            if timeline.visible[segment]:
+                places[clip, segment][covered[0]] = True
             if spoken[segment]:
                 audio[clip, segment] = rng.choice(recordings.speakers[spoken[segment]])
     visual += rng.normal(0, PIXEL_NOISE, visual.shape).astype(np.float32)
     audio += rng.normal(0, SOUND_NOISE, audio.shape).astype(np.float32)
-    return Clips(to_patches(visual / np.float32(PIXEL_UNIT)), audio, np.eye(CLASSES + 1, dtype=np.float32)[classes])
+    labels = np.eye(CLASSES + 1, dtype=np.float32)[classes]
+    return Clips(to_patches(visual / np.float32(PIXEL_UNIT)), audio, labels, places)
 
 
 def draw_timeline(rng: np.random.Generator) -> Timeline:
@@ -192,8 +199,10 @@ def draw_speakers(rng: np.random.Generator, own: int, timeline: Timeline, shown:
     return [own if heard else elsewhere for heard in timeline.heard]
 
 
-def draw_frame(rng: np.random.Generator, canvas: np.ndarray, digits: list[int], recordings: Recordings) -> None:
-    """Clutter, then the digits side by side at random places, sizes and contrasts."""
+def draw_frame(
+    rng: np.random.Generator, canvas: np.ndarray, digits: list[int], recordings: Recordings
+) -> list[tuple[slice, slice]]:
+    """Clutter, then the digits side by side at random places, sizes and contrasts; returns the patches of each."""
     fragments = recordings.digits[0][8]
     for _ in range(CLUTTER_PIECES):
         fragment = fragments[rng.integers(len(fragments))]
@@ -201,12 +210,16 @@ def draw_frame(rng: np.random.Generator, canvas: np.ndarray, digits: list[int], 
         piece = fragment[top : top + PATCH, left : left + PATCH]
         paste(canvas, piece, rng.integers(0, CANVAS - PATCH + 1, 2), rng.uniform(*CLUTTER_CONTRAST))
     halves = rng.permutation([(0, 3), (3, 7)])
+    covered = []
     for digit, (left, right) in zip(digits, halves, strict=False):
         size = int(rng.choice(DIGIT_SIZES))
         image = recordings.digits[digit][size]
         cells = size // PATCH
         place = PATCH * np.array([rng.integers(0, 7 - cells + 1), rng.integers(left, right - cells + 1)])
         paste(canvas, image[rng.integers(len(image))], place, rng.uniform(*DIGIT_CONTRAST))
+        top, first = place // PATCH
+        covered.append((slice(top, top + cells), slice(first, first + cells)))
+    return covered
 
 
 def paste(canvas: np.ndarray, image: np.ndarray, place: np.ndarray, contrast: float) -> None:
@@ -219,6 +232,13 @@ def to_patches(frames: np.ndarray) -> np.ndarray:
     clips, segments = frames.shape[:2]
     grid = frames.reshape(clips, segments, CANVAS // PATCH, PATCH, CANVAS // PATCH, PATCH)
     return grid.swapaxes(3, 4).reshape(clips, segments, CANVAS // PATCH, CANVAS // PATCH, PATCH * PATCH)
+
+
+def to_pictures(visual: np.ndarray) -> np.ndarray:
+    """Patches `[N, T, 7, 7, 16]` as pictures in [0, 1], `[N, T, 28, 28]`."""
+    clips, segments = visual.shape[:2]
+    grid = visual.reshape(clips, segments, CANVAS // PATCH, CANVAS // PATCH, PATCH, PATCH).swapaxes(3, 4)
+    return (PIXEL_UNIT * grid.reshape(clips, segments, CANVAS, CANVAS)).clip(0, 1)
 
 
 @cache

@@ -78,9 +78,12 @@ class SpatialAttention(nn.Module):
         self.score = Linear(hidden_dim, 1)
 
     def forward(self, patches: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        return (self.weights(patches, guide).transpose(-1, -2) @ patches).squeeze(-2)
+
+    def weights(self, patches: torch.Tensor, guide: torch.Tensor) -> torch.Tensor:
+        """How much of each patch there is in the sum: `[B, T, P, 1]`."""
         joint = F.relu(self.patch(patches)) * F.relu(self.guide(guide)).unsqueeze(-2)
-        weights = torch.tanh(self.score(joint)).softmax(-2)
-        return (weights.transpose(-1, -2) @ patches).squeeze(-2)
+        return torch.tanh(self.score(joint)).softmax(-2)
 
 
 class ChannelAttention(nn.Module):

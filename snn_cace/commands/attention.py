@@ -1,0 +1,119 @@
+"""The verb `attention`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from snn_cace.commands import Split, fitting_data, writing
+from snn_cace.config import Experiment, PositiveInt
+from snn_cace.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from snn_cace.data.batches import ClipData
+    from snn_cace.training.checkpoints import Trained
+
+PICTURE = 112
+"""Height and width, in pixels, of pictures read from videos."""
+
+
+def attention(
+    trained: Trained,
+    experiment: Experiment,
+    output: str,
+    beside: list[str] = [],  # noqa: B006
+    split: Split = "test",
+    clips: PositiveInt = 4,
+    map: Literal["spatial", "self_spatial"] = "spatial",
+    videos: str | None = None,
+) -> None:
+    """Where guidance attention looks, drawn over the pictures of clips; on AV-Digits, how often it points at the digit.
+
+    Networks stand under one another: guidance modes, ANN and SNN. Predictions are underneath, the truth at the top.
+
+    Args:
+        output: directory to write attention.json, attention.md and figures into.
+        beside: further checkpoints or run directories on the same data.
+        split: which clips.
+        clips: how many are drawn, evenly spaced over the split.
+        map: weights guided by the sound (spatial) or by the picture alone (self_spatial).
+        videos: directory of the clips' videos, whose pictures are drawn over; without it, the mean over channels.
+    """
+    import numpy as np
+
+    from snn_cace.analysis.attention import attention_maps, digit_places, pointing
+    from snn_cace.analysis.record import MEASURED_CLIPS
+    from snn_cace.data.labels import class_names
+    from snn_cace.files import write_json
+    from snn_cace.report.attention import write_attention_report
+    from snn_cace.training.checkpoints import load_checkpoint
+    from snn_cace.training.metrics import segment_predictions
+
+    data = fitting_data(trained, experiment)
+    dataset = data.dataset(split)
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(clips, len(dataset))).astype(int))
+    every = dataset.__getitems__(range(len(dataset) if experiment.data.directory is None else MEASURED_CLIPS))
+    drawn = dataset.__getitems__(chosen.tolist())
+    shown = pictures(data, dataset.rows[chosen], drawn["visual"].float().numpy(), experiment, videos)
+    result: dict[str, Any] = {"classes": class_names(data.directory, data.shape.classes), "networks": [], "map": map}
+    result["clips"] = [
+        {
+            "index": int(row),
+            "truth": labels.argmax(-1).tolist(),
+            "pictures": shown[place].round(3).tolist(),
+            "networks": [],
+        }
+        for place, (row, labels) in enumerate(zip(dataset.rows[chosen], drawn["labels"], strict=True))
+    ]
+    with writing(output, "attention.json") as path:
+        for one in [trained, *(load_checkpoint(other) for other in beside)]:
+            network = one.network.to("cpu", drawn["visual"].dtype).eval()
+            if network.shape != data.shape:
+                raise InputError(f"{data.directory} has {data.shape}, the network of {one.path} {network.shape}")
+            name = f"{one.experiment.name}, seed {one.experiment.training.seed}"
+            points = None
+            if experiment.data.directory is None:
+                places = digit_places(experiment.data.avdigits, dataset.rows)
+                points = pointing(network, every["visual"], every["audio"], every["labels"], places)
+            guidance = one.experiment.model.guidance
+            found = {key: asdict(value) for key, value in points.items()} if points else None
+            result["networks"].append({"name": name, "guidance": guidance, "pointing": found})
+            weights = attention_maps(network, drawn["visual"], drawn["audio"])[map]
+            predicted = segment_predictions(network(drawn["visual"], drawn["audio"]))
+            for place, clip in enumerate(result["clips"]):
+                clip["networks"].append(
+                    {"name": name, "weights": weights[place].tolist(), "predicted": predicted[place].tolist()}
+                )
+        write_json(path, result)
+        print(f"{write_attention_report(result, path.parent)}{path}")
+
+
+def pictures(
+    data: ClipData, rows: np.ndarray, visual: np.ndarray, experiment: Experiment, videos: str | None
+) -> np.ndarray:
+    """What was seen in the clips at `rows`, `[N, T, height, width]` or with three colours, in [0, 1]."""
+    import numpy as np
+
+    from snn_cace.data.ave import ANNOTATIONS
+    from snn_cace.data.labels import read_annotations
+
+    if videos is not None:
+        from snn_cace.encoders.extract import video_files
+        from snn_cace.encoders.video import Plan, read_clip
+
+        annotations = [read_annotations(Path(data.directory) / ANNOTATIONS)[row] for row in rows]
+        files = video_files(Path(videos), annotations)
+        missing = next((a.video for a, file in zip(annotations, files, strict=True) if file is None), None)
+        if missing is not None:
+            raise InputError(f"{videos} holds no file called {missing}")
+        plan = Plan(1, PICTURE, PICTURE, 16000)
+        return np.stack([read_clip(file, plan).pictures[:, 0] / 255 for file in files if file is not None])
+    if experiment.data.directory is None:
+        from snn_cace.data.avdigits import to_pictures
+
+        return to_pictures(visual)
+    mean = visual.mean(-1)
+    return (mean / np.maximum(mean.max((1, 2, 3), keepdims=True), 1e-9)).clip(0, 1)
