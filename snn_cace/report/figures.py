@@ -37,6 +37,8 @@ MODEL_TITLES = {
     "sram": "all traffic, by memory size",
 }
 MICROJOULES_PER_MILLIJOULE = 1000
+FAR_BELOW = 10.0
+"""Points below all variants at which a baseline is left out of a figure: it would flatten all else."""
 
 Drawing = TypeVar("Drawing", bound=Callable[..., Figure | None])
 
@@ -85,10 +87,12 @@ def save(figure: Figure, directory: Path, name: str) -> str:
     return drawn.replace(INK, "currentColor")
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """What the marks of `axes` mean, under all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False, fontsize=9)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False, fontsize=9
+    )
 
 
 def whole_steps(axes: Axes) -> None:
@@ -117,8 +121,9 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
     """Accuracy against the whole network's energy, a panel per energy model; bars are standard deviations over seeds.
 
     Full marks: event-driven; a faint line leads from the conservative count. Hollow marks: the bit-matched ANNs, where
-    their accuracy was measured. The stepped line is the Pareto front of the variants.
+    their accuracy was measured and is not far below all variants'. The stepped line is the variants' Pareto front.
     """
+    lowest = min(variant["test_segment_accuracy"]["mean"] for variant in result["variants"]) - FAR_BELOW
     models = result["energy_models"]
     figure, panels = new_figure(11, 4.0, columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):
@@ -134,10 +139,11 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
                 fmt="o", color=colour(index), capsize=3, markersize=8, label=variant["name"],
             )  # fmt: skip
         for place, baseline in enumerate(bit_matched_baselines(result)):
-            if baseline["segment_accuracy"] is not None:
+            measured = baseline["segment_accuracy"]
+            if measured is not None and measured["mean"] > lowest:
                 axes.errorbar(
                     MICROJOULES_PER_MILLIJOULE * baseline["energy_mj"][model],
-                    baseline["segment_accuracy"]["mean"], yerr=baseline["segment_accuracy"]["std"],
+                    measured["mean"], yerr=measured["std"],
                     fmt="sD^v"[place % 4], color=INK, fillstyle="none", capsize=3, markersize=8,
                     label=baseline_label(baseline).replace("\n", " in "),
                 )  # fmt: skip
@@ -172,7 +178,7 @@ def bit_matched_baselines(result: dict[str, Any]) -> list[dict[str, Any]]:
 def baseline_label(baseline: dict[str, Any]) -> str:
     slots = "" if len(baseline["slots"]) > 2 else "\n" + ", ".join(baseline["slots"])
     readers = " and readers" if baseline.get("readers") else ""
-    return f"{baseline['of']}, {baseline['bits']} bits{slots}{readers}"
+    return f"{baseline['of']}, {baseline['bits']} bit{'s' * (baseline['bits'] > 1)}{slots}{readers}"
 
 
 @styled
@@ -234,7 +240,7 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
         axes.margins(0.08, 0.15)
     panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant in spiking])
     panels[0].invert_yaxis()
-    legend_below(figure, panels[0])
+    legend_below(figure, panels[0], columns=3)
     return figure
 
 
