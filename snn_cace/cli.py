@@ -28,6 +28,7 @@ VERBS = {
     "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
     "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),
     "extract": ("extract:extract", "features of a folder of videos, in AVE's layout"),
+    "finetune": ("finetune:finetune", "tune an image encoder to the sound of a folder of videos"),
     "data check": ("data:check", "what an AVE directory holds, and every problem in it"),
     "data labels": ("data:labels", "make labels.h5 from Annotations.txt"),
     "data avdigits": ("data:avdigits", "write the embedded data set in AVE's layout"),

@@ -166,17 +166,17 @@ def audio_encoder(name: str = "log-mel-statistics", weights: str | Path | None =
     """
     if name == "log-mel-statistics":
         if weights is not None:
-            raise InputError(f"{name} has no weights; leave out --audio_weights")
+            raise InputError(f"{name} has no weights; leave out --audio-weights")
         return AudioEncoder(log_mel_statistics, 2 * BANDS)
     if name == "vggish":
         if weights is None:
-            raise InputError("vggish needs --audio_weights FILE: a PyTorch state dict such as torchvggish's vggish.pth")
+            raise InputError("vggish needs --audio-weights FILE: a PyTorch state dict such as torchvggish's vggish.pth")
         network = VGGish().eval()
         load_weights(network, weights)
         return AudioEncoder(lambda sound: network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1)), 128)
     if name == "cnn14":
         if weights is None:
-            raise InputError("cnn14 needs --audio_weights FILE: the authors' Cnn14_mAP=0.431.pth")
+            raise InputError("cnn14 needs --audio-weights FILE: the authors' Cnn14_mAP=0.431.pth")
         panns = Cnn14().eval()
         load_weights(panns, weights)
         return AudioEncoder(panns, 2048, CNN14_RATE)

@@ -32,13 +32,16 @@ class VisualEncoder:
     @torch.no_grad()
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         """Bytes `[N, height, width, 3]` to features `[N, grid, grid, C]`."""
-        parameter = next(self.network.parameters())
-        mean, std = (torch.tensor(value, device=parameter.device) for value in (self.mean, self.std))
-        values = (pictures.to(parameter.device).float() / 255 - mean) / std
-        maps = self.network(values.permute(0, 3, 1, 2).to(parameter.dtype))
+        maps = self.maps(pictures)
         if maps.ndim != 4:
             raise InputError(f"the visual encoder gives {list(maps.shape)}, not a feature map [N, C, H, W]")
         return F.adaptive_avg_pool2d(maps, self.grid).permute(0, 2, 3, 1)
+
+    def maps(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Bytes `[N, height, width, 3]` to the network's last feature map `[N, C, h, w]`."""
+        device = next(self.network.parameters()).device
+        mean, std = (torch.tensor(value, device=device) for value in (self.mean, self.std))
+        return self.network(((pictures.to(device).float() / 255 - mean) / std).permute(0, 3, 1, 2))
 
     @property
     def channels(self) -> int:
@@ -88,7 +91,7 @@ def load_timm(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
             reason = " ".join(str(error).split())[:120]
             raise InputError(
                 f"no weights of {name} in the hub's cache, and they cannot be fetched ({reason}): bring its state dict "
-                f"as --visual_weights FILE, or use {PACKAGED}"
+                f"as --visual-weights FILE, or use {PACKAGED}"
             ) from None
     network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
     load_weights(network, weights)

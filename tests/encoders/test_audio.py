@@ -88,7 +88,7 @@ def test_cnn14_has_the_published_parameters_and_embeds_a_second():
 
 
 def test_weights_are_asked_for_where_they_are_needed(tmp_path):
-    with pytest.raises(InputError, match="vggish needs --audio_weights FILE"):
+    with pytest.raises(InputError, match="vggish needs --audio-weights FILE"):
         audio_encoder("vggish")
     torch.save({"features.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / "part.pth")
     with pytest.raises(InputError, match=r"features.0.bias should be \[64\]"):

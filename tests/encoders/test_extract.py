@@ -127,7 +127,7 @@ def test_a_killed_extraction_goes_on_and_gives_the_same_bytes(videos: Path, tmp_
     [
         (["--visual", "no-such-net"], "no visual encoder no-such-net"),
         (["--visual", "resnet18"], "bring its state dict"),
-        (["--audio", "vggish"], "vggish needs --audio_weights"),
+        (["--audio", "vggish"], "vggish needs --audio-weights"),
         (["--annotations", "/nowhere.txt"], "no annotations file"),
     ],
 )

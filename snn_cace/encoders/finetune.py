@@ -1,0 +1,212 @@
+"""Targeted fine-tuning: an image encoder learns to tell which sound belongs to a picture.
+
+A batch holds one event segment of each of B clips: a picture and its sound. With z the unit-length projections of the
+encoder's pooled features and a those of the sound's vector, the loss is the contrastive one in both directions,
+
+    -1 / (2 B) sum over i of [log softmax over j of (z_i a_j / temperature) at i + the same with z and a exchanged].
+
+Batch norms keep their running statistics, and nothing is dropped, so that what one clip does depends on no other but
+through the loss; over several processes the loss sees the projections of all, as one process with all clips would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from snn_cace.data.labels import Annotation, read_annotations
+from snn_cace.encoders.audio import AudioEncoder, audio_encoder
+from snn_cace.encoders.extract import video_files
+from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
+from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
+from snn_cace.errors import InputError
+from snn_cace.files import replacing, write_json
+from snn_cace.processes import end_by_kernel
+from snn_cace.runtime import pick_device
+from snn_cace.training.callbacks import LossHistory, StopOnBadLoss
+
+SETTINGS, WEIGHTS, LAST = "finetune.json", "encoder.pth", "last"
+
+
+@dataclass
+class FineTuning:
+    """All that decides a fine-tuning; see `snn_cace.commands.finetune`."""
+
+    videos: str
+    annotations: str
+    visual: str
+    visual_weights: str | None
+    audio: str
+    audio_weights: str | None
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+    temperature: float
+    schedule: Literal["cosine", "step"]
+    width: int
+    seed: int
+
+
+class EventPairs(Dataset):
+    """One pair a clip: a picture `[height, width, 3]` of bytes and its second of sound, of an event segment that seed,
+    epoch and row draw. A clip whose file cannot be used is an InputError naming it.
+    """
+
+    def __init__(self, annotations: list[Annotation], files: list[Path | None], plan: Plan, seed: int) -> None:
+        kept = [(a, file) for a, file in zip(annotations, files, strict=True) if file is not None and a.end > a.start]
+        self.annotations, self.files = [a for a, _ in kept], [file for _, file in kept]
+        self.plan, self.seed, self.epoch = plan, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        annotation = self.annotations[row]
+        segment = int(np.random.default_rng([self.seed, self.epoch, row]).integers(annotation.start, annotation.end))
+        try:
+            clip = read_clip(self.files[row], self.plan)
+        except UnusableVideoError as error:
+            raise InputError(f"{self.files[row]}: {error}; leave it out of the annotations") from None
+        return torch.from_numpy(clip.pictures[segment, 0]), torch.from_numpy(clip.sound[segment])
+
+
+def contrastive(
+    pictures: torch.Tensor, sounds: torch.Tensor, every: torch.Tensor, first: int, temperature: float
+) -> torch.Tensor:
+    """This process's share of the loss above: its projections `[b, d]` twice, those of all processes `[2, B, d]`, and
+    the row at which its own begin; the mean over processes is the whole loss.
+    """
+    own = torch.arange(first, first + len(pictures), device=pictures.device)
+    to_sounds = F.cross_entropy(pictures @ every[1].T / temperature, own)
+    to_pictures = F.cross_entropy(sounds @ every[0].T / temperature, own)
+    return (to_sounds + to_pictures) / 2
+
+
+class ContrastiveTuning(L.LightningModule):
+    """The encoder and two projections; sound's vectors are computed, never trained."""
+
+    def __init__(self, settings: FineTuning, visual: VisualEncoder, audio: AudioEncoder) -> None:
+        super().__init__()
+        self.settings, self.visual, self.audio = settings, visual, audio
+        self.encoder = visual.network
+        for parameter in self.encoder.parameters():
+            parameter.requires_grad_(True)
+        self.sound_norm = nn.LayerNorm(audio.channels, elementwise_affine=False)
+        self.picture_projection = nn.Linear(visual.channels, settings.width)
+        self.sound_projection = nn.Linear(audio.channels, settings.width)
+
+    def projections(self, pictures: torch.Tensor, sound: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pictures `[b, height, width, 3]` of bytes and sound `[b, samples]` to unit vectors `[b, width]` each."""
+        maps = self.visual.maps(pictures)
+        heard = self.sound_norm(self.audio(sound.cpu()).to(self.device))
+        return (
+            F.normalize(self.picture_projection(maps.mean((2, 3))), dim=-1),
+            F.normalize(self.sound_projection(heard), dim=-1),
+        )
+
+    def on_train_epoch_start(self) -> None:
+        self.eval()  # batch norms as they were trained; nothing is dropped
+        cast(Any, self.trainer.train_dataloader).dataset.epoch = self.current_epoch
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> torch.Tensor:
+        pictures, sounds = self.projections(*batch)
+        own = torch.stack([pictures, sounds])
+        every, first = own, 0
+        if self.trainer.world_size > 1:
+            gathered = cast(torch.Tensor, self.all_gather(own, sync_grads=True))
+            every, first = gathered.transpose(0, 1).flatten(1, 2), self.global_rank * len(pictures)
+        loss = contrastive(pictures, sounds, every, first, self.settings.temperature)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        settings = self.settings
+        optimiser = torch.optim.SGD(self.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
+        schedule: Any = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
+        if settings.schedule == "step":
+            schedule = torch.optim.lr_scheduler.StepLR(optimiser, max(1, settings.epochs // 3), gamma=0.1)
+        return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def prepare(output: Path, settings: FineTuning, resume: bool) -> None:
+    """Write the settings, or hold them against those of the fine-tuning that is gone on with.
+
+    Raises:
+        InputError: naming the directory and what to do.
+    """
+    written = output / SETTINGS
+    if not resume:
+        if output.is_dir() and any(output.iterdir()):
+            raise InputError(f"{output} is not empty; give a fresh --output, or --resume to go on with it")
+        write_json(written, dataclasses.asdict(settings))
+        return
+    if not written.is_file():
+        raise InputError(f"{output} holds no fine-tuning to resume: no {SETTINGS}")
+    before = json.loads(written.read_text(encoding="utf-8"))
+    changed = [key for key, value in dataclasses.asdict(settings).items() if before.get(key) != value]
+    if changed:
+        raise InputError(f"{output} was started with another {changed[0]}; resume with the same, or start afresh")
+
+
+def finetune(
+    settings: FineTuning, output: Path, device: str, devices: int, workers: int, resume: bool, quiet: bool
+) -> Path:
+    """Fine-tune into `output`; returns the file of the encoder's weights, which `extract --visual-weights` takes.
+
+    Raises:
+        InputError: no videos or annotations, too few clips for a batch, or a directory that is in use.
+    """
+    annotations = read_annotations(settings.annotations)
+    visual, audio = (
+        visual_encoder(settings.visual, settings.visual_weights),
+        audio_encoder(settings.audio, settings.audio_weights),
+    )
+    plan = Plan(1, *visual.size, audio.sample_rate)
+    pairs = EventPairs(annotations, video_files(Path(settings.videos), annotations), plan, settings.seed)
+    local = settings.batch_size // devices
+    if settings.batch_size % devices or len(pairs) < settings.batch_size:
+        raise InputError(
+            f"{len(pairs)} clips with an event and {devices} devices do not fit a batch_size of {settings.batch_size}"
+        )
+    last = output / f"{LAST}.ckpt"
+    if getattr(rank_zero_only, "rank", 0):
+        end_by_kernel()  # Lightning started this process, beside the one that holds the directory
+    else:
+        prepare(output, settings, resume)
+    checkpoint = last if resume and last.is_file() else None
+    L.seed_everything(settings.seed, verbose=False)
+    module = ContrastiveTuning(settings, visual, audio)
+    saver = ModelCheckpoint(dirpath=output, filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
+    callbacks: list[Callback] = [LossHistory(output / "history.json"), StopOnBadLoss(), saver]
+    trainer = L.Trainer(
+        accelerator="gpu" if pick_device(device).type == "cuda" else "cpu", devices=devices,
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto", max_epochs=settings.epochs, logger=False,
+        callbacks=callbacks if quiet else [*callbacks, TQDMProgressBar(leave=False)], enable_progress_bar=not quiet,
+        enable_model_summary=False, use_distributed_sampler=False,
+    )  # fmt: skip
+    sampler: DistributedSampler = DistributedSampler(
+        pairs, num_replicas=devices, rank=trainer.global_rank, seed=settings.seed, drop_last=True
+    )
+    loader = DataLoader(pairs, local, sampler=sampler, num_workers=workers, drop_last=True)
+    trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    weights = output / WEIGHTS
+    if trainer.is_global_zero:
+        with replacing(weights) as temporary:
+            torch.save(
+                {name: value.cpu() for name, value in cast(FeatureMap, module.encoder).network.state_dict().items()},
+                temporary,
+            )
+    return weights
