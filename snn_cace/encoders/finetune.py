@@ -33,9 +33,10 @@ from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
 from snn_cace.files import replacing, write_json
-from snn_cace.processes import end_by_kernel
+from snn_cace.processes import end_by_kernel, is_unused, sole_writer
 from snn_cace.runtime import pick_device
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss
+from snn_cace.training.run import lightning_quiet
 
 SETTINGS, WEIGHTS, LAST = "finetune.json", "encoder.pth", "last"
 
@@ -62,13 +63,14 @@ class FineTuning:
 
 class EventPairs(Dataset):
     """One pair a clip: a picture `[height, width, 3]` of bytes and its second of sound, of an event segment that seed,
-    epoch and row draw. A clip whose file cannot be used is an InputError naming it.
+    epoch and row draw, cut by `plan`. A clip whose file cannot be used is an InputError naming it.
     """
 
-    def __init__(self, annotations: list[Annotation], files: list[Path | None], plan: Plan, seed: int) -> None:
+    def __init__(self, annotations: list[Annotation], files: list[Path | None], seed: int) -> None:
         kept = [(a, file) for a, file in zip(annotations, files, strict=True) if file is not None and a.end > a.start]
         self.annotations, self.files = [a for a, _ in kept], [file for _, file in kept]
-        self.plan, self.seed, self.epoch = plan, seed, 0
+        self.plan: Plan | None = None
+        self.seed, self.epoch = seed, 0
 
     def __len__(self) -> int:
         return len(self.files)
@@ -77,7 +79,7 @@ class EventPairs(Dataset):
         annotation = self.annotations[row]
         segment = int(np.random.default_rng([self.seed, self.epoch, row]).integers(annotation.start, annotation.end))
         try:
-            clip = read_clip(self.files[row], self.plan)
+            clip = read_clip(self.files[row], cast(Plan, self.plan))
         except UnusableVideoError as error:
             raise InputError(f"{self.files[row]}: {error}; leave it out of the annotations") from None
         return torch.from_numpy(clip.pictures[segment, 0]), torch.from_numpy(clip.sound[segment])
@@ -149,7 +151,7 @@ def prepare(output: Path, settings: FineTuning, resume: bool) -> None:
     """
     written = output / SETTINGS
     if not resume:
-        if output.is_dir() and any(output.iterdir()):
+        if not is_unused(output):
             raise InputError(f"{output} is not empty; give a fresh --output, or --resume to go on with it")
         write_json(written, dataclasses.asdict(settings))
         return
@@ -170,43 +172,53 @@ def finetune(
         InputError: no videos or annotations, too few clips for a batch, or a directory that is in use.
     """
     annotations = read_annotations(settings.annotations)
-    visual, audio = (
-        visual_encoder(settings.visual, settings.visual_weights),
-        audio_encoder(settings.audio, settings.audio_weights),
-    )
-    plan = Plan(1, *visual.size, audio.sample_rate)
-    pairs = EventPairs(annotations, video_files(Path(settings.videos), annotations), plan, settings.seed)
-    local = settings.batch_size // devices
+    pairs = EventPairs(annotations, video_files(Path(settings.videos), annotations), settings.seed)
     if settings.batch_size % devices or len(pairs) < settings.batch_size:
         raise InputError(
             f"{len(pairs)} clips with an event and {devices} devices do not fit a batch_size of {settings.batch_size}"
         )
-    last = output / f"{LAST}.ckpt"
     if getattr(rank_zero_only, "rank", 0):
         end_by_kernel()  # Lightning started this process, beside the one that holds the directory
-    else:
+        return fit(settings, pairs, output, device, devices, workers, resume, quiet)
+    with sole_writer(output):
         prepare(output, settings, resume)
-    checkpoint = last if resume and last.is_file() else None
+        return fit(settings, pairs, output, device, devices, workers, resume, quiet)
+
+
+def fit(
+    settings: FineTuning, pairs: EventPairs, output: Path, device: str, devices: int, workers: int, resume: bool,
+    quiet: bool,
+) -> Path:  # fmt: skip
+    """`finetune`, by the one process that writes the directory, or beside it on a device of its own."""
+    visual = visual_encoder(settings.visual, settings.visual_weights)
+    audio = audio_encoder(settings.audio, settings.audio_weights)
+    pairs.plan = Plan(1, *visual.size, audio.sample_rate)
     L.seed_everything(settings.seed, verbose=False)
     module = ContrastiveTuning(settings, visual, audio)
     saver = ModelCheckpoint(dirpath=output, filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
     callbacks: list[Callback] = [LossHistory(output / "history.json"), StopOnBadLoss(), saver]
     trainer = L.Trainer(
-        accelerator="gpu" if pick_device(device).type == "cuda" else "cpu", devices=devices,
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto", max_epochs=settings.epochs, logger=False,
-        callbacks=callbacks if quiet else [*callbacks, TQDMProgressBar(leave=False)], enable_progress_bar=not quiet,
-        enable_model_summary=False, use_distributed_sampler=False,
-    )  # fmt: skip
+        accelerator="gpu" if pick_device(device).type == "cuda" else "cpu",
+        devices=devices,
+        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",  # the encoder's head learns nothing
+        max_epochs=settings.epochs,
+        logger=False,
+        callbacks=callbacks if quiet else [*callbacks, TQDMProgressBar(leave=False)],
+        enable_progress_bar=not quiet,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
     sampler: DistributedSampler = DistributedSampler(
         pairs, num_replicas=devices, rank=trainer.global_rank, seed=settings.seed, drop_last=True
     )
+    local = settings.batch_size // devices
     loader = DataLoader(pairs, local, sampler=sampler, num_workers=workers, drop_last=True)
-    trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+    last = output / f"{LAST}.ckpt"
+    with lightning_quiet():
+        trainer.fit(module, loader, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
         with replacing(weights) as temporary:
-            torch.save(
-                {name: value.cpu() for name, value in cast(FeatureMap, module.encoder).network.state_dict().items()},
-                temporary,
-            )
+            state = cast(FeatureMap, module.encoder).network.state_dict()
+            torch.save({name: value.cpu() for name, value in state.items()}, temporary)
     return weights
