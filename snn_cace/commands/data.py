@@ -1,4 +1,4 @@
-"""The verbs `data check`, `data labels`, `data avdigits` and `data synthetic`."""
+"""The verbs `data check`, `data labels`, `data avdigits`, `data games` and `data synthetic`."""
 
 from __future__ import annotations
 
@@ -59,6 +59,30 @@ def avdigits(
     config = AVDigitsConfig(seed, train_clips, val_clips, test_clips)
     write_avdigits(directory, config)
     print(f"{config}: {directory}")
+
+
+def games(
+    directory: str, /, clips: PositiveInt = 420, seed: int = 0, jobs: PositiveInt = 2, quiet: bool = False
+) -> None:
+    """Make videos of Atari games with events and background, for `extract`: raw media to try everything on.
+
+    Played at random by ale-py on this machine; the same seed gives the same files. Clips that are there already stay.
+
+    Args:
+        directory: to make.
+        clips: of ten seconds, one of twelve games each.
+        seed: of everything.
+        jobs: processes that play and encode.
+        quiet: no progress bar.
+    """
+    from pathlib import Path
+
+    try:
+        from snn_cace.encoders.games import write_games
+    except ModuleNotFoundError as missing:
+        raise InputError(f"data games needs {missing.name}: install snn-cace[extract]") from None
+    write_games(Path(directory), clips, seed, jobs, quiet)
+    print(f"{clips} clips: {directory}")
 
 
 def synthetic(

@@ -1,0 +1,173 @@
+"""Audio-visual clips from Atari games: raw media that anyone can make again, and that is never shipped.
+
+`ale-py` emulates the console, whose picture and sound are in step. A clip has one of `GAMES` as its class; its picture
+is seen and its sound heard over one interval each, and the event is where both are: at each end, one usually goes on
+alone (the timeline of `snn_cace.data.avdigits`). Where the picture is not seen there is another game's or none;
+likewise the sound, never of a game that is seen. So neither modality alone knows when the event is.
+
+Every clip is a take of its own, played at random from its number: no two splits share one. The games' makers hold their
+rights; the files are for your own experiments, made on your machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from tqdm import tqdm
+
+from snn_cace.data.avdigits import SEGMENTS, draw_timeline
+from snn_cace.errors import InputError
+from snn_cace.files import replacing, write_text
+from snn_cace.processes import start_worker, workers
+
+GAMES = (
+    "zaxxon", "yars_revenge", "enduro", "freeway", "private_eye", "wizard_of_wor", "atlantis", "robotank",
+    "battle_zone", "defender", "kangaroo", "seaquest",
+)  # fmt: skip
+"""Games that are heard in every second of random play."""
+FRAMES_PER_SECOND, SHOWN = 60, 4
+"""Of the console; and every so-manieth of its frames is in the file."""
+SAMPLES_PER_FRAME, SAMPLE_RATE = 512, 32000
+ACTION_FRAMES = 4
+WARM_UP = 600
+"""Frames that a take may play before the clip begins."""
+OTHER_SHARE = 0.5
+"""Chance that a clip has another game where its own is not seen, and likewise where it is not heard."""
+
+
+@dataclass
+class Take:
+    """A game as it is played: pictures `[150, 210, 160, 3]` of bytes, and sound `[10, samples]` in [-1, 1]."""
+
+    pictures: np.ndarray
+    sound: np.ndarray
+
+
+def play(game: str, rng: np.random.Generator) -> Take:
+    """Ten seconds of random play, beginning somewhere within its first ten."""
+    from ale_py import ALEInterface, LoggerMode, roms
+
+    ALEInterface.setLoggerMode(LoggerMode.Error)
+    console = ALEInterface()
+    console.setInt("random_seed", int(rng.integers(1, 2**31)))
+    console.setBool("sound_obs", True)
+    console.setFloat("repeat_action_probability", 0.0)
+    console.loadROM(cast(Path, roms.get_rom_path(game)))
+    actions = console.getMinimalActionSet()
+    pictures, sound = [], []
+    start = int(rng.integers(60, WARM_UP))
+    for number in range(start + SEGMENTS * FRAMES_PER_SECOND):
+        if number % ACTION_FRAMES == 0:
+            action = actions[rng.integers(len(actions))]
+        console.act(action)
+        if number >= start:
+            sound.append(console.getAudio().astype(np.float32))
+            if (number - start) % SHOWN == 0:
+                pictures.append(console.getScreenRGB())
+        if console.game_over():
+            console.reset_game()
+    wave = (np.concatenate(sound) - 128) / 128
+    given = np.linspace(0, SEGMENTS, len(wave), endpoint=False)
+    wanted = np.arange(SEGMENTS * SAMPLE_RATE) / SAMPLE_RATE
+    resampled = np.interp(wanted, given, wave - wave.mean()).astype(np.float32)
+    return Take(np.stack(pictures), resampled.reshape(SEGMENTS, SAMPLE_RATE))
+
+
+@dataclass
+class Plan:
+    """A clip: its class, over which segments it is seen and heard, and which games are there instead, if any."""
+
+    game: str
+    visible: np.ndarray
+    heard: np.ndarray
+    seen_else: str | None
+    heard_else: str | None
+
+    @property
+    def event(self) -> tuple[int, int]:
+        """Its half-open range of segments."""
+        both = np.flatnonzero(self.visible & self.heard)
+        return int(both[0]), int(both[-1]) + 1
+
+
+def draw_plan(number: int, rng: np.random.Generator) -> Plan:
+    """The clip with this number; classes take turns."""
+    game = GAMES[number % len(GAMES)]
+    timeline = draw_timeline(rng)
+    others = rng.permutation([other for other in GAMES if other != game])
+    seen, heard = (str(other) if rng.random() < OTHER_SHARE else None for other in others[:2])
+    return Plan(game, timeline.visible, timeline.heard, seen, heard)
+
+
+def make_clip(path: Path, number: int, seed: int) -> str:
+    """Write one clip, and return its line of the annotations."""
+    rng = np.random.default_rng([seed, number])
+    plan = draw_plan(number, rng)
+    own = play(plan.game, rng)
+    pictures, sound = np.zeros_like(own.pictures), np.zeros_like(own.sound)
+    if plan.seen_else:
+        pictures = play(plan.seen_else, rng).pictures
+    if plan.heard_else:
+        sound = play(plan.heard_else, rng).sound
+    shown = np.repeat(plan.visible, FRAMES_PER_SECOND // SHOWN)
+    pictures[shown] = own.pictures[shown]
+    sound[plan.heard] = own.sound[plan.heard]
+    write_media(path, pictures, sound.ravel())
+    start, end = plan.event
+    return f"{plan.game}&{path.stem}&good&{start}&{end}\n"
+
+
+def write_media(path: Path, pictures: np.ndarray, sound: np.ndarray) -> None:
+    """An MP4 of H.264 and AAC; the same bytes for the same input."""
+    with replacing(path) as temporary, av.open(str(temporary), "w") as container:
+        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND // SHOWN, options={"preset": "veryfast"})
+        video.height, video.width, video.pix_fmt = *pictures.shape[1:3], "yuv420p"
+        video.thread_count = 1
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        for piece in pieces(sound, audio.codec_context.frame_size or 1024):
+            container.mux(audio.encode(piece))
+        container.mux(audio.encode(None))
+
+
+def pieces(sound: np.ndarray, size: int) -> Iterator[av.AudioFrame]:
+    for start in range(0, len(sound), size):
+        frame = av.AudioFrame.from_ndarray(sound[None, start : start + size], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = SAMPLE_RATE, start
+        yield frame
+
+
+def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) -> None:
+    """Make `clips` clips and Annotations.txt; clips that are there already stay.
+
+    Raises:
+        InputError: fewer clips than classes, or ale-py is missing.
+    """
+    if clips < len(GAMES):
+        raise InputError(f"{clips} clips are fewer than the {len(GAMES)} classes")
+    try:
+        import ale_py  # noqa: F401
+    except ImportError:
+        raise InputError("data games needs ale-py: install snn-cace[extract]") from None
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / f"game-{number:05d}.mp4" for number in range(clips)]
+    with ProcessPoolExecutor(jobs, workers(), start_worker, (1,)) as pool:
+        made = pool.map(clip_or_line, paths, range(clips), [seed] * clips)
+        lines = list(tqdm(made, total=clips, unit="clip", desc="playing", disable=quiet or None))
+    write_text(directory / "Annotations.txt", "".join(lines))
+
+
+def clip_or_line(path: Path, number: int, seed: int) -> str:
+    """`make_clip`, or only its line where the file is there."""
+    if not path.is_file():
+        return make_clip(path, number, seed)
+    plan = draw_plan(number, np.random.default_rng([seed, number]))
+    return f"{plan.game}&{path.stem}&good&{plan.event[0]}&{plan.event[1]}\n"
