@@ -19,14 +19,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/snn-cace compare --config configs/compare/avdigits.yaml --seeds 0 1 --output runs/demo
 
-# Twenty minutes on two cores: videos of games, their features, an ANN and two SNNs, the report and attention maps.
+# Twenty minutes on two cores: videos of games, their features, an ANN and an SNN, the report and attention maps.
 demo-video: install
 	test -f data/games/labels.h5 || { \
 		$(BIN)/snn-cace data games data/games-videos && \
 		$(BIN)/snn-cace extract data/games-videos --output data/games --frames 1 --dtype float16; }
 	$(BIN)/snn-cace compare --config configs/compare/games.yaml --output runs/games
 	test -d runs/games/attention || $(BIN)/snn-cace attention --checkpoint runs/games/ann/seed-0 \
-		--beside runs/games/snn/seed-0 runs/games/snn-guided/seed-0 --videos data/games-videos \
+		--beside runs/games/snn-guided/seed-0 --videos data/games-videos \
 		--output runs/games/attention
 
 test: install

@@ -134,6 +134,8 @@ class SpikeTracker(TorchDispatchMode):
                 self.set_rate(out, rate)
             elif operation is aten.relu_:
                 self.forget(args[0])
+        elif operation is aten.mean and self.is_spikes(args[0]):
+            self.follow_mean(args, out)
         elif operation in FACTORS and len(args) > 1:
             self.follow_factor(operation is aten.div, args[0], args[1], out)
         elif str(operation).endswith("_"):
@@ -160,6 +162,14 @@ class SpikeTracker(TorchDispatchMode):
             if kept:
                 viewed = [step[place] for step in steps]
                 self.set_rate(values, replace(first, steps=viewed, gate=None if gate is None else gate[place]))
+
+    def follow_mean(self, args: tuple, out: torch.Tensor) -> None:
+        """The mean over simulation steps of all that a spiking layer output is its rate."""
+        spikes = args[0]
+        fired, source = self.spikes[storage_of(spikes)]
+        if key_of(fired) == key_of(spikes) and len(args) > 1 and list(args[1]) == [0]:
+            with _disable_current_modes():
+                self.set_rate(out, Rate(list(spikes), [1 / len(spikes)] * len(spikes), source))
 
     def follow_factor(self, divides: bool, first: Any, second: Any, out: torch.Tensor) -> None:
         """A rate `[..., C]` times a constant, or times a factor per channel that several rows share."""

@@ -8,7 +8,7 @@ from small import small_model
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import BlockConfig, Dropout, Linear, SpikingLinear, SpikingMLP, project
+from neurons import BlockConfig, BrainCogEncoder, Dropout, Linear, NodeConfig, SpikingLinear, SpikingMLP, project
 from neurons.coding import make_coding
 from neurons.config import CODINGS, READOUTS
 from snn_cace.config import SlotConfig
@@ -135,6 +135,21 @@ def test_input_spikes_are_added_too(coding: str, coding_range: str):
     }
     assert {name: additions for name, additions in ran.additions.items() if additions} == counted
     assert ran.additions["hidden.linear"] > 0
+
+
+def test_the_original_s_encoder_outputs_rates_too():
+    """Its rate is a plain mean over simulation steps; the layer that reads it adds columns."""
+    torch.manual_seed(0)
+    encoder = BrainCogEncoder(3, WIDTH, NodeConfig(threshold=0.5, surrogate="quadratic_gate"), simulation_steps=4)
+    network = nn.Sequential(encoder, Linear(WIDTH, OUT)).double().eval()
+    values = 2 * patches(torch.float64)[:, :, 0]
+    with torch.no_grad():
+        expected = network(values)
+    ran = run_event_driven(network, values)
+    torch.testing.assert_close(ran.output, expected, atol=1e-12, rtol=0)
+    count = count_operations(network, values)
+    assert ran.additions == {"1": round(count.consumers["1"].event_driven.acs * CLIPS)}
+    assert ran.additions["1"] == spikes_per_clip(count) * CLIPS * OUT > 0
 
 
 def guided(spiking: bool, **coding: object) -> CaceNet:
