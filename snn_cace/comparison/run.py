@@ -141,7 +141,7 @@ def measure_each(runs: list[Run], baselines: list[BitMatchedBaseline], jobs: int
     """Measure runs, `jobs` at a time; returns how many."""
     from snn_cace.comparison.measurements import measure
 
-    if jobs > 1 and len(runs) > 1:
+    if jobs > 1 and runs:
         threads = max(1, usable_cores() // jobs)
         with ProcessPoolExecutor(min(jobs, len(runs)), workers(), start_worker, (threads,)) as pool:
             try:

@@ -54,7 +54,7 @@ def words(videos: Path, output: Path, *more: str) -> list[str]:
         "--width",
         "8",
         "--learning-rate",
-        "0.3",
+        "0.1",
         "--workers",
         "0",
         "--device",
@@ -80,12 +80,12 @@ def test_two_processes_tune_as_one_does_and_a_break_changes_nothing(
     run(*words(videos, tmp_path / "two", "--devices", "2"))
     states = [torch.load(tmp_path / name / "encoder.pth", weights_only=True) for name in ("one", "two")]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
-    for name, value in states[0].items():
-        torch.testing.assert_close(states[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
     changed = max(
         float((states[0][n] - v).abs().max()) for n, v in start(tmp_path).items() if v.dtype.is_floating_point
     )
-    assert changed > 3e-3
+    assert changed > 1e-3
+    for name, value in states[0].items():  # to a thousandth of how far training moved any weight
+        torch.testing.assert_close(states[1][name], value, rtol=0, atol=1e-3 * changed, msg=name)
     command = [sys.executable, "-m", "snn_cace", *words(videos, tmp_path / "cut")]
     process = subprocess.Popen(command, start_new_session=True)
     while process.poll() is None and not (tmp_path / "cut" / "last.ckpt").is_file():

@@ -282,7 +282,7 @@ def test_a_browser_shows_it_wide_narrow_and_dark_without_a_word_on_the_console(r
         assert title is not None, shown.stderr
         for width, needed, drawings, ink, paper in json.loads(title.group(1)):
             assert needed <= width, scheme
-            assert drawings == 10
+            assert drawings == 11
             assert abs(brightness(ink) - brightness(paper)) > 0.6, (scheme, ink, paper)
             assert (brightness(paper) > 0.5) == (scheme == "light")
 
