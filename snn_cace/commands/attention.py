@@ -32,8 +32,6 @@ def attention(
 ) -> None:
     """Where guidance attention looks, drawn over the pictures of clips; on AV-Digits, how often it points at the digit.
 
-    Networks stand under one another: guidance modes, ANN and SNN. Predictions are underneath, the truth at the top.
-
     Args:
         output: directory to write attention.json, attention.md and figures into.
         beside: further checkpoints or run directories on the same data.
@@ -59,15 +57,7 @@ def attention(
     drawn = dataset.__getitems__(chosen.tolist())
     shown = pictures(data, dataset.rows[chosen], drawn["visual"].float().numpy(), experiment, videos)
     result: dict[str, Any] = {"classes": class_names(data.directory, data.shape.classes), "networks": [], "map": map}
-    result["clips"] = [
-        {
-            "index": int(row),
-            "truth": labels.argmax(-1).tolist(),
-            "pictures": shown[place].round(3).tolist(),
-            "networks": [],
-        }
-        for place, (row, labels) in enumerate(zip(dataset.rows[chosen], drawn["labels"], strict=True))
-    ]
+    result["clips"] = drawn_clips(dataset.rows[chosen], drawn["labels"].argmax(-1).tolist(), shown)
     with writing(output, "attention.json") as path:
         for one in [trained, *(load_checkpoint(other) for other in beside)]:
             network = one.network.to("cpu", drawn["visual"].dtype).eval()
@@ -77,10 +67,9 @@ def attention(
             points = None
             if experiment.data.directory is None:
                 places = digit_places(experiment.data.avdigits, dataset.rows)
-                points = pointing(network, every["visual"], every["audio"], every["labels"], places)
-            guidance = one.experiment.model.guidance
-            found = {key: asdict(value) for key, value in points.items()} if points else None
-            result["networks"].append({"name": name, "guidance": guidance, "pointing": found})
+                found = pointing(network, every["visual"], every["audio"], every["labels"], places)
+                points = {key: asdict(value) for key, value in found.items()}
+            result["networks"].append({"name": name, "guidance": one.experiment.model.guidance, "pointing": points})
             weights = attention_maps(network, drawn["visual"], drawn["audio"])[map]
             predicted = segment_predictions(network(drawn["visual"], drawn["audio"]))
             for place, clip in enumerate(result["clips"]):
@@ -89,6 +78,14 @@ def attention(
                 )
         write_json(path, result)
         print(f"{write_attention_report(result, path.parent)}{path}")
+
+
+def drawn_clips(rows: np.ndarray, truth: list[list[int]], shown: np.ndarray) -> list[dict[str, Any]]:
+    """The clips at `rows` as attention.json has them, before any network."""
+    return [
+        {"index": int(row), "truth": classes, "pictures": seen.round(3).tolist(), "networks": []}
+        for row, classes, seen in zip(rows, truth, shown, strict=True)
+    ]
 
 
 def pictures(

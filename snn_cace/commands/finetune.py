@@ -33,9 +33,7 @@ def finetune(
     resume: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Tune an image encoder to the events of a folder of videos, by the sound that belongs to each picture.
-
-    The weights are for `extract --visual-weights OUTPUT/encoder.pth`.
+    """Tune an image encoder by the sound of a folder of videos, for `extract --visual-weights OUTPUT/encoder.pth`.
 
     Args:
         videos: directory of files called by their video's name.

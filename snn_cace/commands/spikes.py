@@ -9,6 +9,8 @@ from snn_cace.config import Experiment, NonNegativeInt
 from snn_cace.errors import InputError
 
 if TYPE_CHECKING:
+    from snn_cace.analysis.record import RunRecord
+    from snn_cace.counting.energy import EnergyPrices
     from snn_cace.training.checkpoints import Trained
 
 
@@ -36,8 +38,7 @@ def spikes(
     from snn_cace.analysis.anytime import simulation_steps
     from snn_cace.analysis.execution import execute
     from snn_cace.analysis.record import record_network
-    from snn_cace.counting.energy import energies_mj, read_prices, sources
-    from snn_cace.counting.operations import summed
+    from snn_cace.counting.energy import read_prices
     from snn_cace.files import write_json
     from snn_cace.report.spikes import write_spike_report
     from snn_cace.runtime import pick_device
@@ -51,33 +52,49 @@ def spikes(
     with writing(output, "spikes.json") as path:
         device = pick_device(experiment.training.device)
         record = record_network(trained.network, data, split, clip, experiment, device, quiet)
-        plain = record.as_json()
-        result = {
-            "version": record.version,
-            "experiment": experiment.name,
-            "data": str(data.directory),
-            "split": split,
-            "clips": len(dataset),
-            **{key: plain[key] for key in ("classes", "segment_accuracy", "simulation_steps")},
-            **plain["network"],
-            **{key: plain[key] for key in ("layers", "anytime", "raster")},
-            "checkpoint": str(trained.path),
-            "operations": vars(summed(record.modules)),
-            "modules": plain["modules"],
-            "consumers": plain["consumers"],
-            "energy_mj": energies_mj(record.modules, prices),
-            "event_driven": {
-                "operations": vars(summed(record.counted("event_driven"))),
-                "energy_mj": energies_mj(record.counted("event_driven"), prices),
-            },
-            "prices": sources(prices),
-        }
+        result = described(record, trained, experiment, str(data.directory), split, len(dataset), prices)
         if event_driven:
             result["event_driven"]["executed"] = vars(execute(trained.network, dataset))
         write_json(path, result)
         write_spike_report(result, path.parent)
         print_summary(result)
         print(path)
+
+
+def described(
+    record: RunRecord,
+    trained: Trained,
+    experiment: Experiment,
+    directory: str,
+    split: str,
+    clips: int,
+    prices: EnergyPrices,
+) -> dict[str, Any]:
+    """What spikes.json holds of a record."""
+    from snn_cace.counting.energy import energies_mj, sources
+    from snn_cace.counting.operations import summed
+
+    plain = record.as_json()
+    return {
+        "version": record.version,
+        "experiment": experiment.name,
+        "data": directory,
+        "split": split,
+        "clips": clips,
+        **{key: plain[key] for key in ("classes", "segment_accuracy", "simulation_steps")},
+        **plain["network"],
+        **{key: plain[key] for key in ("layers", "anytime", "raster")},
+        "checkpoint": str(trained.path),
+        "operations": vars(summed(record.modules)),
+        "modules": plain["modules"],
+        "consumers": plain["consumers"],
+        "energy_mj": energies_mj(record.modules, prices),
+        "event_driven": {
+            "operations": vars(summed(record.counted("event_driven"))),
+            "energy_mj": energies_mj(record.counted("event_driven"), prices),
+        },
+        "prices": sources(prices),
+    }
 
 
 def print_summary(result: dict[str, Any]) -> None:
