@@ -21,7 +21,7 @@ demo: install
 
 # Twenty minutes on two cores: videos of games, their features, an ANN and an SNN, the report and attention maps.
 demo-video: install
-	test -f data/games/labels.h5 || { \
+	test -f data/games/extraction.json || { \
 		$(BIN)/snn-cace data games data/games-videos && \
 		$(BIN)/snn-cace extract data/games-videos --output data/games --frames 1 --dtype float16; }
 	$(BIN)/snn-cace compare --config configs/compare/games.yaml --output runs/games

@@ -20,6 +20,7 @@ exact time and the steps beside it, and for `integer` straight through the round
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -149,10 +150,9 @@ class ThresholdEncoder(nn.Module):
     def __init__(self, inputs: int, simulation_steps: int, config: BlockConfig) -> None:
         super().__init__()
         self.simulation_steps = simulation_steps
-        node = NodeConfig(
-            node="if", threshold=config.coding_threshold, learn_threshold="channel", reset="soft",
-            surrogate=config.surrogate, alpha=config.alpha, surrogate_parameters=config.surrogate_parameters,
-        )  # fmt: skip
+        node = dataclasses.replace(
+            config, node="if", threshold=config.coding_threshold, learn_threshold="channel", reset="soft"
+        )
         self.layer = SpikingLayer(node, simulation_steps, neurons=inputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,9 @@ class SpikingLayer(nn.Module):
     Shape: current `[S, B, T, ..., N]` to spikes of the same shape, zeros and ones (integers for `ilif`), S simulation
     steps per segment; `steps` where the node has weights per step. With membrane `reset`, any `[S, ...]`.
 
+    Raises:
+        ValueError: a threshold per channel without `neurons`.
+
     >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0), membrane="carry")
     >>> layer(torch.full((2, 1, 3, 1), 0.6)).flatten().tolist()  # [S, B, T, N]: fires at every second step
     [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neurons import eager
 from snn_cace.config import AVDigitsConfig
 from snn_cace.data.avdigits import make_clips
 from snn_cace.data.ave import SPLITS
@@ -40,8 +39,7 @@ def attention_maps(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) 
 
     hooks = [keep(name, getattr(picture, name)) for name in MAPS]
     try:
-        with eager():
-            network.eval()(visual, audio)
+        network.eval()(visual, audio)
     finally:
         for hook in hooks:
             hook.remove()
@@ -78,13 +76,13 @@ def pointing(
 ) -> dict[str, Pointing]:
     """Over clips of visual `[N, T, H, W, Cv]`, audio `[N, T, Ca]`, labels `[N, T, C + 1]` and places `[N, T, H, W]`."""
     event = labels[..., -1] == 0
-    found = {}
     runs = {}
     for name, sound in (("heard", audio), ("muted", torch.zeros_like(audio))):
         parts = [attention_maps(network, v, a) for v, a in zip(visual.split(BATCH), sound.split(BATCH), strict=True)]
         runs[name] = {key: torch.cat([part[key] for part in parts]) for key in MAPS}
-    for key in MAPS:
-        heard, muted = (100 * float(hits(runs[name][key], places)[event].mean()) for name in ("heard", "muted"))
-        chance = 100 * float(places.flatten(-2).float().mean(-1)[event].mean())
-        found[key] = Pointing(heard, muted, chance, int(event.sum()))
-    return found
+    chance = 100 * float(places.flatten(-2).float().mean(-1)[event].mean())
+
+    def accuracy(name: str, key: str) -> float:
+        return 100 * float(hits(runs[name][key], places)[event].mean())
+
+    return {key: Pointing(accuracy("heard", key), accuracy("muted", key), chance, int(event.sum())) for key in MAPS}

@@ -38,13 +38,13 @@ def execute(network: CaceNet, dataset: ClipDataset) -> Execution:
         torch.manual_seed(seed)
         normal = network(visual, audio)
         torch.manual_seed(seed)
-        ran = run_event_driven(network, visual, audio)
+        output, additions = run_event_driven(network, visual, audio)
         torch.manual_seed(seed)
         count = count_operations(network, visual, audio)
     modules = event_driven(count.modules, count.consumers)
-    counted = {m.name: round(m.total.synops * len(visual)) for m in modules if m.name in ran.additions}
+    counted = {m.name: round(m.total.synops * len(visual)) for m in modules if m.name in additions}
     differences = (
-        (getattr(ran.output, name) - getattr(normal, name)).abs().max() / getattr(normal, name).abs().max()
+        (getattr(output, name) - getattr(normal, name)).abs().max() / getattr(normal, name).abs().max()
         for name in COMPARED
     )
-    return Execution(len(visual), ran.additions, counted, max(float(difference) for difference in differences))
+    return Execution(len(visual), additions, counted, max(float(difference) for difference in differences))

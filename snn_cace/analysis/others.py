@@ -6,6 +6,7 @@ they differ from ours. A model that refuses the network has its reason in place 
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -73,7 +74,8 @@ def spikingjelly(network: nn.Module, *inputs: torch.Tensor) -> dict[str, OtherFi
         try:
             report = estimate()
         except (ValueError, RuntimeError, NotImplementedError) as error:
-            found[name] = OtherFigure(refused=" ".join(str(error).split())[:LONGEST_REASON])
+            reason = " ".join(str(error).split())
+            found[name] = OtherFigure(refused=textwrap.shorten(reason, LONGEST_REASON, placeholder=" ..."))
         else:
             spent = {part.removesuffix("_pj"): report.breakdown_pj[part] * per_clip for part in parts}
             found[name] = OtherFigure(spent, list(map(str, report.warnings)))

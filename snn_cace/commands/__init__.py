@@ -239,6 +239,15 @@ def fitting_data(trained: Trained, experiment: Experiment) -> ClipData:
 
 
 @contextmanager
+def extra_packages(what: str, extra: str) -> Iterator[None]:
+    """Imports that need an optional extra; without it one line says how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        raise InputError(f"{what} needs {missing.name}: install snn-cace[{extra}]") from None
+
+
+@contextmanager
 def writing(directory: str, name: str) -> Iterator[Path]:
     """The path of a new file in a directory that no other process writes meanwhile."""
     path = Path(directory) / name

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from snn_cace.commands import Split, fitting_data, writing
+from snn_cace.commands import Split, extra_packages, fitting_data, writing
 from snn_cace.config import Experiment, PositiveInt
 from snn_cace.errors import InputError
 
@@ -43,7 +43,6 @@ def attention(
     import numpy as np
 
     from snn_cace.analysis.attention import attention_maps, digit_places, pointing
-    from snn_cace.analysis.record import MEASURED_CLIPS
     from snn_cace.data.labels import class_names
     from snn_cace.files import write_json
     from snn_cace.report.attention import write_attention_report
@@ -53,11 +52,12 @@ def attention(
     data = fitting_data(trained, experiment)
     dataset = data.dataset(split)
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(clips, len(dataset))).astype(int))
-    every = dataset.__getitems__(range(len(dataset) if experiment.data.directory is None else MEASURED_CLIPS))
     drawn = dataset.__getitems__(chosen.tolist())
     shown = pictures(data, dataset.rows[chosen], drawn["visual"].float().numpy(), experiment, videos)
     result: dict[str, Any] = {"classes": class_names(data.directory, data.shape.classes), "networks": [], "map": map}
     result["clips"] = drawn_clips(dataset.rows[chosen], drawn["labels"].argmax(-1).tolist(), shown)
+    if experiment.data.directory is None:
+        every, places = dataset.__getitems__(range(len(dataset))), digit_places(experiment.data.avdigits, dataset.rows)
     with writing(output, "attention.json") as path:
         for one in [trained, *(load_checkpoint(other) for other in beside)]:
             network = one.network.to("cpu", drawn["visual"].dtype).eval()
@@ -66,7 +66,6 @@ def attention(
             name = f"{one.experiment.name}, seed {one.experiment.training.seed}"
             points = None
             if experiment.data.directory is None:
-                places = digit_places(experiment.data.avdigits, dataset.rows)
                 found = pointing(network, every["visual"], every["audio"], every["labels"], places)
                 points = {key: asdict(value) for key, value in found.items()}
             result["networks"].append({"name": name, "guidance": one.experiment.model.guidance, "pointing": points})
@@ -98,16 +97,20 @@ def pictures(
     from snn_cace.data.labels import read_annotations
 
     if videos is not None:
-        from snn_cace.encoders.extract import video_files
-        from snn_cace.encoders.video import Plan, read_clip
+        with extra_packages("attention --videos", "extract"):
+            from snn_cace.encoders.media import video_files
+            from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 
-        annotations = [read_annotations(Path(data.directory) / ANNOTATIONS)[row] for row in rows]
-        files = video_files(Path(videos), annotations)
-        missing = next((a.video for a, file in zip(annotations, files, strict=True) if file is None), None)
-        if missing is not None:
-            raise InputError(f"{videos} holds no file called {missing}")
-        plan = Plan(1, PICTURE, PICTURE, 16000)
-        return np.stack([read_clip(file, plan).pictures[:, 0] / 255 for file in files if file is not None])
+        annotations = read_annotations(Path(data.directory) / ANNOTATIONS)
+        seen, plan = [], Plan(1, PICTURE, PICTURE, 16000)
+        for row in rows:
+            (file,) = video_files(Path(videos), [annotations[row]])
+            assert file is not None, "else it is an InputError"
+            try:
+                seen.append(read_clip(file, plan).pictures[:, 0] / 255)
+            except UnusableVideoError as error:
+                raise InputError(f"{file}: {error}; choose other --clips") from None
+        return np.stack(seen)
     if experiment.data.directory is None:
         from snn_cace.data.avdigits import to_pictures
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from snn_cace.commands import extra_packages
 from snn_cace.config import AVDigitsConfig, PositiveFloat, PositiveInt
 from snn_cace.data.synthetic import AVE_CLIPS
 from snn_cace.errors import InputError
@@ -77,10 +78,10 @@ def games(
     """
     from pathlib import Path
 
-    try:
+    with extra_packages("data games", "extract"):
+        import ale_py  # noqa: F401  (the games are played in other processes)
+
         from snn_cace.encoders.games import write_games
-    except ModuleNotFoundError as missing:
-        raise InputError(f"data games needs {missing.name}: install snn-cace[extract]") from None
     write_games(Path(directory), clips, seed, jobs, quiet)
     print(f"{clips} clips: {directory}")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from snn_cace.commands import extra_packages
 from snn_cace.config import NonNegativeInt, PositiveInt
-from snn_cace.errors import InputError
 from snn_cace.processes import ready_to_compute, sole_writer
 
 
@@ -46,11 +46,9 @@ def extract(
         seed: of drawn splits.
         quiet: no progress bar.
     """
-    try:
+    with extra_packages("extract", "extract"):
         from snn_cace.encoders.extract import Settings
         from snn_cace.encoders.extract import extract as run
-    except ModuleNotFoundError as missing:
-        raise InputError(f"extract needs {missing.name}: install snn-cace[extract]") from None
     from snn_cace.encoders.audio import audio_encoder
     from snn_cace.encoders.visual import visual_encoder
     from snn_cace.runtime import pick_device

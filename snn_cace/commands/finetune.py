@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from snn_cace.commands import extra_packages
 from snn_cace.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from snn_cace.errors import InputError
 from snn_cace.processes import ready_to_compute
 
 
@@ -57,11 +57,9 @@ def finetune(
         resume: go on with a broken-off fine-tuning.
         quiet: no progress bar.
     """
-    try:
+    with extra_packages("finetune", "extract"):
         from snn_cace.encoders.finetune import FineTuning
         from snn_cace.encoders.finetune import finetune as run
-    except ModuleNotFoundError as missing:
-        raise InputError(f"finetune needs {missing.name}: install snn-cace[extract]") from None
 
     listed = annotations or str(Path(videos) / "Annotations.txt")
     settings = FineTuning(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -67,10 +68,8 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
     loader = ClipData(in_large_batches, dtype).loader("test")
     record = record_network(network, data, "test", 0, experiment, device, loader=loader)
     clips = data.dataset("test").__getitems__(range(min(OTHERS_CLIPS, len(data.dataset("test")))))
-    record.others = other_counts(
-        network.to("cpu", torch.float32).eval(), clips["visual"].float(), clips["audio"].float()
-    )
-    network.to(device, dtype)
+    in_float32 = copy.deepcopy(network).to("cpu", torch.float32).eval()  # both take a word for 32 bits
+    record.others = other_counts(in_float32, clips["visual"].float(), clips["audio"].float())
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:
         metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))

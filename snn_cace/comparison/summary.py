@@ -218,9 +218,6 @@ def summarise_variant(
         result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
         result["anytime"] = mean_anytime([f.anytime for f in fired])
         result["raster"] = fired[0].raster
-        for counted in counts.values():
-            if counted["break_even"]:
-                counted["break_even"]["firing_rate"] = result["firing_rate"]["mean"]
     return result
 
 

@@ -187,16 +187,16 @@ def matched_bits(simulation_steps: int) -> int:
     return ceil(log2(simulation_steps + 1))
 
 
-def break_even_rate(spiking: Energy, opponent: float, firing_rate: float) -> float | None:
-    """The firing rate at which spiking blocks cost as much as `opponent` picojoules, if all fire alike more or less.
+def break_even_rate(spiking: Energy, baseline: float, firing_rate: float) -> float | None:
+    """The firing rate at which spiking blocks cost as much as `baseline` picojoules, if all fire alike more or less.
 
     Above it they cost more. None: they cost more even in silence. May exceed 1: then no rate makes them cost more.
     """
-    if spiking.static >= opponent:
+    if spiking.static >= baseline:
         return None
     if spiking.event_driven == 0:
         return float("inf")
-    return firing_rate * (opponent - spiking.static) / spiking.event_driven
+    return firing_rate * (baseline - spiking.static) / spiking.event_driven
 
 
 def energies_mj(modules: Iterable[ModuleCount], prices: EnergyPrices, bits: int = WORD_BITS) -> dict[str, float]:

@@ -6,7 +6,6 @@ accumulates; its outputs are the normal ones to rounding, and its additions the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,14 +31,6 @@ def add_columns(spikes: Any, columns: Any, sums: Any) -> int:
                     sums[row, output] += columns[channel, output]
                 additions += columns.shape[1]
     return additions
-
-
-@dataclass
-class Executed:
-    """What ran: by module, how many numbers were added because of spikes; and what the network output."""
-
-    additions: dict[str, int] = field(default_factory=dict)
-    output: Any = None
 
 
 class EventDrivenExecution(SpikeTracker):
@@ -78,24 +69,25 @@ class EventDrivenExecution(SpikeTracker):
         """One simulation step `[N, C]`: rows that share a gate read the same columns, multiplied by it once."""
         spikes, out = step.contiguous().numpy(), sums.numpy()
         shared = np.zeros(len(spikes), dtype=np.int64)
-        columns = [weight.contiguous()]
+        columns = [weight]
         if gate is not None:
-            gates, rows = torch.unique_consecutive(gate, return_inverse=True, dim=0)
-            shared, columns = rows.numpy(), [(row.unsqueeze(1) * weight).contiguous() for row in gates]
+            gates, group = torch.unique_consecutive(gate, return_inverse=True, dim=0)
+            shared, columns = group.numpy(), [row.unsqueeze(1) * weight for row in gates]
         name = self.running[-1]
         for place, scaled in enumerate(columns):
             rows = np.flatnonzero(shared == place)
             part = out[rows]
-            self.additions[name] = self.additions.get(name, 0) + add_columns(spikes[rows], scaled.numpy(), part)
+            added = add_columns(spikes[rows], scaled.contiguous().numpy(), part)
+            self.additions[name] = self.additions.get(name, 0) + added
             out[rows] = part
 
 
-def run_event_driven(network: nn.Module, *inputs: torch.Tensor) -> Executed:
-    """`network` on `inputs` `[B, ...]` in evaluation mode, on the CPU.
+def run_event_driven(network: nn.Module, *inputs: torch.Tensor) -> tuple[Any, dict[str, int]]:
+    """What `network` outputs for `inputs` `[B, ...]` in evaluation mode, and by module, how many numbers were added
+    because of spikes.
 
     Raises:
         ValueError: the inputs are not on the CPU.
     """
     execution = EventDrivenExecution(network)
-    output = run_within(execution, network, *inputs)
-    return Executed(execution.additions, output)
+    return run_within(execution, network, *inputs), execution.additions

@@ -145,9 +145,9 @@ class OperationCounter(SpikeTracker):
             self.record(name, cost, args[0], values, *module.parameters())
             if isinstance(module, SpikingLayer):
                 self.record_firing(self.counts[name], values)
-                self.blame(name, name, cost)
+                self.attribute(name, name, cost)
             elif self.is_spikes(args[0]):
-                self.blame(self.source(args[0]), name, cost)
+                self.attribute(self.source(args[0]), name, cost)
             if isinstance(module, SpikeLinear) and len(module.readout.weighted(args[0])[1]) > 1:
                 self.differs(name, Cost(Operations(partial_sums=float(values.numel() * len(args[0])))))
             if isinstance(module, nn.LSTM):
@@ -174,9 +174,9 @@ class OperationCounter(SpikeTracker):
                 if not self.is_spikes(args[0 if bias is None else 1]):
                     spent = rate_product(rate, weight.shape[1], 0.0 if bias is None else float(out.numel()))
                     self.differs(running.name, spent + cost * -1)
-                self.blame(rate.source, running.name, spent)
+                self.attribute(rate.source, running.name, spent)
             elif any(self.is_spikes(x) for x in tensors):
-                self.blame(next(self.source(x) for x in tensors if self.is_spikes(x)), running.name, cost)
+                self.attribute(next(self.source(x) for x in tensors if self.is_spikes(x)), running.name, cost)
             if operation in (torch.ops.aten.relu, torch.ops.aten.relu_):
                 running.zeros += out.numel() - int(out.count_nonzero())
                 running.elements += out.numel()
@@ -200,7 +200,7 @@ class OperationCounter(SpikeTracker):
         """The event-driven count of a module less the conservative one."""
         self.differences[name] = self.differences.get(name, Cost()) + difference
 
-    def blame(self, source: str, name: str, cost: Cost) -> None:
+    def attribute(self, source: str, name: str, cost: Cost) -> None:
         """What the spikes of `source` cause in the module `name`."""
         caused = self.sources.setdefault(source, {})
         caused[name] = caused.get(name, Operations()) + cost.event_driven
@@ -280,7 +280,8 @@ def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor)
     training = network.training
     network.eval().to(inputs[0].dtype)
     try:
-        with torch.no_grad(), eager(), decomposed(), tracker:
+        # Under autocast a layer reads copies of its weights, which nobody would know for weights.
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), eager(), decomposed(), tracker:
             return network(*inputs)
     finally:
         network.train(training)

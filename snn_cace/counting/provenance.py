@@ -46,7 +46,8 @@ class Rate:
 
     steps: spikes of each simulation step, shaped as the tensor itself, `[..., C]`. source: the spiking layer or coding
     that fired them. gate: a factor per channel, expanded to the tensor's shape; `gates` different rows of it, computed
-    from activations (0: a parameter, which is multiplied into weights beforehand).
+    from activations (0: a parameter, which is multiplied into weights beforehand). values: the tensor, held so that its
+    memory is not another's meanwhile.
     """
 
     steps: list[torch.Tensor]
@@ -143,8 +144,8 @@ class SpikeTracker(TorchDispatchMode):
 
     def follow_view(self, func: Any, args: tuple, kwargs: dict, out: Any) -> None:
         """The same view of every step, of the gate, and of each of several results."""
-        first = next(rate for x in flat(args) if (rate := self.rate_of(x)))
         rates = [rate for x in flat(args) if (rate := self.rate_of(x))]
+        first = rates[0]
         if any((r.weights, r.gates, r.gate is None) != (first.weights, first.gates, first.gate is None) for r in rates):
             return
 

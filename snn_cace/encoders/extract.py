@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,11 +21,13 @@ from tqdm import tqdm
 from snn_cace.data import ave
 from snn_cace.data.labels import Annotation, labels_from_annotations, read_annotations
 from snn_cace.encoders.audio import AudioEncoder
+from snn_cace.encoders.media import Media, first_difference, video_files
 from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 
+UNFINISHED = ".extract"
 WAITING, DONE, UNUSABLE = 0, 1, 2
 SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 HELD_SHARE = 0.1
@@ -36,15 +36,9 @@ READ_AHEAD = 2
 
 
 @dataclass
-class Settings:
+class Settings(Media):
     """All that decides the features, for whoever goes on with a broken-off extraction."""
 
-    videos: str
-    annotations: str
-    visual: str
-    visual_weights: str | None
-    audio: str
-    audio_weights: str | None
     frames: int
     dtype: str
 
@@ -78,19 +72,18 @@ class VideoClips(Dataset):
 
 
 class Progress:
-    """Features and what is known of each clip, on disk while an extraction runs: `DIR/.extract`."""
+    """Features and what is known of each clip, on disk while an extraction runs, in `DIR/.extract`."""
 
     def __init__(self, directory: Path, settings: Settings, shapes: dict[str, tuple[int, ...]]) -> None:
-        self.directory = directory / ".extract"
+        self.directory = directory / UNFINISHED
         self.directory.mkdir(parents=True, exist_ok=True)
         plan = self.directory / "settings.json"
         if plan.is_file():
-            before = json.loads(plan.read_text(encoding="utf-8"))
-            changed = [key for key, value in asdict(settings).items() if before.get(key) != value]
+            changed = first_difference(plan, settings)
             if changed:
                 raise InputError(
-                    f"{directory} holds a broken-off extraction with another {changed[0]} ({before.get(changed[0])}); "
-                    "go on with that, or choose an empty directory"
+                    f"{directory} holds a broken-off extraction with another {changed}; go on with that, or choose an "
+                    "empty directory"
                 )
         else:
             write_json(plan, asdict(settings))
@@ -135,7 +128,8 @@ def extract(
         InputError: no videos or annotations, features there already, another extraction broken off there, or fewer
             usable clips than a split each needs.
     """
-    ave.refuse_existing(output)
+    if not (output / UNFINISHED).is_dir():  # else it may have been killed while it wrote the files
+        ave.refuse_existing(output)
     annotations = read_annotations(settings.annotations)
     files = video_files(Path(settings.videos), annotations)
     plan = Plan(settings.frames, *visual.size, audio.sample_rate)
@@ -170,19 +164,6 @@ def encoded_pictures(clip: Clip, visual: VisualEncoder) -> np.ndarray:
     segments, frames = clip.pictures.shape[:2]
     features = visual(torch.from_numpy(clip.pictures.reshape(-1, *clip.pictures.shape[2:])))
     return features.unflatten(0, (segments, frames)).mean(1).float().cpu().numpy()
-
-
-def video_files(directory: Path, annotations: list[Annotation]) -> list[Path | None]:
-    """Each clip's file, by its video's name without the ending; None where there is none."""
-    if not directory.is_dir():
-        raise InputError(f"no directory of videos {directory}")
-    by_name = {file.stem: file for file in sorted(directory.iterdir()) if file.is_file()}
-    files = [by_name.get(annotation.video) for annotation in annotations]
-    if not any(files):
-        raise InputError(
-            f"{directory} holds no file called as a video of the annotations, such as {annotations[0].video}"
-        )
-    return files
 
 
 def finish(progress: Progress, annotations: list[Annotation], settings: Settings, output: Path, seed: int) -> Summary:
@@ -233,7 +214,7 @@ def splits(annotations: list[Annotation], usable: np.ndarray, directory: Path, s
     else:
         chosen = {split: [] for split in SPLIT_FILES}
         rng = np.random.default_rng(seed)
-        rows: Any = {}
+        rows: dict[str, list[int]] = {}
         for row, annotation in enumerate(annotations):
             if usable[row]:
                 rows.setdefault(annotation.category, []).append(row)
@@ -243,10 +224,7 @@ def splits(annotations: list[Annotation], usable: np.ndarray, directory: Path, s
             chosen["val"] += mixed[:held]
             chosen["test"] += mixed[held : 2 * held]
             chosen["train"] += mixed[2 * held :]
-    empty = [split for split, order in chosen.items() if not order]
-    if empty:
-        counts = Counter(annotations[row].category for row in np.flatnonzero(usable))
-        raise InputError(
-            f"no usable clip is left for the {empty[0]} split ({sum(counts.values())} of all clips are usable)"
-        )
+    empty = next((split for split, order in chosen.items() if not order), None)
+    if empty is not None:
+        raise InputError(f"no usable clip is left for the {empty} split ({usable.sum()} of all clips are usable)")
     return {split: np.array(sorted(order), dtype=np.int64) for split, order in chosen.items()}

@@ -12,7 +12,6 @@ through the loss; over several processes the loss sees the projections of all, a
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -28,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from snn_cace.data.labels import Annotation, read_annotations
 from snn_cace.encoders.audio import AudioEncoder, audio_encoder
-from snn_cace.encoders.extract import video_files
+from snn_cace.encoders.media import Media, first_difference, video_files
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
@@ -42,15 +41,9 @@ SETTINGS, WEIGHTS, LAST = "finetune.json", "encoder.pth", "last"
 
 
 @dataclass
-class FineTuning:
+class FineTuning(Media):
     """All that decides a fine-tuning; see `snn_cace.commands.finetune`."""
 
-    videos: str
-    annotations: str
-    visual: str
-    visual_weights: str | None
-    audio: str
-    audio_weights: str | None
     epochs: int
     batch_size: int
     learning_rate: float
@@ -157,10 +150,9 @@ def prepare(output: Path, settings: FineTuning, resume: bool) -> None:
         return
     if not written.is_file():
         raise InputError(f"{output} holds no fine-tuning to resume: no {SETTINGS}")
-    before = json.loads(written.read_text(encoding="utf-8"))
-    changed = [key for key, value in dataclasses.asdict(settings).items() if before.get(key) != value]
+    changed = first_difference(written, settings)
     if changed:
-        raise InputError(f"{output} was started with another {changed[0]}; resume with the same, or start afresh")
+        raise InputError(f"{output} was started with another {changed}; resume with the same, or start afresh")
 
 
 def finetune(

@@ -149,14 +149,10 @@ def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) 
     """Make `clips` clips and Annotations.txt; clips that are there already stay.
 
     Raises:
-        InputError: fewer clips than classes, or ale-py is missing.
+        InputError: fewer clips than classes.
     """
     if clips < len(GAMES):
         raise InputError(f"{clips} clips are fewer than the {len(GAMES)} classes")
-    try:
-        import ale_py  # noqa: F401
-    except ImportError:
-        raise InputError("data games needs ale-py: install snn-cace[extract]") from None
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"game-{number:05d}.mp4" for number in range(clips)]
     with ProcessPoolExecutor(jobs, workers(), start_worker, (1,)) as pool:

@@ -18,6 +18,7 @@ from snn_cace.report import figures
 from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
+    bits_of,
     break_even_words,
     cautions,
     change,
@@ -51,7 +52,7 @@ HEADINGS = (
     "energy, µJ: arithmetic",
     "with traffic",
     "by memory size",
-    "its blocks, arithmetic",
+    "what spikes, arithmetic",
     "firing rate",
     "latency, ms",
     "training, s",
@@ -160,8 +161,9 @@ def result_rows(result: dict[str, Any]) -> list[list[str]]:
             row[7] += f", {variant['latency_ms'] / dense['latency_ms']:.2f} times"
         if dense and variant["kind"] == "snn":
             row[4] = both(partial(blocks_cell, models=models), variant)
-            row[5] = both(partial(bit_matched_cell, models=models), variant)
+            row[5] = f"{both(partial(bit_matched_cell, models=models), variant)}, {bits_of(variant['bit_matched'])}"
             row[6] = both(lambda counted: break_even_words(counted, models), variant)
+            row[6] += f"; fires at {variant['firing_rate']['mean']:.3f}"
         rows.append(row)
     return rows + [[name, "failed", *["-"] * (len(RESULT_HEADINGS) - 2)] for name in failed_only(result)]
 
@@ -183,9 +185,7 @@ def blocks_cell(counted: dict[str, Any], models: list[str]) -> str:
 
 
 def bit_matched_cell(counted: dict[str, Any], models: list[str]) -> str:
-    baseline = counted["bit_matched"]
-    against = percent_range(counted["spiking_blocks"]["energy_mj"], baseline["blocks_energy_mj"], models)
-    return f"{against}, {baseline['bits']} bits"
+    return percent_range(counted["spiking_blocks"]["energy_mj"], counted["bit_matched"]["blocks_energy_mj"], models)
 
 
 def accuracy_text(variant: dict[str, Any]) -> str:
@@ -268,7 +268,7 @@ def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
             if not found:
                 continue
             for model in result["energy_models"]:
-                row = [variant["name"], name, MODEL_WORDS.get(model, model), f"{found['firing_rate']:.3f}"]
+                row = [variant["name"], name, MODEL_WORDS.get(model, model), f"{variant['firing_rate']['mean']:.3f}"]
                 for baseline in ("dense", "bit_matched"):
                     point = found["points"][f"{model}/{baseline}"]
                     below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
@@ -278,7 +278,7 @@ def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def distinct_counts(variant: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """A variant's counts with their names; one, called both, where they are the same."""
+    """A variant's counts with their names; one, called either, where they are the same."""
     counted = by_count(variant)
     if variant["kind"] == "ann" or counted["event_driven"]["energy_mj"] == counted["conservative"]["energy_mj"]:
         return [("either", counted["conservative"])]
@@ -337,13 +337,14 @@ def share_range(shares: dict[str, float]) -> str:
 
 
 def left_out(result: dict[str, Any]) -> list[str]:
-    """What the other libraries did not count, each said once."""
-    said: dict[str, None] = {}
+    """What the other libraries did not count, each said once, and of each that refuses one reason."""
+    said: dict[str, str] = {}
     for variant in result["variants"]:
         for name, figure in (variant.get("others") or {"spikingjelly": {}})["spikingjelly"].items():
-            said |= dict.fromkeys(f"{name}: {line}" for line in figure["left_out"])
-            said |= dict.fromkeys([f"{name}: {figure['refused']}"] if figure["refused"] else [])
-    return list(said)
+            said |= {line: line for line in figure["left_out"]}
+            if figure["refused"]:
+                said.setdefault(name, f"{figure['refused']}.")
+    return list(said.values())
 
 
 def health_rows(variant: dict[str, Any]) -> list[list[str]]:

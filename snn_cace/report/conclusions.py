@@ -81,6 +81,11 @@ def percent_range(ours: dict[str, float], theirs: dict[str, float], models: list
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
+def bits_of(baseline: dict[str, Any]) -> str:
+    """Of a bit-matched baseline's activations: 3 bits."""
+    return f"{baseline['bits']} bit{'s' if baseline['bits'] > 1 else ''}"
+
+
 def bit_matched_sentence(variant: dict[str, Any]) -> str | None:
     baseline = variant["event_driven"]["bit_matched"]
     if not baseline["segment_accuracy"]:
@@ -139,16 +144,15 @@ def joules_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str | Non
 
 
 def break_even_words(variant: dict[str, Any], models: list[str]) -> str:
-    """The firing rate below which the blocks cost less than the dense ones by every model, beside the measured one."""
+    """The firing rate below which what spikes costs less than what it replaces, by every model."""
     found = variant.get("break_even")
     if not found:
         return "-"
     points = [found["points"][f"{model}/dense"] for model in models]
     rates = [point["rate"] for point in points if point["verdict"] == "below"]
-    pays = f"below {min(rates):.3f}" if rates else "at any rate"
     if any(point["verdict"] == "never" for point in points):
-        pays = "never"
-    return f"{pays} (fires at {found['firing_rate']:.3f})"
+        return "never"
+    return f"below {min(rates):.3f}" if rates else "at any rate"
 
 
 def sentences(result: dict[str, Any]) -> list[str]:
@@ -220,7 +224,7 @@ def notes(result: dict[str, Any]) -> list[str]:
         "what follows spikes is counted by the spikes that really came.",
         "Event-driven: a linear layer that reads rates of spikes, and nothing analog added to them, runs on "
         "accumulates, a column of weights per spike, with the same result. Conservative, in brackets where it differs: "
-        "every value that a readout has left is analog.",
+        "every value that a readout has left is analog, but in the output layer of a spiking block itself.",
         "Energy: counted operations times published prices; no chip was measured. Leakage, routing and reuse of "
         "weights between segments are left out.",
         f"Compared slots, spiking in at least one variant: {slots}.",

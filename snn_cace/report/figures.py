@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snn_cace.files import replacing, write_text
+from snn_cace.report.conclusions import bits_of
 
 COLOURS = ("#2a7f9e", "#d1603d", "#5f9440", "#8a63ad", "#b8860b", "#6f6f6f", "#c2185b", "#4f8ccc")
 INK = "#26282b"
@@ -153,7 +154,7 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
         axes.set_xlabel("energy per clip, µJ, whole network")
         axes.margins(0.18)
     panels[0].set_ylabel("test segment accuracy, %")
-    legend_below(figure, panels[0])
+    legend_below(figure, panels[0], columns=3)
     return figure
 
 
@@ -178,7 +179,7 @@ def bit_matched_baselines(result: dict[str, Any]) -> list[dict[str, Any]]:
 def baseline_label(baseline: dict[str, Any]) -> str:
     slots = "" if len(baseline["slots"]) > 2 else "\n" + ", ".join(baseline["slots"])
     readers = " and readers" if baseline.get("readers") else ""
-    return f"{baseline['of']}, {baseline['bits']} bit{'s' * (baseline['bits'] > 1)}{slots}{readers}"
+    return f"{baseline['of']}, {bits_of(baseline)}{slots}{readers}"
 
 
 @styled
@@ -187,7 +188,7 @@ def energy_shares(result: dict[str, Any]) -> Figure:
     models = result["energy_models"]
     rows = []
     for index, variant in enumerate(result["variants"]):
-        differ = variant["event_driven"]["energy_mj"] != variant["energy_mj"]
+        differ = variant["event_driven"]["spiking_blocks"]["energy_mj"] != variant["spiking_blocks"]["energy_mj"]
         counts = ((variant["event_driven"], ""), (variant, ", conservative")) if differ else ((variant, ""),)
         for counted, ending in counts:
             blocks = counted["spiking_blocks"]["energy_mj"]

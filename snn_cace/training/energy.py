@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ from neurons import RateObserver, SpikingLayer
 from neurons.coding import Coding
 from snn_cace.config import Experiment, ModelConfig, SlotsConfig
 from snn_cace.contracts import FeatureShape
-from snn_cace.counting.energy import MODELS, EnergyPrices, energy, part_energy, read_prices
+from snn_cace.counting.energy import EnergyPrices, energy, part_energy, read_prices
 from snn_cace.counting.operations import count_operations, event_driven
 from snn_cace.data.batches import Batch
 from snn_cace.model import CaceNet
@@ -39,16 +39,21 @@ class ExpectedEnergy:
 
 
 @contextmanager
-def all_firing(network: nn.Module) -> Iterator[None]:
-    """Within it, every neuron and every coded value of `network` fires at every step: what is counted is fan-out."""
+def all_firing(network: nn.Module) -> Iterator[dict[str, int]]:
+    """Within it, every neuron and every coded value of `network` fires at every step: what is counted is fan-out.
 
-    def fire(module: nn.Module, args: tuple, spikes: torch.Tensor) -> torch.Tensor:
+    Yields how many spikes each layer and coding fired, by name, once it has run.
+    """
+    fired: dict[str, int] = {}
+
+    def fire(name: str, module: nn.Module, args: tuple, spikes: torch.Tensor) -> torch.Tensor:
+        fired[name] = spikes.numel()
         return torch.ones_like(spikes)
 
-    chosen = [module for module in network.modules() if isinstance(module, SpikingLayer | Coding)]
-    hooks = [module.register_forward_hook(fire) for module in chosen]
+    chosen = [(n, module) for n, module in network.named_modules() if isinstance(module, SpikingLayer | Coding)]
+    hooks = [module.register_forward_hook(partial(fire, name)) for name, module in chosen]
     try:
-        yield
+        yield fired
     finally:
         for hook in hooks:
             hook.remove()
@@ -57,29 +62,17 @@ def all_firing(network: nn.Module) -> Iterator[None]:
 def expected_energy(
     config: ModelConfig, shape: FeatureShape, visual: torch.Size, audio: torch.Size, model: str, prices: EnergyPrices
 ) -> ExpectedEnergy:
-    """What clips of these shapes, `[T, H, W, Cv]` and `[T, Ca]`, cost; neither weights nor values decide it.
-
-    Raises:
-        ValueError: an unknown energy model.
+    """What clips of these shapes, `[T, H, W, Cv]` and `[T, Ca]`, cost by an energy `model`; neither weights nor values
+    decide it.
     """
-    if model not in MODELS:
-        raise ValueError(f"energy model must be one of {', '.join(MODELS)}, not '{model}'")
     clip = torch.zeros(1, *visual), torch.zeros(1, *audio)
     dense = copy.deepcopy(config)
     dense.slots = SlotsConfig()
-    fired: dict[str, float] = {}
-
-    def record(name: str) -> Any:
-        return lambda module, args, spikes: fired.__setitem__(name, float(spikes.sum()))
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = CaceNet(config, shape)
         ann = count_operations(CaceNet(dense, shape), *clip)
-        with all_firing(network):
-            for name, module in network.named_modules():
-                if isinstance(module, SpikingLayer | Coding):
-                    module.register_forward_hook(record(name))
+        with all_firing(network) as fired:
             count = count_operations(network, *clip)
     modules = {module.name: module for module in event_driven(count.modules, count.consumers)}
     per_spike = {

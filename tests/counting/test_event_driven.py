@@ -110,13 +110,11 @@ def test_adding_columns_gives_the_same_outputs_and_as_many_additions(reads: str,
     network = built(reads, readout=readout, steps=3).to(dtype)
     with torch.no_grad():
         expected = network(patches(dtype))
-    ran = run_event_driven(network, patches(dtype))
-    torch.testing.assert_close(ran.output, expected, atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=0)
+    output, additions = run_event_driven(network, patches(dtype))
+    torch.testing.assert_close(output, expected, atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=0)
     count = count_operations(network, patches(dtype))
-    assert ran.additions == {
-        n: round(c.event_driven.acs * CLIPS) for n, c in count.consumers.items() if c.event_driven.acs
-    }
-    assert ran.additions["linear"] > 0
+    assert additions == {n: round(c.event_driven.acs * CLIPS) for n, c in count.consumers.items() if c.event_driven.acs}
+    assert additions["linear"] > 0
 
 
 @pytest.mark.parametrize("coding", [c for c in CODINGS if c not in ("constant", "poisson")])
@@ -126,15 +124,15 @@ def test_input_spikes_are_added_too(coding: str, coding_range: str):
     block = BlockConfig(steps=3, coding=coding, coding_range=coding_range, coding_levels=2, membrane="reset")
     network = SpikingMLP(3, WIDTH, OUT, 0.0, block).double().eval()
     values = patches(torch.float64)[:, :, 0]
-    ran = run_event_driven(network, values)
+    output, additions = run_event_driven(network, values)
     with torch.no_grad():
-        torch.testing.assert_close(ran.output, network(values), atol=1e-12, rtol=0)
+        torch.testing.assert_close(output, network(values), atol=1e-12, rtol=0)
     count = count_operations(network, values)
     counted = {
         m.name: round(m.total.synops * CLIPS) for m in event_driven(count.modules, count.consumers) if m.total.synops
     }
-    assert {name: additions for name, additions in ran.additions.items() if additions} == counted
-    assert ran.additions["hidden.linear"] > 0
+    assert {name: added for name, added in additions.items() if added} == counted
+    assert additions["hidden.linear"] > 0
 
 
 def test_the_original_s_encoder_outputs_rates_too():
@@ -145,11 +143,11 @@ def test_the_original_s_encoder_outputs_rates_too():
     values = 2 * patches(torch.float64)[:, :, 0]
     with torch.no_grad():
         expected = network(values)
-    ran = run_event_driven(network, values)
-    torch.testing.assert_close(ran.output, expected, atol=1e-12, rtol=0)
+    output, additions = run_event_driven(network, values)
+    torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
     count = count_operations(network, values)
-    assert ran.additions == {"1": round(count.consumers["1"].event_driven.acs * CLIPS)}
-    assert ran.additions["1"] == spikes_per_clip(count) * CLIPS * OUT > 0
+    assert additions == {"1": round(count.consumers["1"].event_driven.acs * CLIPS)}
+    assert additions["1"] == spikes_per_clip(count) * CLIPS * OUT > 0
 
 
 def guided(spiking: bool, **coding: object) -> CaceNet:
@@ -187,13 +185,13 @@ def test_guidance_reads_the_spikes_of_the_visual_projection():
     assert not any(name.startswith("guidance") for name in set(count.consumers) - set(GUIDANCE))
     with torch.no_grad():
         expected = network(*features())
-    ran = run_event_driven(network, *features())
+    output, additions = run_event_driven(network, *features())
     for name in ("segment_relevance", "event_logits", "gate", "av_logits"):
-        torch.testing.assert_close(getattr(ran.output, name), getattr(expected, name), atol=1e-12, rtol=0)
+        torch.testing.assert_close(getattr(output, name), getattr(expected, name), atol=1e-12, rtol=0)
     modules = event_driven(count.modules, count.consumers)
-    additions = {name: additions for name, additions in ran.additions.items() if additions}
+    additions = {name: added for name, added in additions.items() if added}
     assert additions == {m.name: round(m.total.synops * CLIPS) for m in modules if m.total.synops}
-    assert ran.additions["visual_projection.projection.linear"] > 0
+    assert additions["visual_projection.projection.linear"] > 0
     assert summed(modules).macs < 0.9 * count.total.macs
 
 

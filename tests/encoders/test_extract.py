@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -63,6 +64,34 @@ def test_what_is_amiss_is_noted_and_what_cannot_be_used_is_an_error(tmp_path: Pa
             read_clip(tmp_path / file, plan)
 
 
+def turned(path: Path) -> Path:
+    """The file's pictures are to be shown a quarter turn clockwise: its track header's matrix says so."""
+    content = path.read_bytes()
+    place = content.index(b"tkhd") + 4 + 40  # behind version, times, track, duration, layer, group, volume
+    quarter = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    path.write_bytes(content[:place] + struct.pack(">9i", *quarter) + content[place + 36 :])
+    return path
+
+
+def test_pictures_are_turned_as_the_file_asks(tmp_path: Path):
+    """A square in the top left corner of 64 x 96 is in the top right one of 96 x 64."""
+    path = write_video(tmp_path / "x.mp4", event=(0, 10), corner=True, sound=False)
+    upright = read_clip(path, Plan(1, 64, 96, 16000)).pictures[5, 0, ..., 0]
+    assert upright[4:28, 4:44].min() > 150 > upright[36:].max()
+    shown = read_clip(turned(path), Plan(1, 96, 64, 16000)).pictures[5, 0, ..., 0]
+    assert shown[4:44, 36:60].min() > 150 > shown[:, :28].max()
+
+
+def test_a_variable_frame_rate_moves_nothing(tmp_path: Path):
+    """Every picture of the last five seconds but one in five is left out, and what is seen is seen when it was."""
+    kept = [number for number in range(250) if number < 125 or number % 5 == 0]
+    path = write_video(tmp_path / "x.mp4", event=(3, 7), frames=kept)
+    clip = read_clip(path, Plan(4, 64, 96, 16000))
+    assert clip.notes == []
+    bright = clip.pictures[:, :, 24:40, 36:60].mean((2, 3, 4)) > 150
+    assert bright.all(1).tolist() == bright.any(1).tolist() == [3 <= segment < 7 for segment in range(10)]
+
+
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("videos")
@@ -115,6 +144,7 @@ def test_a_killed_extraction_goes_on_and_gives_the_same_bytes(videos: Path, tmp_
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert 2 <= state.read_bytes().count(1) < 9
+    (tmp_path / "cut" / "labels.h5").write_bytes(b"")  # as if killed while it wrote the files
     assert subprocess.run(command("cut", "--dtype", "float16"), check=False).returncode == 2
     for name in ("cut", "whole"):
         subprocess.run(command(name), check=True)

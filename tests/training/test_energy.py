@@ -58,11 +58,12 @@ def test_the_expected_share_is_the_counted_one(energy_model: str, coding: str):
 
 
 def test_resuming_reckons_with_the_same_energies():
-    """What a spike costs follows from the config alone: neither weights nor clips nor the random state decide it."""
+    """What a spike costs follows from the config alone: not from weights, clips, the random state or the precision."""
     first, second = (EnergyRegulariser(torch.nn.Identity(), guided("memory"), SHAPE) for _ in range(2))
     state = torch.get_rng_state()
     first.share(batch())
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(5)
-    second.share({name: values + 1 for name, values in batch().items()})
+    with torch.autocast("cpu", torch.bfloat16):
+        second.share({name: values + 1 for name, values in batch().items()})
     assert first.expected == second.expected
