@@ -8,15 +8,18 @@ the object; where all are alike, the chance that a random one does counts. As a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
-from snn_cace.config import AVDigitsConfig
-from snn_cace.data.avdigits import make_clips
+from snn_cace.config import AVDigitsConfig, DataConfig
+from snn_cace.data.avdigits import make_clips, to_pictures
 from snn_cace.data.ave import SPLITS
+from snn_cace.data.batches import ClipDataset
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import SpatialAttention
+from snn_cace.training.metrics import segment_predictions
 
 BATCH = 64
 MAPS = ("spatial", "self_spatial")
@@ -86,3 +89,108 @@ def pointing(
         return 100 * float(hits(runs[name][key], places)[event].mean())
 
     return {key: Pointing(accuracy("heard", key), accuracy("muted", key), chance, int(event.sum())) for key in MAPS}
+
+
+@dataclass
+class AttendedClip:
+    """A clip that attention is drawn over, by segment: true and predicted classes, weights `[T, H, W]`, and pictures
+    `[T, height, width]` or with three colours, in [0, 1]. index: its row on disk.
+    """
+
+    index: int
+    truth: list[int]
+    predicted: list[int]
+    weights: list
+    pictures: list
+
+
+@dataclass
+class AttentionRecord:
+    """Where a network's guidance attention looks. pointing: by which of `MAPS`; None where no object's place is known.
+    map: which of `MAPS` the clips have.
+    """
+
+    map: str
+    pointing: dict[str, Pointing] | None
+    clips: list[AttendedClip]
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> AttentionRecord:
+        points = plain["pointing"]
+        return cls(
+            plain["map"],
+            None if points is None else {name: Pointing(**found) for name, found in points.items()},
+            [AttendedClip(**clip) for clip in plain["clips"]],
+        )
+
+
+def spread(dataset: ClipDataset, clips: int) -> list[int]:
+    """Positions of so many clips of a split, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, len(dataset) - 1, min(clips, len(dataset))).astype(int)).tolist()
+
+
+def record_attention(
+    network: CaceNet,
+    dataset: ClipDataset,
+    chosen: list[int],
+    config: DataConfig,
+    map: str = MAPS[0],
+    pictures: np.ndarray | None = None,
+) -> AttentionRecord:
+    """Of the clips at positions `chosen`, and over all of the split where `config` is of AV-Digits; on the CPU.
+
+    pictures: what was seen in the chosen clips, `[N, T, height, width]` or with three colours, in [0, 1]; without them
+    AV-Digits' own, or of other features the mean over channels.
+    """
+    network = network.to("cpu", dataset.dtype).eval()
+    digits = config.directory is None
+    points = None
+    if digits:
+        every = dataset.__getitems__(range(len(dataset)))
+        places = digit_places(config.avdigits, dataset.rows)
+        points = pointing(network, every["visual"], every["audio"], every["labels"], places)
+    drawn = dataset.__getitems__(chosen)
+    weights = attention_maps(network, drawn["visual"], drawn["audio"])[map].numpy()
+    with torch.no_grad():
+        predicted = segment_predictions(network(drawn["visual"], drawn["audio"]))
+    if pictures is None:
+        visual = drawn["visual"].float().numpy()
+        pictures = to_pictures(visual) if digits else channel_means(visual)
+    clips = [
+        AttendedClip(index, truth, classes, rounded(map_), rounded(seen))
+        for index, truth, classes, map_, seen in zip(
+            dataset.rows[chosen].tolist(),
+            drawn["labels"].argmax(-1).tolist(),
+            predicted.tolist(),
+            weights,
+            pictures,
+            strict=True,
+        )
+    ]
+    return AttentionRecord(map, points, clips)
+
+
+def channel_means(visual: np.ndarray) -> np.ndarray:
+    """Features `[N, T, H, W, Cv]` as pictures `[N, T, H, W]`: the mean over channels, of each clip's largest."""
+    mean = visual.mean(-1)
+    return (mean / np.maximum(mean.max((1, 2, 3), keepdims=True), 1e-9)).clip(0, 1)
+
+
+def rounded(values: np.ndarray) -> list:
+    return values.astype(np.float64).round(4).tolist()
+
+
+def side_by_side(records: dict[str, AttentionRecord]) -> list[dict[str, Any]]:
+    """The same clips as each of the named networks sees them, plain: what a figure of a clip is drawn from."""
+    return [
+        {
+            "index": looks[0].index,
+            "truth": looks[0].truth,
+            "pictures": looks[0].pictures,
+            "networks": [
+                {"name": name, "weights": look.weights, "predicted": look.predicted}
+                for name, look in zip(records, looks, strict=True)
+            ],
+        }
+        for looks in zip(*(record.clips for record in records.values()), strict=True)
+    ]

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
+from snn_cace.analysis.attention import AttentionRecord
 from snn_cace.analysis.others import OtherCounts, OtherFigure
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
@@ -55,7 +56,7 @@ class RunRecord:
     confusion: segments, rows true, columns predicted, background last; class_accuracy: percent right by class.
     quantised: percent of segments right of bit-matched baselines. latency_ms: of one clip. device: that it was
     measured on. others: what SpikingJelly and NeuroBench say. nvml: joules by the GPU's own meter, where there is one.
-    spikes: None where nothing does.
+    spikes: None where nothing does. attention: where guidance looks.
     """
 
     kind: Literal["ann", "snn"]
@@ -76,6 +77,7 @@ class RunRecord:
     device: str | None = None
     nvml: dict[str, float] | None = None
     others: OtherCounts | None = None
+    attention: AttentionRecord | None = None
     version: int = VERSION
 
     def counted(self, count: str) -> list[ModuleCount]:
@@ -103,6 +105,8 @@ class RunRecord:
         if plain.get("others"):
             figures = {name: OtherFigure(**figure) for name, figure in plain["others"]["spikingjelly"].items()}
             record.others = OtherCounts(figures, plain["others"]["neurobench"])
+        if plain.get("attention"):
+            record.attention = AttentionRecord.from_json(plain["attention"])
         if "layers" in plain:
             record.spikes = SpikeRecord(
                 plain.get("segment_accuracy"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +13,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from snn_cace.data.batches import ClipData
+    from snn_cace.encoders.video import Clip
     from snn_cace.training.checkpoints import Trained
 
-PICTURE = 112
-"""Height and width, in pixels, of pictures read from videos."""
+PICTURE, PICTURES_A_SEGMENT, SAMPLE_RATE = 112, 4, 16000
+"""Of what is read from videos: height and width in pixels, pictures and sound."""
 
 
 def attention(
@@ -29,6 +29,7 @@ def attention(
     clips: PositiveInt = 4,
     map: Literal["spatial", "self_spatial"] = "spatial",
     videos: str | None = None,
+    animation: Literal["gif", "mp4"] | None = None,
 ) -> None:
     """Where guidance attention looks, drawn over the pictures of clips; on AV-Digits, how often it points at the digit.
 
@@ -39,81 +40,78 @@ def attention(
         clips: how many are drawn, evenly spaced over the split.
         map: weights guided by the sound (spatial) or by the picture alone (self_spatial).
         videos: directory of the clips' videos, whose pictures are drawn over; without it, the mean over channels.
+        animation: draw each clip as a gif too, or as an mp4, with the video's sound where there are --videos.
     """
+    from dataclasses import asdict
+
     import numpy as np
 
-    from snn_cace.analysis.attention import attention_maps, digit_places, pointing
+    from snn_cace.analysis.attention import record_attention, side_by_side, spread
     from snn_cace.data.labels import class_names
     from snn_cace.files import write_json
     from snn_cace.report.attention import write_attention_report
     from snn_cace.training.checkpoints import load_checkpoint
-    from snn_cace.training.metrics import segment_predictions
 
     data = fitting_data(trained, experiment)
     dataset = data.dataset(split)
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(clips, len(dataset))).astype(int))
-    drawn = dataset.__getitems__(chosen.tolist())
-    shown = pictures(data, dataset.rows[chosen], drawn["visual"].float().numpy(), experiment, videos)
-    result: dict[str, Any] = {"classes": class_names(data.directory, data.shape.classes), "networks": [], "map": map}
-    result["clips"] = drawn_clips(dataset.rows[chosen], drawn["labels"].argmax(-1).tolist(), shown)
-    if experiment.data.directory is None:
-        every, places = dataset.__getitems__(range(len(dataset))), digit_places(experiment.data.avdigits, dataset.rows)
+    chosen = spread(dataset, clips)
+    seen = None if videos is None else watched(data, dataset.rows[chosen], Path(videos))
+    pictures = None if seen is None else np.stack([clip.pictures[:, 0] / 255 for clip in seen])
+    records, networks = {}, []
     with writing(output, "attention.json") as path:
         for one in [trained, *(load_checkpoint(other) for other in beside)]:
-            network = one.network.to("cpu", drawn["visual"].dtype).eval()
-            if network.shape != data.shape:
-                raise InputError(f"{data.directory} has {data.shape}, the network of {one.path} {network.shape}")
+            if one.network.shape != data.shape:
+                raise InputError(f"{data.directory} has {data.shape}, the network of {one.path} {one.network.shape}")
             name = f"{one.experiment.name}, seed {one.experiment.training.seed}"
-            points = None
-            if experiment.data.directory is None:
-                found = pointing(network, every["visual"], every["audio"], every["labels"], places)
-                points = {key: asdict(value) for key, value in found.items()}
-            result["networks"].append({"name": name, "guidance": one.experiment.model.guidance, "pointing": points})
-            weights = attention_maps(network, drawn["visual"], drawn["audio"])[map]
-            predicted = segment_predictions(network(drawn["visual"], drawn["audio"]))
-            for place, clip in enumerate(result["clips"]):
-                clip["networks"].append(
-                    {"name": name, "weights": weights[place].tolist(), "predicted": predicted[place].tolist()}
-                )
+            record = record_attention(one.network, dataset, chosen, experiment.data, map, pictures)
+            records[name] = record
+            networks.append(
+                {"name": name, "guidance": one.experiment.model.guidance, "pointing": asdict(record)["pointing"]}
+            )
+        classes = class_names(data.directory, data.shape.classes)
+        result = {"classes": classes, "networks": networks, "map": map, "clips": side_by_side(records)}
         write_json(path, result)
-        print(f"{write_attention_report(result, path.parent)}{path}")
+        text = write_attention_report(result, path.parent)
+        if animation:
+            animate(result, seen, path.parent / "figures", animation)
+        print(f"{text}{path}")
 
 
-def drawn_clips(rows: np.ndarray, truth: list[list[int]], shown: np.ndarray) -> list[dict[str, Any]]:
-    """The clips at `rows` as attention.json has them, before any network."""
-    return [
-        {"index": int(row), "truth": classes, "pictures": seen.round(3).tolist(), "networks": []}
-        for row, classes, seen in zip(rows, truth, shown, strict=True)
-    ]
-
-
-def pictures(
-    data: ClipData, rows: np.ndarray, visual: np.ndarray, experiment: Experiment, videos: str | None
-) -> np.ndarray:
-    """What was seen in the clips at `rows`, `[N, T, height, width]` or with three colours, in [0, 1]."""
+def animate(result: dict[str, Any], seen: list[Clip] | None, directory: Path, kind: str) -> None:
+    """Write clip-N.gif or clip-N.mp4 for each drawn clip; one picture a segment where no video was read."""
     import numpy as np
 
+    from snn_cace.report.attention import moving, write_gif
+
+    for place, clip in enumerate(result["clips"]):
+        pictures = np.asarray(clip["pictures"])[:, None] if seen is None else seen[place].pictures / 255
+        frames, rate = moving(clip, result["classes"], pictures), pictures.shape[1]
+        path = directory / f"clip-{clip['index']}.{kind}"
+        if kind == "gif":
+            write_gif(path, frames, rate)
+            continue
+        with extra_packages("attention --animation mp4", "extract"):
+            from snn_cace.encoders.video import write_video
+        sound = None if seen is None else seen[place].sound.ravel()
+        write_video(path, frames, rate, sound, SAMPLE_RATE)
+
+
+def watched(data: ClipData, rows: np.ndarray, videos: Path) -> list[Clip]:
+    """Pictures and sound of the clips at `rows`, from their videos."""
     from snn_cace.data.ave import ANNOTATIONS
     from snn_cace.data.labels import read_annotations
 
-    if videos is not None:
-        with extra_packages("attention --videos", "extract"):
-            from snn_cace.encoders.media import video_files
-            from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
+    with extra_packages("attention --videos", "extract"):
+        from snn_cace.encoders.media import video_files
+        from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 
-        annotations = read_annotations(Path(data.directory) / ANNOTATIONS)
-        seen, plan = [], Plan(1, PICTURE, PICTURE, 16000)
-        for row in rows:
-            (file,) = video_files(Path(videos), [annotations[row]])
-            assert file is not None, "else it is an InputError"
-            try:
-                seen.append(read_clip(file, plan).pictures[:, 0] / 255)
-            except UnusableVideoError as error:
-                raise InputError(f"{file}: {error}; choose other --clips") from None
-        return np.stack(seen)
-    if experiment.data.directory is None:
-        from snn_cace.data.avdigits import to_pictures
-
-        return to_pictures(visual)
-    mean = visual.mean(-1)
-    return (mean / np.maximum(mean.max((1, 2, 3), keepdims=True), 1e-9)).clip(0, 1)
+    annotations = read_annotations(Path(data.directory) / ANNOTATIONS)
+    seen, plan = [], Plan(PICTURES_A_SEGMENT, PICTURE, PICTURE, SAMPLE_RATE)
+    for row in rows:
+        (file,) = video_files(videos, [annotations[row]])
+        assert file is not None, "else it is an InputError"
+        try:
+            seen.append(read_clip(file, plan))
+        except UnusableVideoError as error:
+            raise InputError(f"{file}: {error}; choose other --clips") from None
+    return seen

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from snn_cace.analysis.attention import record_attention, spread
 from snn_cace.analysis.others import other_counts
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.quantised import quantised
@@ -31,6 +32,8 @@ CALIBRATION_BATCHES = 8
 POWER_CLIPS = 32
 OTHERS_CLIPS = 8
 """Clips that other libraries count on."""
+DRAWN_CLIPS = 2
+"""Clips over which attention is drawn, of a run."""
 LATENCY_REPEATS = 30
 BATCH_SIZE = 64
 """At least so many clips at a time: nothing here depends on it."""
@@ -65,11 +68,13 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
     dtype = feature_dtype(experiment.training.precision)
     data = ClipData(experiment.data, dtype)
     in_large_batches = dataclasses.replace(experiment.data, batch_size=max(BATCH_SIZE, experiment.data.batch_size))
+    test = data.dataset("test")
     loader = ClipData(in_large_batches, dtype).loader("test")
     record = record_network(network, data, "test", 0, experiment, device, loader=loader)
-    clips = data.dataset("test").__getitems__(range(min(OTHERS_CLIPS, len(data.dataset("test")))))
+    clips = test.__getitems__(range(min(OTHERS_CLIPS, len(test))))
     in_float32 = copy.deepcopy(network).to("cpu", torch.float32).eval()  # both take a word for 32 bits
     record.others = other_counts(in_float32, clips["visual"].float(), clips["audio"].float())
+    record.attention = record_attention(network, test, spread(test, DRAWN_CLIPS), experiment.data)
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:
         metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))

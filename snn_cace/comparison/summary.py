@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from snn_cace.analysis.anytime import Anytime
+from snn_cace.analysis.attention import Pointing, side_by_side
 from snn_cace.analysis.others import OtherCounts
 from snn_cace.analysis.record import RunRecord
 from snn_cace.comparison.measurements import baseline_key, read_measurements
@@ -142,6 +143,7 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
         "test_clips": len(next(iter(scores[baseline].values()))),
         "classes": measured.record.classes,
         "compared_slots": slots,
+        "attention": attention({variant: members[0].record for variant, members in by_variant.items()}),
         "baseline": baseline,
         "dense_baseline": dense[0].run.experiment.name if dense else None,
         "energy_models": list(MODELS),
@@ -210,6 +212,7 @@ def summarise_variant(
         "state_bytes": BYTES_PER_WORD * sum(module.state for module in records[0].modules),
         "idle_modules": records[0].idle,
         "others": others([r.others for r in records]),
+        "pointing": pointing([r.attention.pointing if r.attention else None for r in records]),
         "class_accuracy": mean_of([[value or 0.0 for value in r.class_accuracy] for r in records]),
         "confusion": np.sum([r.confusion for r in records], axis=0).tolist(),
         "config": without_seed(members[0].run.experiment),
@@ -219,6 +222,29 @@ def summarise_variant(
         result["anytime"] = mean_anytime([f.anytime for f in fired])
         result["raster"] = fired[0].raster
     return result
+
+
+def attention(records: dict[str, RunRecord]) -> dict[str, Any] | None:
+    """The drawn clips as every variant's first seed looks at them; None where one was measured without."""
+    looks = {name: record.attention for name, record in records.items() if record.attention is not None}
+    if len(looks) < len(records):
+        return None
+    return {"map": next(iter(looks.values())).map, "clips": side_by_side(looks)}
+
+
+def pointing(records: list[dict[str, Pointing] | None]) -> dict[str, Any] | None:
+    """By map, over seeds: percent of event segments in which the peak lies on the object, also muted, and chance."""
+    known = [record for record in records if record is not None]
+    if len(known) < len(records):
+        return None
+    return {
+        name: {
+            "accuracy": mean_std([record[name].accuracy for record in known]),
+            "muted": mean_std([record[name].muted for record in known]),
+            "chance": known[0][name].chance,
+        }
+        for name in known[0]
+    }
 
 
 def summarise_count(

@@ -11,19 +11,18 @@ rights; the files are for your own experiments, made on your machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import av
 import numpy as np
 from tqdm import tqdm
 
 from snn_cace.data.avdigits import SEGMENTS, draw_timeline
+from snn_cace.encoders.video import write_video
 from snn_cace.errors import InputError
-from snn_cace.files import replacing, write_text
+from snn_cace.files import write_text
 from snn_cace.processes import start_worker, workers
 
 GAMES = (
@@ -118,31 +117,9 @@ def make_clip(path: Path, number: int, seed: int) -> str:
     shown = np.repeat(plan.visible, FRAMES_PER_SECOND // SHOWN)
     pictures[shown] = own.pictures[shown]
     sound[plan.heard] = own.sound[plan.heard]
-    write_media(path, pictures, sound.ravel())
+    write_video(path, pictures, FRAMES_PER_SECOND // SHOWN, sound.ravel(), SAMPLE_RATE)
     start, end = plan.event
     return f"{plan.game}&{path.stem}&good&{start}&{end}\n"
-
-
-def write_media(path: Path, pictures: np.ndarray, sound: np.ndarray) -> None:
-    """An MP4 of H.264 and AAC; the same bytes for the same input."""
-    with replacing(path) as temporary, av.open(str(temporary), "w") as container:
-        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND // SHOWN, options={"preset": "veryfast"})
-        video.height, video.width, video.pix_fmt = *pictures.shape[1:3], "yuv420p"
-        video.thread_count = 1
-        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        for picture in pictures:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        for piece in pieces(sound, audio.codec_context.frame_size or 1024):
-            container.mux(audio.encode(piece))
-        container.mux(audio.encode(None))
-
-
-def pieces(sound: np.ndarray, size: int) -> Iterator[av.AudioFrame]:
-    for start in range(0, len(sound), size):
-        frame = av.AudioFrame.from_ndarray(sound[None, start : start + size], format="fltp", layout="mono")
-        frame.sample_rate, frame.pts = SAMPLE_RATE, start
-        yield frame
 
 
 def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) -> None:

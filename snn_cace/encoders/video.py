@@ -1,4 +1,4 @@
-"""A clip's pictures and sound from a media file, cut into the same one-second segments.
+"""A clip's pictures and sound from a media file, cut into the same one-second segments; and a media file of them.
 
 Pictures are picked by their presentation times, so a variable frame rate needs no care: segment t has `frames`
 instants, evenly spaced within [t, t + 1), and each takes the last picture shown by then. Rotation that the file asks
@@ -10,11 +10,14 @@ missing, are notes; a file without any picture, or that cannot be decoded, is an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import av
 import numpy as np
+
+from snn_cace.files import replacing
 
 SEGMENTS = 10
 SHORT_BY = 0.5
@@ -160,3 +163,30 @@ def place(sound: np.ndarray, frames: list[av.AudioFrame], end: int) -> int:
         sound[end : end + room] = samples[:room]
         end += len(samples)
     return end
+
+
+def write_video(path: Path, pictures: np.ndarray, rate: int, sound: np.ndarray | None = None, samples: int = 0) -> None:
+    """An MP4 of H.264, and of AAC where there is sound; the same bytes for the same input.
+
+    pictures: bytes `[N, height, width, 3]` of even sizes, `rate` a second. sound: one channel, `samples` a second.
+    """
+    with replacing(path) as temporary, av.open(str(temporary), "w") as container:
+        video = container.add_stream("libx264", rate=rate, options={"preset": "veryfast"})
+        video.height, video.width, video.pix_fmt = *pictures.shape[1:3], "yuv420p"
+        video.thread_count = 1
+        audio = None if sound is None else container.add_stream("aac", rate=samples, layout="mono")
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        if audio is not None and sound is not None:
+            for piece in pieces(sound, audio.codec_context.frame_size or 1024, samples):
+                container.mux(audio.encode(piece))
+            container.mux(audio.encode(None))
+
+
+def pieces(sound: np.ndarray, size: int, samples: int) -> Iterator[av.AudioFrame]:
+    """Frames of `size` samples, in step."""
+    for start in range(0, len(sound), size):
+        frame = av.AudioFrame.from_ndarray(sound[None, start : start + size], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = samples, start
+        yield frame

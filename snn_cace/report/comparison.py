@@ -14,7 +14,7 @@ import yaml
 from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
-from snn_cace.report import figures
+from snn_cace.report import attention, figures
 from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
@@ -218,6 +218,9 @@ def markdown(result: dict[str, Any]) -> str:
     """The summary, what bounds the saving, operations and energies, and how they were made."""
     lines = [f"- {line}" for line in limits(result)]
     lines += ["", *markdown_table(HEADINGS, table_rows(result)), ""]
+    pointing = attention.pointing_over_seeds(result)
+    if pointing:
+        lines += ["Where guidance looks:", "", *markdown_table(attention.HEADINGS, pointing), ""]
     return summary(result) + "\n".join(lines + [f"- {line}" for line in notes(result)]) + "\n"
 
 
@@ -390,6 +393,10 @@ def draw(result: dict[str, Any]) -> dict[str, Any]:
         "confusion": figures.confusion(variants, result["classes"]),
         "curves": figures.curves(result["runs"], names),
         **{
+            f"attention-{place}": attention.clip_figure(clip, result["classes"])
+            for place, clip in enumerate((result.get("attention") or {"clips": []})["clips"])
+        },
+        **{
             f"raster-{variant['name']}": figures.raster(variant["raster"], result["classes"])
             for variant in variants
             if variant.get("raster")
@@ -463,6 +470,8 @@ def write_report(source: Path, directory: Path) -> str:
         module_headings=MODULE_HEADINGS,
         modules={variant["name"]: module_rows(variant) for variant in result["variants"]},
         health={v["name"]: health_rows(v) for v in result["variants"] if v.get("layers")},
+        pointing_headings=attention.HEADINGS,
+        pointing=attention.pointing_over_seeds(result),
         differences=config_differences(result["variants"]),
         configs={v["name"]: yaml.safe_dump(v["config"], sort_keys=False) for v in result["variants"]},
         figures=drawn,

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small import small_model
 
-from snn_cace.analysis.attention import attention_maps, digit_places, hits, pointing
+from snn_cace.analysis.attention import AttentionRecord, Pointing, attention_maps, digit_places, hits, pointing
 from snn_cace.cli import main
+from snn_cace.comparison.summary import pointing as over_seeds
 from snn_cace.config import AVDigitsConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.avdigits import make_clips, to_pictures
 from snn_cace.model import CaceNet
+from snn_cace.report.attention import RIGHT, WRONG, moving, overlaid, panels
 
 CONFIG = AVDigitsConfig(train_clips=9, val_clips=9, test_clips=18)
 
@@ -88,10 +92,37 @@ def test_the_command_draws_clips_and_points(tmp_path: Path, capsys: pytest.Captu
         "2",
         "--output",
         str(output),
+        "--animation",
+        "gif",
     ]
     assert main(command) == 0
     result = json.loads((output / "attention.json").read_text())
     assert [network["guidance"] for network in result["networks"]] == ["co", "none"]
     assert len(list((output / "figures").glob("clip-*.png"))) == len(result["clips"]) == 2
-    assert "| none | spatial |" in capsys.readouterr().out
+    with Image.open(next((output / "figures").glob("clip-*.gif"))) as animated:
+        assert animated.n_frames == 10  # type: ignore[attr-defined]
+    assert "| none | by the sound |" in capsys.readouterr().out
     assert main(command) == 2
+
+
+def test_weights_brighten_what_is_attended_and_green_is_right():
+    pictures = np.zeros((2, 4, 4))
+    weights = np.zeros((2, 2, 2))
+    weights[:, 0, 1] = 0.7
+    drawn = overlaid(pictures, weights)
+    assert drawn[:, :2, 2:].min() > drawn[:, 2:].max()
+    network = {"name": "ann", "weights": weights.tolist(), "predicted": [0, 1]}
+    clip = {"truth": [0, 0], "networks": [network]}
+    truth, looks = panels(clip, ["bell", "horn"], pictures)
+    assert (truth[0], truth[2]) == ("truth", ["bell", "bell"])
+    assert looks[2:] == (["bell", "horn"], [RIGHT, WRONG])
+    assert moving(clip, ["bell", "horn"], np.zeros((2, 3, 4, 4, 3))).shape[0] == 6
+
+
+def test_a_comparison_s_pointing_is_over_seeds_and_old_ones_have_none():
+    first, second = (AttentionRecord("spatial", {"spatial": Pointing(a, 20.0, 10.0, 5)}, []) for a in (50.0, 70.0))
+    again = AttentionRecord.from_json(json.loads(json.dumps(asdict(first))))
+    assert again == first
+    found = over_seeds([first.pointing, second.pointing])
+    assert found is not None and found["spatial"]["accuracy"]["mean"] == 60
+    assert over_seeds([first.pointing, None]) is None

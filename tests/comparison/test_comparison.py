@@ -63,6 +63,15 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     last = snn["anytime"]["depths"][-1]["segment_accuracy"]
     assert last["values"] == pytest.approx(snn["test_segment_accuracy"]["values"])
     assert np.sum(ann["confusion"]) == 2 * 3 * 10
+    assert ann["pointing"] is None, "only AV-Digits knows where the object is"
+    clips = result["attention"]["clips"]
+    for clip in clips:
+        assert [network["name"] for network in clip["networks"]] == ["small-dense", "small-spiking"]
+        for network in clip["networks"]:
+            assert np.sum(network["weights"], (1, 2)) == pytest.approx(np.ones(10), abs=0.01)
+    assert len(clips) == 2
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "The last clip." in page and "The pointing game" not in page
     (test,) = result["tests"]
     assert (test["a"], test["b"]) == ("small-spiking", "small-dense")
     assert test["difference"] == pytest.approx(
