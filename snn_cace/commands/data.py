@@ -82,8 +82,8 @@ def games(
         import ale_py  # noqa: F401  (the games are played in other processes)
 
         from snn_cace.encoders.games import write_games
-    write_games(Path(directory), clips, seed, jobs, quiet)
-    print(f"{clips} clips: {directory}")
+    digest = write_games(Path(directory), clips, seed, jobs, quiet)
+    print(f"{clips} clips, SHA256SUMS {digest}: {directory}")
 
 
 def synthetic(

@@ -19,6 +19,7 @@ def extract(
     visual_weights: str | None = None,
     audio: str = "log-mel-statistics",
     audio_weights: str | None = None,
+    audio_pca: str | None = None,
     frames: PositiveInt = 4,
     dtype: Literal["float16", "float32"] = "float32",
     workers: NonNegativeInt = 1,
@@ -37,8 +38,9 @@ def extract(
         annotations: lines of Category&VideoID&Quality&Start&End; VIDEOS/Annotations.txt where it is left out.
         visual: encoder of pictures; efficientnet-lite0, whose weights are a package, or any of timm's.
         visual_weights: file of its state dict, in place of the package's or the hub's.
-        audio: encoder of sound; log-mel-statistics, without weights, vggish or cnn14.
-        audio_weights: file of its state dict.
+        audio: encoder of sound; log-mel-statistics, without weights, vggish, cnn14, or one of transformers'.
+        audio_weights: file of the state dict of vggish or cnn14.
+        audio_pca: file by which vggish's embeddings are whitened as AudioSet's are, and AVE's are not.
         frames: pictures of a segment, whose features are averaged.
         dtype: of features.
         workers: processes that decode ahead.
@@ -54,12 +56,13 @@ def extract(
     from snn_cace.runtime import pick_device
 
     listed = annotations or str(Path(videos) / "Annotations.txt")
-    settings = Settings(videos, listed, visual, visual_weights, audio, audio_weights, frames, dtype)
+    settings = Settings(videos, listed, visual, visual_weights, audio, audio_weights, frames, dtype, audio_pca)
     ready_to_compute()
     encoder = visual_encoder(visual, visual_weights)
     encoder.network.to(pick_device(device))
+    sound = audio_encoder(audio, audio_weights, audio_pca)
     with sole_writer(output):
-        summary = run(settings, Path(output), encoder, audio_encoder(audio, audio_weights), workers, seed, quiet)
+        summary = run(settings, Path(output), encoder, sound, workers, seed, quiet)
     for what, listed_lines in (("left out", summary.left_out), ("noted", summary.notes)):
         for video, lines in listed_lines.items():
             print(f"{what}: {video}: {lines if isinstance(lines, str) else '; '.join(lines)}")

@@ -5,6 +5,7 @@
 | `log-mel-statistics` | mean and standard deviation over time of 64 bands: 128 | none |
 | `vggish` | VGGish's embedding of 0.96 s (Hershey et al., ICASSP 2017): 128 | a PyTorch state dict |
 | `cnn14` | CNN14's embedding (PANNs: Kong et al., TASLP 28, 2020): 2048 | the authors' `Cnn14_mAP=0.431.pth` |
+| any other name | the mean over time of an audio model's states | transformers', from the hub's cache or a directory |
 
 The front end of the first two is VGGish's, of 16 kHz sound: windows of 25 ms every 10 ms (periodic Hann), magnitudes
 of a 512-point FFT, 64 triangular bands, evenly spaced in HTK mel from 125 to 7500 Hz, log(x + 0.01). CNN14's is in
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -29,7 +31,8 @@ RATE = 16000
 WINDOW, HOP, POINTS = 400, 160, 512
 BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0
 LOG_OFFSET = 0.01
-VGGISH_FRAMES = 96
+VGGISH_FRAMES, VGGISH_CHANNELS, CLIPPED = 96, 128, 2.0
+BUILT_IN = ("log-mel-statistics", "vggish", "cnn14")
 CNN14_RATE, CNN14_POINTS, CNN14_HOP = 32000, 1024, 320
 
 
@@ -94,7 +97,12 @@ class VGGish(nn.Module):
                 layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.embeddings = nn.Sequential(
-            nn.Linear(512 * 4 * 6, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 128), nn.ReLU()
+            nn.Linear(512 * 4 * 6, 4096),
+            nn.ReLU(),
+            nn.Linear(4096, 4096),
+            nn.ReLU(),
+            nn.Linear(4096, VGGISH_CHANNELS),
+            nn.ReLU(),
         )
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
@@ -149,35 +157,119 @@ class Cnn14(nn.Module):
         self.fc_audioset = nn.Linear(2048, 527)
 
     def forward(self, sound: torch.Tensor) -> torch.Tensor:
-        bands = self.spectrogram_extractor["stft"](sound) @ self.logmel_extractor["melW"]
-        decibels = 10 * torch.log10(bands.clamp(min=1e-10))
-        maps = self.bn0(decibels.unsqueeze(1).transpose(1, 3)).transpose(1, 3)
+        maps = self.bn0(self.decibels(sound).unsqueeze(1).transpose(1, 3)).transpose(1, 3)
         for number in range(1, 7):
             maps = self.get_submodule(f"conv_block{number}")(maps)
         over_bands = maps.mean(3)
         return F.relu(self.fc1(over_bands.amax(2) + over_bands.mean(2)))
 
+    def decibels(self, sound: torch.Tensor) -> torch.Tensor:
+        """The log-mel spectrogram, `[N, frames, BANDS]`."""
+        bands = self.spectrogram_extractor["stft"](sound) @ self.logmel_extractor["melW"]
+        return 10 * torch.log10(bands.clamp(min=1e-10))
 
-def audio_encoder(name: str = "log-mel-statistics", weights: str | Path | None = None) -> AudioEncoder:
-    """An encoder by name.
+
+class Whitening(nn.Module):
+    """AudioSet's postprocessing of VGGish's embeddings: principal components, in 256 steps from -2 to 2, as 0 to 255.
+
+    Shape: `[N, 128]` to `[N, 128]`. AVE's released features are the embeddings without it.
+    """
+
+    vectors: torch.Tensor
+    means: torch.Tensor
+
+    def __init__(self, vectors: torch.Tensor, means: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("vectors", vectors.float())
+        self.register_buffer("means", means.float().flatten())
+
+    def forward(self, embeddings: torch.Tensor) -> torch.Tensor:
+        components = (embeddings - self.means) @ self.vectors.T
+        return ((components.clamp(-CLIPPED, CLIPPED) + CLIPPED) * (255 / (2 * CLIPPED))).floor()
+
+
+def whitening(file: str | Path) -> Whitening:
+    """From AudioSet's vggish_pca_params.npz, or the same as a PyTorch state dict.
 
     Raises:
-        InputError: an unknown name, or weights that are missing, not needed or do not fit.
+        InputError: no such file, or other contents.
     """
+    if not Path(file).is_file():
+        raise InputError(f"no file of principal components {file}")
+    try:
+        if Path(file).suffix == ".npz":
+            with np.load(file, allow_pickle=False) as stored:
+                state = {name: torch.from_numpy(stored[name]) for name in stored.files}
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+        vectors, means = state["pca_eigen_vectors"], state["pca_means"]
+        if vectors.shape != (VGGISH_CHANNELS, VGGISH_CHANNELS) or means.numel() != VGGISH_CHANNELS:
+            raise ValueError(f"pca_eigen_vectors is {list(vectors.shape)}, not [128, 128], or pca_means not of 128")
+    except Exception as error:  # damaged files come as many errors
+        raise InputError(
+            f"{file} holds no principal components of VGGish's: {' '.join(str(error).split())[:120]}; bring "
+            "vggish_pca_params.npz"
+        ) from None
+    return Whitening(vectors, means)
+
+
+def transformers_encoder(name: str) -> AudioEncoder:
+    """An audio model of transformers', by its name on the hub or a directory: the mean over time of its last hidden
+    states, or what the model itself calls the features of a sound.
+    """
+    try:
+        from transformers import AutoFeatureExtractor, AutoModel
+    except ImportError:
+        raise InputError(f"audio encoder {name} needs transformers: install snn-cace[transformers]") from None
+    try:
+        prepare, model = AutoFeatureExtractor.from_pretrained(name), AutoModel.from_pretrained(name).eval()
+        rate = int(prepare.sampling_rate)
+    except Exception as error:  # the hub raises whatever its transport does
+        raise InputError(
+            f"no audio encoder {name}: neither {', '.join(BUILT_IN)} nor an audio model of transformers' in the hub's "
+            f"cache ({' '.join(str(error).split())[:120]}); bring its directory as --audio DIRECTORY"
+        ) from None
+    network = model.get_encoder() if model.config.is_encoder_decoder else model
+
+    def encode(sound: torch.Tensor) -> torch.Tensor:
+        given = prepare(list(sound.numpy()), sampling_rate=rate, return_tensors="pt")
+        if hasattr(model, "get_audio_features"):
+            found = model.get_audio_features(**given)
+            return found if isinstance(found, torch.Tensor) else found.pooler_output
+        return network(**given).last_hidden_state.mean(1)
+
+    with torch.no_grad():
+        channels = encode(torch.zeros(1, rate)).shape[-1]
+    return AudioEncoder(encode, channels, rate)
+
+
+def audio_encoder(
+    name: str = "log-mel-statistics", weights: str | Path | None = None, pca: str | Path | None = None
+) -> AudioEncoder:
+    """An encoder by name. pca: file of principal components by which VGGish's embeddings are whitened.
+
+    Raises:
+        InputError: an unknown name, a missing package, or weights that are missing, not needed or do not fit.
+    """
+    if pca is not None and name != "vggish":
+        raise InputError(f"{name} takes no --audio-pca, which is VGGish's")
+    if weights is not None and name not in ("vggish", "cnn14"):
+        raise InputError(f"{name} takes no --audio-weights")
     if name == "log-mel-statistics":
-        if weights is not None:
-            raise InputError(f"{name} has no weights; leave out --audio-weights")
         return AudioEncoder(log_mel_statistics, 2 * BANDS)
     if name == "vggish":
         if weights is None:
             raise InputError("vggish needs --audio-weights FILE: a PyTorch state dict such as torchvggish's vggish.pth")
         network = VGGish().eval()
         load_weights(network, weights)
-        return AudioEncoder(lambda sound: network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1)), 128)
+        after = nn.Identity() if pca is None else whitening(pca)
+        return AudioEncoder(
+            lambda sound: after(network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1))), VGGISH_CHANNELS
+        )
     if name == "cnn14":
         if weights is None:
             raise InputError("cnn14 needs --audio-weights FILE: the authors' Cnn14_mAP=0.431.pth")
         panns = Cnn14().eval()
         load_weights(panns, weights)
         return AudioEncoder(panns, 2048, CNN14_RATE)
-    raise InputError(f"no audio encoder {name}: choose log-mel-statistics, vggish or cnn14")
+    return transformers_encoder(name)

@@ -41,6 +41,7 @@ class Settings(Media):
 
     frames: int
     dtype: str
+    audio_pca: str | None = None
 
 
 @dataclass

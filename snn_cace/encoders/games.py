@@ -11,6 +11,7 @@ rights; the files are for your own experiments, made on your machine.
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,8 +123,9 @@ def make_clip(path: Path, number: int, seed: int) -> str:
     return f"{plan.game}&{path.stem}&good&{start}&{end}\n"
 
 
-def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) -> None:
-    """Make `clips` clips and Annotations.txt; clips that are there already stay.
+def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) -> str:
+    """Make `clips` clips, Annotations.txt and, as `sha256sum -c` reads it, SHA256SUMS; clips that are there already
+    stay. Returns the digest of SHA256SUMS, which is another if any file is.
 
     Raises:
         InputError: fewer clips than classes.
@@ -136,6 +138,14 @@ def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) 
         made = pool.map(clip_or_line, paths, range(clips), [seed] * clips)
         lines = list(tqdm(made, total=clips, unit="clip", desc="playing", disable=quiet or None))
     write_text(directory / "Annotations.txt", "".join(lines))
+    sums = [f"{digest(path)}  {path.name}\n" for path in [*paths, directory / "Annotations.txt"]]
+    write_text(directory / "SHA256SUMS", "".join(sums))
+    return digest(directory / "SHA256SUMS")
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def clip_or_line(path: Path, number: int, seed: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,15 @@ def test_plans_have_an_event_and_no_sound_of_a_game_that_is_seen():
         assert plan.seen_else is None or plan.seen_else != plan.heard_else
     alone = np.mean([(plan.visible ^ plan.heard).mean() for plan in plans])
     assert alone > 0.2  # segments that either modality alone takes for the event, or misses
+
+
+def test_the_verb_writes_sums_that_are_those_of_the_files(tmp_path: Path, capsys: pytest.CaptureFixture):
+    for name in ("a", "b"):
+        assert main(["data", "games", str(tmp_path / name), "--clips", "12", "--quiet"]) == 0
+    first, second = (line.partition(":")[0] for line in capsys.readouterr().out.splitlines())
+    assert first == second and "SHA256SUMS" in first
+    assert len((tmp_path / "a" / "Annotations.txt").read_text().splitlines()) == 12
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "a", check=True)
 
 
 def test_too_few_clips_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
