@@ -239,14 +239,19 @@ class TrainingConfig:
 
     Args:
         seed: decides initial weights, the order of clips and dropout.
-        epochs: passes over the training split.
+        epochs: passes over the training split, at most.
+        patience: epochs without a better accuracy, on the split that the epoch is picked on, after which training ends;
+            0 always trains them all.
         learning_rate: of Adam.
+        weight_decay: share of the learning rate by which each step shrinks weights, decoupled from the gradient.
         milestones: epochs after which the learning rate is multiplied by `decay`.
         decay: see `milestones`.
         gradient_clip: the largest gradient norm; 0 does not clip.
         precision: `32`, `tf32` (products of float32 in TF32 on CUDA, elsewhere as `32`), `bf16-mixed` or `64`.
         device: `auto`, `cpu`, `cuda`.
-        devices: how many; more than one trains with DDP.
+        devices: how many, on each node; more than one trains with DDP.
+        nodes: machines that train one network, each started by torchrun or SLURM.
+        deterministic: only operations that give the same bits each time; an error where there is none.
         protocol: `validation` picks the epoch on the validation split and touches the test split once; `paper` picks
             it on the test split, as the published figures did.
         losses: `reference` keeps the original's quirks (see `snn_cace.training.losses`), `corrected` does not.
@@ -273,13 +278,17 @@ class TrainingConfig:
 
     seed: int = 0
     epochs: PositiveInt = 200
+    patience: NonNegativeInt = 0
     learning_rate: PositiveFloat = 7e-4
+    weight_decay: NonNegativeFloat = 0.0
     milestones: list[NonNegativeInt] = field(default_factory=lambda: [10, 20, 30])
     decay: PositiveFloat = 0.5
     gradient_clip: NonNegativeFloat = 0.5
     precision: Precision = "32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     devices: PositiveInt = 1
+    nodes: PositiveInt = 1
+    deterministic: bool = False
     protocol: Protocol = "validation"
     losses: Literal["reference", "corrected"] = "corrected"
     firing_rate_weight: NonNegativeFloat = 0.0

@@ -261,9 +261,10 @@ def test_every_shipped_config_is_an_experiment(config: Path):
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("compare/*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path, tmp_path: Path):
-    from snn_cace.comparison.run import Comparison, plan_runs
+    from snn_cace.comparison.run import Comparison, Variant, plan_runs
     from snn_cace.config import read_config
 
     comparison = read_config(config, Comparison)
-    runs = plan_runs(comparison, config, tmp_path, None)
+    variants = [Variant(config.parent / file, comparison.common) for file in comparison.experiments]
+    runs = plan_runs(variants, comparison.seeds, config, tmp_path)
     assert len(runs) == len(comparison.experiments) * len(comparison.seeds)

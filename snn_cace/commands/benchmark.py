@@ -57,8 +57,8 @@ def benchmark(
     experiments = checked_variants(config, overrides, directory, patches)
     from snn_cace.benchmark import Amounts, Sizes
     from snn_cace.benchmark import benchmark as run
-    from snn_cace.comparison.provenance import environment
     from snn_cace.files import write_json
+    from snn_cace.provenance import environment
     from snn_cace.report.benchmark import write_benchmark
     from snn_cace.runtime import pick_device
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from snn_cace.commands import Overrides, writing
-from snn_cace.config import PositiveInt, read_config
+from snn_cace.config import NonNegativeInt, PositiveInt, read_config
 
 
 def compare(
@@ -14,6 +15,9 @@ def compare(
     output: str | None = None,
     jobs: PositiveInt | None = None,
     seeds: list[int] | None = None,
+    tune: NonNegativeInt | None = None,
+    launcher: Literal["local", "ray"] = "local",
+    address: str | None = None,
 ) -> None:
     """Train variants over seeds and set them side by side.
 
@@ -25,12 +29,17 @@ def compare(
         output: directory for the runs and the report; runs/NAME where it is left out.
         jobs: runs at a time; one per core where it is left out, one on a GPU.
         seeds: in place of the config's.
+        tune: trials by which each variant's settings are searched on the validation split first, in place of the
+            config's; every variant gets as many, as long, at the same points of the ranges that they share.
+        launcher: where runs run; local is processes of this machine.
+        address: of a Ray cluster, whose nodes share the output directory; without it one starts on this machine.
     """
-    from snn_cace.comparison.run import Comparison, run_comparison
+    from snn_cace.comparison.run import Comparison, Launch, run_comparison
 
-    comparison = read_config(config, Comparison)
-    comparison.seeds = seeds or comparison.seeds
-    run_comparison(comparison, Path(config), output or f"runs/{comparison.name}", jobs, overrides)
+    given = {"seeds": seeds, "tuning.trials": tune}
+    comparison = read_config(config, Comparison, {key: value for key, value in given.items() if value is not None})
+    launch = Launch(launcher, jobs, address)
+    run_comparison(comparison, Path(config), output or f"runs/{comparison.name}", launch, overrides)
 
 
 def report(comparison: str, output: str) -> None:

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import copy
-import os
-import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snn_cace.comparison.provenance import usable_cores
-from snn_cace.comparison.summary import Run, read, summarise
-from snn_cace.config import Experiment, as_yaml, check_file_name, different_keys, read_config
+from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
+from snn_cace.comparison.summary import Run, summarise
+from snn_cace.comparison.tuning import Tuned, Tuning, tune
+from snn_cace.config import DataConfig, Experiment, check_file_name, different_keys, put_over, read_config
 from snn_cace.errors import InputError
-from snn_cace.files import write_json, write_text
-from snn_cace.processes import end_by_kernel, end_children, ready_to_compute, sole_writer, start_worker, workers
+from snn_cace.files import write_json
+from snn_cace.processes import end_children, ready_to_compute, sole_writer, start_worker, workers
+from snn_cace.provenance import usable_cores
 from snn_cace.training.checkpoints import RunFiles
 
 if TYPE_CHECKING:
     from snn_cace.comparison.measurements import BitMatchedBaseline
-
-POLL_SECONDS = 2.0
 
 
 @dataclass
@@ -33,37 +31,63 @@ class Comparison:
         name: of the comparison; its runs go to runs/NAME unless --output says otherwise.
         experiments: config files, beside this one's directory; the first is what the others are held against.
         seeds: each experiment is trained once with each.
+        common: by dotted key, what is put over every experiment.
+        tuning: the search that every experiment gets before its seeds are trained with the best setting.
         energy: a file of prices, beside this one's directory, in place of the package's own.
     """
 
     name: str = "comparison"
     experiments: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    common: dict[str, Any] = field(default_factory=dict)
+    tuning: Tuning = field(default_factory=Tuning)
     energy: str | None = None
 
     def __post_init__(self) -> None:
         check_file_name(self.name)
+        if self.tuning.trials and self.tuning.training_seed in self.seeds:
+            raise InputError(f"tuning.training_seed {self.tuning.training_seed} is one of the seeds to compare with")
 
 
-def plan_runs(comparison: Comparison, config_path: Path, output: Path, overrides: dict[str, Any] | None) -> list[Run]:
-    """Every experiment with every seed.
+@dataclass
+class Variant:
+    """An experiment's file, and by dotted key or nested, what is put over it."""
+
+    file: Path
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    def read(self) -> Experiment:
+        return read_config(self.file, Experiment, self.changes)
+
+
+@dataclass
+class Launch:
+    """Where runs run, see `comparison.engine`."""
+
+    launcher: Launcher = "local"
+    jobs: int | None = None
+    address: str | None = None
+
+
+def plan_runs(variants: Sequence[Variant], seeds: Sequence[int], where: Path, output: Path) -> list[Run]:
+    """Every variant with every seed. where: the file that names them, for lines of error.
 
     Raises:
         InputError: nothing to compare, a name or seed used twice, different data sets, or a run directory that holds
             another experiment.
     """
-    if not comparison.experiments or not comparison.seeds:
-        raise InputError(f"{config_path}: name at least one experiment and one seed")
-    if len(set(comparison.seeds)) < len(comparison.seeds):
-        raise InputError(f"{config_path}: a seed is named twice in {comparison.seeds}; the same run counts once")
+    if not variants or not seeds:
+        raise InputError(f"{where}: name at least one experiment and one seed")
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"{where}: a seed is named twice in {list(seeds)}; the same run counts once")
     runs = []
     names: set[str] = set()
-    for file in comparison.experiments:
-        base = read_config(config_path.parent / file, Experiment, overrides)
+    for variant in variants:
+        base = variant.read()
         if base.name in names:
-            raise InputError(f"{config_path}: two experiments are called '{base.name}'; give each its own name")
+            raise InputError(f"{where}: two experiments are called '{base.name}'; give each its own name")
         names.add(base.name)
-        for seed in comparison.seeds:
+        for seed in seeds:
             experiment = copy.deepcopy(base)
             experiment.training.seed = seed
             files = RunFiles(output / base.name / f"seed-{seed}")
@@ -74,7 +98,7 @@ def plan_runs(comparison: Comparison, config_path: Path, output: Path, overrides
             runs.append(Run(experiment, seed, files))
     sources = {(str(run.experiment.data.directory), str(run.experiment.data.avdigits)) for run in runs}
     if len(sources) > 1:
-        raise InputError(f"{config_path}: the experiments use different data: {sorted(sources)}")
+        raise InputError(f"{where}: the experiments use different data: {sorted(sources)}")
     return runs
 
 
@@ -82,44 +106,81 @@ def run_comparison(
     comparison: Comparison,
     config_path: Path,
     output: str | Path,
-    jobs: int | None = None,
+    launch: Launch | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Train what is missing, measure, and write comparison.json, comparison.md and report.html into `output`.
+    """Tune if asked to, train what is missing, measure, and write comparison.json, comparison.md and report.html into
+    `output`.
 
     A run that fails does not keep the others from being compared; it is named in the report.
 
     Raises:
         InputError: nothing could be compared, or, at the end, some run failed.
     """
+    changes = put_over(comparison.common, overrides or {})
+    variants = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
+    prices = config_path.parent / comparison.energy if comparison.energy else None
+    return compare_variants(
+        comparison.name, variants, comparison.seeds, config_path, Path(output), launch, prices, comparison.tuning
+    )
+
+
+def compare_variants(
+    name: str,
+    variants: Sequence[Variant],
+    seeds: Sequence[int],
+    where: Path,
+    output: Path,
+    launch: Launch | None = None,
+    price_file: Path | None = None,
+    tuning: Tuning | None = None,
+) -> dict[str, Any]:
+    """What `run_comparison` does, of any variants. where: the file that names them."""
     from snn_cace.counting.energy import read_prices
 
-    jobs = jobs or default_jobs()
-    prices = read_prices(config_path.parent / comparison.energy if comparison.energy else None)
-    runs = plan_runs(comparison, config_path, Path(output), overrides)
+    launch, tuning = launch or Launch(), tuning or Tuning()
+    prices = read_prices(price_file)
+    runs = plan_runs(variants, seeds, where, output) if not tuning.trials else []
     with sole_writer(output):
-        return train_and_summarise(comparison.name, runs, prices, Path(output), jobs)
+        ready_to_compute()
+        tuned: list[Tuned] = []
+        with open_engine(launch.launcher, launch.jobs, launch.address) as engine:
+            prepare_data((runs[0].experiment if runs else variants[0].read()).data)
+            if tuning.trials:
+                print(f"tuning: {tuning.trials} trials of each of {len(variants)} variants", flush=True)
+                tuned = tune(tuning, [(variant.file, variant.changes) for variant in variants], output, engine)
+                best = [
+                    Variant(variant.file, put_over(variant.changes, search.best.settings))
+                    for variant, search in zip(variants, tuned, strict=True)
+                ]
+                runs = plan_runs(best, seeds, where, output)
+            failed = train_missing(runs, engine)
+        finished = [run for run in runs if run.finished]
+        if not finished:
+            raise InputError(failed[0]["reason"])
+        print("measuring operations, energy, firing rates and latency", flush=True)
+        measure_missing(finished, launch.jobs or default_jobs())
+        result = summarise(name, runs, failed, prices)
+        result["tuning"] = tuning_json(tuning, tuned) if tuned else None
+        return write_up(result, output, failed)
 
 
-def train_and_summarise(name: str, runs: list[Run], prices: Any, output: Path, jobs: int) -> dict[str, Any]:
-    """What `run_comparison` does once it has the directory to itself."""
+def write_up(result: dict[str, Any], output: Path, failed: list[dict[str, Any]]) -> dict[str, Any]:
+    """comparison.json and all that is made from it; an InputError at the end where some run failed."""
     from snn_cace.report.comparison import write_report
 
-    ready_to_compute()
-    prepare_data(runs[0])
-    failed = train_missing(runs, jobs)
-    finished = [run for run in runs if run.finished]
-    if not finished:
-        raise InputError(failed[0]["reason"])
-    print("measuring operations, energy, firing rates and latency", flush=True)
-    measure_missing(finished, jobs)
-    result = summarise(name, runs, failed, prices)
     write_json(output / "comparison.json", result)
     text = write_report(output / "comparison.json", output)
     print(f"\n{text}\nreport: {output / 'report.html'}")
     if failed:
         raise InputError(f"{failed[0]['reason']}; the others are compared in {output / 'report.html'}")
     return result
+
+
+def tuning_json(tuning: Tuning, tuned: Sequence[Tuned]) -> dict[str, Any]:
+    """What comparison.json holds of a search."""
+    how = {key: value for key, value in vars(tuning).items() if key not in ("ranges", "spiking")}
+    return {**how, "variants": [search.as_json() for search in tuned]}
 
 
 def measure_missing(runs: list[Run], jobs: int) -> None:
@@ -180,118 +241,24 @@ def measured(files: RunFiles, baselines: list[BitMatchedBaseline]) -> bool:
     return record.latency_ms is not None and wanted <= record.quantised.keys()
 
 
-def default_jobs() -> int:
-    """One run per core, so that small networks do not wait on threads; one at a time where there is a GPU."""
-    import torch
-
-    return 1 if torch.cuda.is_available() else usable_cores()
-
-
-def prepare_data(run: Run) -> None:
+def prepare_data(config: DataConfig) -> None:
     """Read the data's layout once, before any run starts: bad data fails here, and AV-Digits is made once."""
     import torch
 
     from snn_cace.data.batches import ClipData
 
-    ClipData(run.experiment.data, torch.float32)
+    ClipData(config, torch.float32)
 
 
-def train_missing(runs: list[Run], jobs: int) -> list[dict[str, Any]]:
-    """Train unfinished runs, `jobs` at a time, each in a process of its own; a broken-off run goes on where it stopped.
-
-    No process is left when this returns or raises. Returns the runs that failed: variant, seed and the reason in their
-    own words.
+def train_missing(runs: list[Run], engine: Engine) -> list[dict[str, Any]]:
+    """Train unfinished runs; a broken-off one goes on where it stopped. Returns the runs that failed: variant, seed and
+    the reason in their own words.
     """
     missing = [run for run in runs if not run.finished]
-    print(f"{len(runs)} runs, {len(runs) - len(missing)} finished before, {jobs} at a time", flush=True)
-    threads = max(1, usable_cores() // jobs)
-    failed: list[dict[str, Any]] = []
-    running: list[TrainingProcess] = []
-    try:
-        while missing or running:
-            while missing and len(running) < jobs:
-                running.append(TrainingProcess(missing.pop(0), threads))
-            wait([training.process.sentinel for training in running], POLL_SECONDS)
-            for training in running:
-                training.show_epochs()
-            ended = [training for training in running if not training.process.is_alive()]
-            running = [training for training in running if training not in ended]
-            for training in ended:
-                reason = training.outcome()
-                if reason:
-                    failed.append(
-                        {"variant": training.run.experiment.name, "seed": training.run.seed, "reason": reason}
-                    )
-    finally:
-        for training in running:
-            training.process.kill()
-            training.process.join()
-    return failed
-
-
-class TrainingProcess:
-    """One run that trains in a process of its own; what it prints goes to a log beside its directory."""
-
-    def __init__(self, run: Run, threads: int) -> None:
-        self.run, self.shown = run, 0
-        directory = run.files.directory
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        self.log = directory.parent / f"{directory.name}.log"
-        target = train_here if run.experiment.training.devices == 1 else train_by_command
-        self.process = workers().Process(target=target, args=(run, self.log, threads))
-        self.process.start()
-
-    def show_epochs(self) -> None:
-        """Print each epoch that the run's history has gained."""
-        history = read(self.run.files.history) if self.run.files.history.is_file() else []
-        if len(history) > self.shown:
-            self.shown = len(history)
-            accuracy = history[-1].get("val/segment_accuracy", float("nan"))
-            epochs = self.run.experiment.training.epochs
-            print(f"  {self.run.label}: epoch {self.shown}/{epochs}, val segment accuracy {accuracy:.2f} %", flush=True)
-
-    def outcome(self) -> str | None:
-        """Print how the run ended; why it failed, if it did."""
-        if self.process.exitcode:
-            said = [line for line in self.log.read_text().splitlines() if line.strip()] if self.log.is_file() else []
-            reason = said[-1].removeprefix("snn-cace: ") if said else f"exit code {self.process.exitcode}"
-            line = f"{self.run.label} failed: {reason} (all of it: {self.log})"
-            print(f"  {line}", flush=True)
-            return line
-        accuracy = read(self.run.files.metrics)["test"]["segment_accuracy"]
-        print(f"  {self.run.label}: finished, test segment accuracy {accuracy:.2f} %", flush=True)
-        return None
-
-
-def print_into(log: Path) -> None:
-    """All that this process prints from here on goes to `log`."""
-    with log.open("w") as printed:
-        for stream in (1, 2):
-            os.dup2(printed.fileno(), stream)
-
-
-def train_here(run: Run, log: Path, threads: int) -> None:
-    """Train a run; bad input is one line in the log and exit code 2."""
-    from snn_cace.training.run import train
-
-    print_into(log)
-    start_worker(threads)
-    try:
-        train(run.experiment, run.files.directory, resume=run.files.config.is_file(), quiet=True)
-    except InputError as error:
-        print(f"snn-cace: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
-
-
-def train_by_command(run: Run, log: Path, threads: int) -> None:
-    """Train a run on several devices: Lightning starts one process for each by the command line that it finds."""
-    command = [sys.executable, "-m", "snn_cace", "train", "--quiet", "--output", str(run.files.directory)]
-    if run.files.config.is_file():
-        command.append("--resume")
-    else:
-        config = log.with_suffix(".yaml")
-        write_text(config, as_yaml(run.experiment))
-        command += ["--config", str(config)]
-    print_into(log)
-    end_by_kernel()
-    os.execve(sys.executable, command, os.environ | {"OMP_NUM_THREADS": str(threads)})
+    print(f"{len(runs)} runs, {len(runs) - len(missing)} finished before, {engine.slots} at a time", flush=True)
+    failed = train_all([Task(run) for run in missing], engine)
+    return [
+        {"variant": run.experiment.name, "seed": run.seed, "reason": failed[run.label]}
+        for run in missing
+        if run.label in failed
+    ]

@@ -17,7 +17,6 @@ from snn_cace.analysis.attention import Pointing, side_by_side
 from snn_cace.analysis.others import OtherCounts
 from snn_cace.analysis.record import RunRecord
 from snn_cace.comparison.measurements import baseline_key, read_measurements
-from snn_cace.comparison.provenance import environment
 from snn_cace.comparison.statistics import compare_with_baseline
 from snn_cace.config import Experiment, as_dict
 from snn_cace.counting.energy import (
@@ -33,6 +32,7 @@ from snn_cace.counting.energy import (
     sources,
 )
 from snn_cace.counting.operations import COUNTS, ModuleCount, summed
+from snn_cace.provenance import environment
 from snn_cace.training.checkpoints import RunFiles
 
 MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "transcendental", "neuron_updates")

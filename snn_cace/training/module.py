@@ -145,5 +145,9 @@ def compiled(network: CaceNet, how: str) -> Callable[..., NetworkOutput]:
 
 
 def make_optimiser(parameters: Iterable[torch.nn.Parameter], training: TrainingConfig) -> torch.optim.Adam:
+    """Adam, with decoupled weight decay (Loshchilov and Hutter, ICLR 2019) where there is any."""
     # Lightning refuses to clip gradients for a fused optimiser under mixed precision.
-    return torch.optim.Adam(parameters, lr=training.learning_rate, fused=training.precision != "bf16-mixed")
+    options: dict[str, Any] = {"lr": training.learning_rate, "fused": training.precision != "bf16-mixed"}
+    if training.weight_decay:
+        return torch.optim.AdamW(parameters, weight_decay=training.weight_decay, **options)
+    return torch.optim.Adam(parameters, **options)

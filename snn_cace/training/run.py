@@ -13,7 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -24,7 +24,7 @@ from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
-from snn_cace.training.callbacks import LossHistory, StopOnBadLoss
+from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss
 from snn_cace.training.checkpoints import RunFiles, fitting_network, load_checkpoint, read_tensors, verify_digest
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
@@ -68,8 +68,18 @@ def prepare_directory(experiment: Experiment, files: RunFiles, resume: bool) -> 
         )
 
 
-def train(experiment: Experiment, output: str | Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+def train(
+    experiment: Experiment,
+    output: str | Path,
+    resume: bool = False,
+    quiet: bool = False,
+    until: int | None = None,
+    test: bool = True,
+) -> dict[str, Any]:
     """Train `experiment` into the run directory `output` and return what its metrics.json says.
+
+    until: after so many epochs a run that has more to go waits unfinished, to be resumed; it returns nothing. test:
+    whether the finished network reads the test split.
 
     Raises:
         InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
@@ -77,14 +87,16 @@ def train(experiment: Experiment, output: str | Path, resume: bool = False, quie
     if getattr(rank_zero_only, "rank", 0) != 0:
         # Lightning started this process, beside the one that holds the directory.
         end_by_kernel()
-        return train_alone(experiment, RunFiles(Path(output)), resume, quiet)
+        return train_alone(experiment, RunFiles(Path(output)), resume, quiet, until, test)
     if Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; give a fresh --output")
     with sole_writer(output):
-        return train_alone(experiment, RunFiles(Path(output)), resume, quiet)
+        return train_alone(experiment, RunFiles(Path(output)), resume, quiet, until, test)
 
 
-def train_alone(experiment: Experiment, files: RunFiles, resume: bool, quiet: bool) -> dict[str, Any]:
+def train_alone(
+    experiment: Experiment, files: RunFiles, resume: bool, quiet: bool, until: int | None, test: bool
+) -> dict[str, Any]:
     """`train`, by the one process that writes the run directory, or beside it on a device of its own."""
     training = experiment.training
     device = pick_device(training.device)
@@ -118,23 +130,30 @@ def train_alone(experiment: Experiment, files: RunFiles, resume: bool, quiet: bo
     if not quiet:
         print(describe_run(module, data))
     with lightning_quiet():
-        trainer = make_trainer(training, files, quiet)
+        waiting = None if until is None else StopAfter(until)
+        trainer = make_trainer(training, files, quiet, waiting)
     started = time.perf_counter()
     with lightning_quiet(), interruptible(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
     seconds = time.perf_counter() - started
-    if not trainer.is_global_zero:
+    if (waiting is not None and waiting.stopped) or not trainer.is_global_zero:
         return {}
-    return finish(experiment, data, files, seconds, quiet)
+    return finish(experiment, data, files, seconds, quiet, test)
 
 
-def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: float, quiet: bool) -> dict[str, Any]:
-    """Evaluate the best checkpoint on both held-out splits and write metrics.json, which marks the run as finished."""
+def finish(
+    experiment: Experiment, data: ClipData, files: RunFiles, seconds: float, quiet: bool, with_test: bool
+) -> dict[str, Any]:
+    """Evaluate the best checkpoint on the held-out splits and write metrics.json, which marks the run as finished."""
     content = torch.load(files.best, map_location="cpu", weights_only=True)
     network = load_checkpoint(files.best).network
     device = pick_device(experiment.training.device)
-    val, test = (evaluate_network(network, data.loader(split), experiment, device, quiet) for split in ("val", "test"))
-    save_arrays(files.predictions, test.predictions)
+    val = evaluate_network(network, data.loader("val"), experiment, device, quiet)
+    held_out = {"val": val.summary()}
+    if with_test:
+        test = evaluate_network(network, data.loader("test"), experiment, device, quiet)
+        save_arrays(files.predictions, test.predictions)
+        held_out["test"] = test.summary()
     health = {layer: vars(activity) for layer, activity in val.activity.items()}
     unhealthy = [line for layer, activity in val.activity.items() if (line := activity.warning(layer))]
     metrics = {
@@ -143,8 +162,7 @@ def finish(experiment: Experiment, data: ClipData, files: RunFiles, seconds: flo
         "selected_on": data.evaluation_split,
         "train_seconds": seconds,
         "peak_memory_mb": peak_memory_mb(device),
-        "val": val.summary(),
-        "test": test.summary(),
+        **held_out,
         "activity": health,
         "warnings": unhealthy,
     }
@@ -177,7 +195,7 @@ def interruptible(trainer: L.Trainer) -> Iterator[None]:
         raise
 
 
-def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Trainer:
+def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool, waiting: StopAfter | None) -> L.Trainer:
     best, last = (
         ModelCheckpoint(
             dirpath=files.checkpoints,
@@ -190,15 +208,21 @@ def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool) -> L.Tr
         for path, monitor in ((files.best, "val/segment_accuracy"), (files.last, None))
     )
     callbacks: list[Callback] = [LearningRateMonitor("epoch"), LossHistory(files.history), StopOnBadLoss(), best, last]
+    if training.patience:
+        callbacks.append(EarlyStopping("val/segment_accuracy", mode="max", patience=training.patience))
+    if waiting is not None:
+        callbacks.append(waiting)
     if not quiet:
         callbacks.append(TQDMProgressBar(leave=False))
     return L.Trainer(
         accelerator="gpu" if pick_device(training.device).type == "cuda" else "cpu",
         devices=training.devices,
         # The contrastive projector has no gradient until its loss comes on.
-        strategy="ddp_find_unused_parameters_true" if training.devices > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if training.devices * training.nodes > 1 else "auto",
         precision=LIGHTNING_PRECISION[training.precision],
         max_epochs=training.epochs,
+        deterministic=training.deterministic,
+        num_nodes=training.nodes,
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
         logger=TensorBoardLogger(files.directory, name="tensorboard", version=""),

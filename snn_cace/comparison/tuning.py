@@ -1,0 +1,294 @@
+"""Equal tuning: every variant gets the same trials of the same length, and the validation split alone says which won.
+
+Optuna draws a trial's settings from its number and the seed (`random`), or from the trials before its batch (`tpe`,
+Bergstra et al., NeurIPS 2011), so that a search that is broken off goes on as it would have. After `rungs[k]` epochs
+the better share `keep` of a batch's trials goes on and the others end there (synchronous successive halving: Jamieson
+and Talwalkar, AISTATS 2016); who goes on depends on scores alone, not on which trial was done first. Ranges that
+variants share are searched at the same points in all of them.
+
+Trials lie in DIR/tuning/VARIANT/trial-NNN and never read the test split.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from snn_cace.comparison.engine import Engine, Task, train_all
+from snn_cace.comparison.summary import Run, read
+from snn_cace.config import ClosedUnitInterval, Experiment, PositiveInt, different_keys, put_over, read_config
+from snn_cace.errors import InputError
+from snn_cace.training.checkpoints import RunFiles
+
+
+@dataclass
+class Tuning:
+    """How every variant is tuned before its seeds are trained with the best setting.
+
+    Args:
+        trials: of each variant; 0 does not tune.
+        sampler: `random`, or `tpe`, which learns from the trials before its batch.
+        batch: trials that are drawn, and thinned out, together; null takes all.
+        seed: of the draws.
+        training_seed: that trials are trained with; none of the comparison's.
+        rungs: epochs after which a batch is thinned out.
+        keep: share of a batch that goes on at each rung.
+        ranges: by dotted key, `{low: 0.1, high: 1.0}`, with `log: true`, whole numbers where both are, or
+            `{choices: [...]}`; of every variant.
+        spiking: likewise, of variants in which anything spikes.
+        energy: count each finished trial's operations too, for a front of accuracy and energy.
+    """
+
+    trials: int = 0
+    sampler: Literal["random", "tpe"] = "random"
+    batch: PositiveInt | None = None
+    seed: int = 0
+    training_seed: int = 1000
+    rungs: list[PositiveInt] = field(default_factory=list)
+    keep: ClosedUnitInterval = 0.5
+    ranges: dict[str, Any] = field(default_factory=dict)
+    spiking: dict[str, Any] = field(default_factory=dict)
+    energy: bool = False
+
+
+@dataclass
+class Trial:
+    """One setting, as far as it was trained. score: the best validation accuracy of its `epochs`, in percent; state:
+    `finished`, `pruned` or `failed`, with the reason; energy_mj: by energy model, event-driven, where it was counted.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    run: Run
+    state: Literal["waiting", "finished", "pruned", "failed"] = "waiting"
+    reason: str | None = None
+    energy_mj: dict[str, float] | None = None
+
+    @property
+    def scores(self) -> list[float]:
+        """Validation accuracy by epoch, percent."""
+        history = read(self.run.files.history) if self.run.files.history.is_file() else []
+        return [epoch["val/segment_accuracy"] for epoch in history]
+
+    def score(self, epochs: int | None = None) -> float:
+        return max(self.scores[:epochs], default=-math.inf)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "number": self.number,
+            "settings": self.settings,
+            "state": self.state,
+            "reason": self.reason,
+            "epochs": len(self.scores),
+            "score": None if self.state == "failed" else self.score(),
+            "energy_mj": self.energy_mj,
+        }
+
+
+@dataclass
+class Tuned:
+    """A variant's search. ranges: all that applied to it."""
+
+    variant: str
+    ranges: dict[str, Any]
+    trials: list[Trial]
+
+    @property
+    def best(self) -> Trial:
+        """The finished trial with the best validation accuracy, the first of equals.
+
+        Raises:
+            InputError: none finished.
+        """
+        finished = [trial for trial in self.trials if trial.state == "finished"]
+        if not finished:
+            raise InputError(f"no trial of {self.variant} finished: {self.trials[0].reason}")
+        return max(finished, key=lambda trial: (trial.score(), -trial.number))
+
+    def as_json(self) -> dict[str, Any]:
+        scores = [trial.score() for trial in self.trials if trial.state != "failed"]
+        return {
+            "variant": self.variant,
+            "ranges": self.ranges,
+            "trials": [trial.as_json() for trial in self.trials],
+            "best": self.best.number,
+            "expected_best": expected_best(scores),
+        }
+
+
+def spikes(experiment: Experiment) -> bool:
+    return any(slot.block != "dense" for slot in vars(experiment.model.slots).values())
+
+
+def distribution(key: str, given: Any) -> Any:
+    """A range of the YAML as Optuna has it; choices by their JSON, since Optuna takes no lists.
+
+    Raises:
+        InputError: naming the key of a range that is none.
+    """
+    import optuna
+
+    try:
+        if set(given) == {"choices"}:
+            return optuna.distributions.CategoricalDistribution([json.dumps(choice) for choice in given["choices"]])
+        low, high, log = given["low"], given["high"], given.get("log", False)
+        if set(given) - {"low", "high", "log"}:
+            raise ValueError(f"unknown {sorted(set(given) - {'low', 'high', 'log'})[0]}")
+        if isinstance(low, int) and isinstance(high, int):
+            return optuna.distributions.IntDistribution(low, high, log=log)
+        return optuna.distributions.FloatDistribution(float(low), float(high), log=log)
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(
+            f"tuning: {key} needs {{low: A, high: B}}, with log: true or not, or {{choices: [...]}}: {error!r}"
+        ) from None
+
+
+def plain_settings(ranges: dict[str, Any], drawn: dict[str, Any]) -> dict[str, Any]:
+    """An Optuna trial's parameters as a config's values."""
+    return {key: json.loads(value) if "choices" in ranges[key] else value for key, value in drawn.items()}
+
+
+def draw(tuning: Tuning, ranges: dict[str, Any], before: Sequence[Trial], count: int) -> list[dict[str, Any]]:
+    """Settings of the next `count` trials, as Optuna has them, from those before and nothing else."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    distributions = {key: distribution(key, given) for key, given in ranges.items()}
+    directions: list[Any] = ["maximize", "minimize"] if tuning.energy else ["maximize"]
+    drawn = []
+    if tuning.sampler == "random":
+        for number in range(len(before), len(before) + count):
+            rng = np.random.SeedSequence([tuning.seed, number]).generate_state(1)[0]
+            study = optuna.create_study(directions=directions, sampler=optuna.samplers.RandomSampler(int(rng)))
+            drawn.append(study.ask(distributions).params)
+        return drawn
+    rng = np.random.SeedSequence([tuning.seed, len(before)]).generate_state(1)[0]
+    sampler = optuna.samplers.TPESampler(seed=int(rng), constant_liar=True, n_startup_trials=tuning.batch or count)
+    study = optuna.create_study(directions=directions, sampler=sampler)
+    for trial in before:
+        values = [trial.score(), *([sum(trial.energy_mj.values())] if trial.energy_mj else [math.inf])]
+        state = optuna.trial.TrialState.COMPLETE if trial.state != "failed" else optuna.trial.TrialState.FAIL
+        parameters = {
+            key: json.dumps(value) if "choices" in ranges[key] else value for key, value in trial.settings.items()
+        }
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=parameters,
+                distributions=distributions,
+                values=values[: len(directions)] if state == optuna.trial.TrialState.COMPLETE else None,
+                state=state,
+            )
+        )
+    return [study.ask(distributions).params for _ in range(count)]
+
+
+def tune(tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output: Path, engine: Engine) -> list[Tuned]:
+    """Search for every experiment, a file and what is put over it: all together, so that no core waits.
+
+    Raises:
+        InputError: nothing to search, a range that is none, a setting that the experiment does not take, a trial's
+            directory with another setting, or no trial of a variant that finished.
+    """
+    searches = []
+    for file, changes in variants:
+        experiment = read_config(file, Experiment, changes)
+        if experiment.training.devices > 1:
+            raise InputError(f"{file}: trials train on one device each, not {experiment.training.devices}")
+        ranges = tuning.ranges | (tuning.spiking if spikes(experiment) else {})
+        if not ranges:
+            raise InputError("tuning needs ranges: which settings are searched, and between which values")
+        searches.append((file, changes, Tuned(experiment.name, ranges, [])))
+    batch = tuning.batch or tuning.trials
+    for start in range(0, tuning.trials, batch):
+        count = min(batch, tuning.trials - start)
+        drawn = []
+        for file, changes, search in searches:
+            new = [
+                make_trial(tuning, file, changes, output, search, number, settings)
+                for number, settings in enumerate(draw(tuning, search.ranges, search.trials, count), start)
+            ]
+            search.trials += new
+            drawn.append(new)
+        run_batch(tuning, drawn, engine)
+    return [search for *_, search in searches]
+
+
+def make_trial(
+    tuning: Tuning, file: Path, changes: dict[str, Any], output: Path, search: Tuned, number: int, drawn: dict
+) -> Trial:
+    """A trial with its run, whose directory may hold it already, as far as it got."""
+    settings = plain_settings(search.ranges, drawn)
+    own = {"training.seed": tuning.training_seed, "name": f"{search.variant}, trial {number}"}
+    experiment = read_config(file, Experiment, put_over(put_over(changes, settings), own))
+    files = RunFiles(output / "tuning" / search.variant / f"trial-{number:03d}")
+    if files.config.is_file():
+        changed = different_keys(read_config(files.config, Experiment), experiment)
+        if changed:
+            raise InputError(f"{files.directory} was tried with another {changed[0]}; give a fresh --output")
+    run = Run(experiment, tuning.training_seed, files)
+    return Trial(number, settings, run)
+
+
+def run_batch(tuning: Tuning, variants: Sequence[Sequence[Trial]], engine: Engine) -> None:
+    """Train a batch of each variant, thinning it out at every rung; trained epochs are not trained again."""
+    for rung in [*sorted(tuning.rungs), None]:
+        alive = [trial for trials in variants for trial in trials if trial.state == "waiting"]
+        waiting = [trial for trial in alive if not trial.run.finished and (rung is None or len(trial.scores) < rung)]
+        failed = train_all([Task(trial.run, rung, test=False) for trial in waiting], engine)
+        for trial in alive:
+            if trial.run.label in failed:
+                trial.state, trial.reason = "failed", failed[trial.run.label]
+            elif rung is None:
+                trial.state = "finished"
+        if rung is not None:
+            for trials in variants:
+                thin_out([trial for trial in trials if trial.state == "waiting"], rung, tuning.keep)
+    if tuning.energy:
+        for trial in (trial for trials in variants for trial in trials if trial.state == "finished"):
+            trial.energy_mj = energy_of(trial.run)
+
+
+def thin_out(trials: list[Trial], rung: int, keep: float) -> None:
+    """End all but the better share, rounded up, by the best accuracy of the first `rung` epochs."""
+    ranked = sorted(trials, key=lambda trial: (-trial.score(rung), trial.number))
+    for trial in ranked[math.ceil(keep * len(ranked)) :]:
+        trial.state = "pruned"
+
+
+def energy_of(run: Run) -> dict[str, float]:
+    """Millijoules of a clip of the validation split, event-driven, by energy model."""
+    import torch
+
+    from snn_cace.counting.energy import energies_mj, read_prices
+    from snn_cace.counting.operations import count_operations, event_driven
+    from snn_cace.data.batches import ClipData
+    from snn_cace.training.checkpoints import load_checkpoint
+
+    network = load_checkpoint(run.files.directory).network.to("cpu", torch.float32).eval()
+    dataset = ClipData(run.experiment.data, torch.float32).dataset("val")
+    clips = dataset.__getitems__(range(min(COUNTED_CLIPS, len(dataset))))
+    count = count_operations(network, clips["visual"], clips["audio"])
+    return energies_mj(event_driven(count.modules, count.consumers), read_prices(None))
+
+
+COUNTED_CLIPS = 16
+
+
+def expected_best(scores: Sequence[float]) -> list[dict[str, float]]:
+    """Mean and standard deviation of the best of n trials, n from 1 to all, were they drawn with replacement from these
+    scores (Dodge et al., EMNLP 2019, equation 8).
+    """
+    ordered = np.sort(np.asarray(scores, dtype=float))
+    ranks = np.arange(len(ordered) + 1) / max(1, len(ordered))
+    found = []
+    for number in range(1, len(ordered) + 1):
+        weights = np.diff(ranks**number)
+        mean = float(weights @ ordered)
+        found.append({"mean": mean, "std": math.sqrt(max(0.0, float(weights @ ordered**2) - mean**2))})
+    return found
