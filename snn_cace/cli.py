@@ -15,6 +15,7 @@ VERBS = {
     "evaluate": ("evaluate:evaluate", "accuracy, losses and confusion matrix of a checkpoint on a split"),
     "predict": ("predict:predict", "a checkpoint's outputs for every clip of a split, as .npz"),
     "compare": ("compare:compare", "train variants over seeds and set them side by side"),
+    "sweep": ("sweep:sweep", "vary an experiment row by row over seeds, as one tidy table"),
     "report": ("compare:report", "the report of a comparison, from its JSON alone"),
     "spikes": (
         "spikes:spikes",

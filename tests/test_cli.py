@@ -235,7 +235,9 @@ def save_spiking(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "config", sorted(CONFIGS.glob("a*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+    "config",
+    sorted([*CONFIGS.glob("av*/*.yaml"), *CONFIGS.glob("games/*.yaml")]),
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_every_shipped_config_is_an_experiment(config: Path):
     from snn_cace.config import Experiment, read_config
@@ -268,3 +270,21 @@ def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path
     variants = [Variant(config.parent / file, comparison.common) for file in comparison.experiments]
     runs = plan_runs(variants, comparison.seeds, config, tmp_path)
     assert len(runs) == len(comparison.experiments) * len(comparison.seeds)
+
+
+@pytest.mark.parametrize("config", sorted(CONFIGS.glob("ablation/*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_sweep_varies_experiments_that_can_be_built(config: Path, tmp_path: Path):
+    from snn_cace.comparison.run import plan_runs
+    from snn_cace.comparison.sweep import Sweep, rows_of
+    from snn_cace.config import read_config
+    from snn_cace.contracts import FeatureShape
+    from snn_cace.model import CaceNet
+
+    sweep = read_config(config, Sweep)
+    rows = rows_of(sweep, config, {})
+    runs = plan_runs([row.variant for row in rows], [0], config, tmp_path)
+    assert len(runs) == len(rows)
+    assert len({tuple(sorted(row.changes.items())) for row in rows}) * len(sweep.bases) == len(rows)
+    if "ave" not in config.stem.split("-"):
+        for run in runs:
+            CaceNet(run.experiment.model, FeatureShape(visual_channels=16, audio_channels=48, classes=9))

@@ -120,9 +120,11 @@ def run_comparison(
     changes = put_over(comparison.common, overrides or {})
     variants = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
     prices = config_path.parent / comparison.energy if comparison.energy else None
-    return compare_variants(
+    result = compare_variants(
         comparison.name, variants, comparison.seeds, config_path, Path(output), launch, prices, comparison.tuning
     )
+    raise_for_failed(result, Path(output))
+    return result
 
 
 def compare_variants(
@@ -135,8 +137,11 @@ def compare_variants(
     price_file: Path | None = None,
     tuning: Tuning | None = None,
 ) -> dict[str, Any]:
-    """What `run_comparison` does, of any variants. where: the file that names them."""
+    """What `run_comparison` does, of any variants, and without an error for runs that failed beside others that did
+    not. where: the file that names them.
+    """
     from snn_cace.counting.energy import read_prices
+    from snn_cace.report.comparison import write_report
 
     launch, tuning = launch or Launch(), tuning or Tuning()
     prices = read_prices(price_file)
@@ -162,19 +167,17 @@ def compare_variants(
         measure_missing(finished, launch.jobs or default_jobs())
         result = summarise(name, runs, failed, prices)
         result["tuning"] = tuning_json(tuning, tuned) if tuned else None
-        return write_up(result, output, failed)
+        write_json(output / "comparison.json", result)
+        text = write_report(output / "comparison.json", output)
+        print(f"\n{text}\nreport: {output / 'report.html'}")
+        return result
 
 
-def write_up(result: dict[str, Any], output: Path, failed: list[dict[str, Any]]) -> dict[str, Any]:
-    """comparison.json and all that is made from it; an InputError at the end where some run failed."""
-    from snn_cace.report.comparison import write_report
-
-    write_json(output / "comparison.json", result)
-    text = write_report(output / "comparison.json", output)
-    print(f"\n{text}\nreport: {output / 'report.html'}")
-    if failed:
-        raise InputError(f"{failed[0]['reason']}; the others are compared in {output / 'report.html'}")
-    return result
+def raise_for_failed(result: dict[str, Any], output: Path) -> None:
+    """An InputError where some run failed."""
+    if result["failed"]:
+        reason = result["failed"][0]["reason"]
+        raise InputError(f"{reason}; the others are compared in {output / 'report.html'}")
 
 
 def tuning_json(tuning: Tuning, tuned: Sequence[Tuned]) -> dict[str, Any]:
