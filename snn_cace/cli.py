@@ -12,6 +12,7 @@ from snn_cace.processes import TerminatedError, raise_on_sigterm
 
 VERBS = {
     "train": ("train:train", "train one experiment into a run directory"),
+    "rerun": ("rerun:rerun", "train a finished run again, and say whether the numbers agree"),
     "evaluate": ("evaluate:evaluate", "accuracy, losses and confusion matrix of a checkpoint on a split"),
     "predict": ("predict:predict", "a checkpoint's outputs for every clip of a split, as .npz"),
     "compare": ("compare:compare", "train variants over seeds and set them side by side"),

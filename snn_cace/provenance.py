@@ -1,10 +1,12 @@
-"""What figures were made with: processor, versions, revision."""
+"""What figures and runs were made with: command, data, processor, versions, revision."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,23 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "revision": revision(),
         **{package: version(package) for package in packages},
+    }
+
+
+def origin(directory: str | Path, device: str) -> dict[str, Any]:
+    """What provenance.json of a run holds beside its config: command line, data and environment.
+
+    directory: of the clips, in AVE's layout.
+    """
+    import torch
+
+    from snn_cace.data.ave import fingerprint
+
+    return {
+        "command": shlex.join(sys.argv),
+        "data": fingerprint(directory),
+        "threads": torch.get_num_threads(),
+        "environment": environment(device),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ ORDER_NAMES = ("order",)
 ANNOTATIONS = "Annotations.txt"
 MOST_COMPRESSION = 2000
 """Bytes of values per byte of their file that no compression reaches: deflate's most is 1032."""
+SAMPLED_ROWS = 16
 CHUNK_BYTES = 1 << 26
 """Rows are scanned and written in pieces of about this size."""
 
@@ -190,6 +192,28 @@ def read_layout(directory: str | Path) -> Layout:
         {split: read_order(directory, split, clips) for split in SPLITS},
         dtypes,
     )
+
+
+def fingerprint(directory: str | Path) -> str:
+    """A digest of labels, splits, shapes and types, and of features in `SAMPLED_ROWS` evenly spaced rows: another
+    wherever these are.
+    """
+    directory = Path(directory)
+    read_layout(directory)
+    found = hashlib.sha256()
+    for split in SPLITS:
+        with opened(order_path(directory, split), ORDER_NAMES) as dataset:
+            found.update(np.asarray(dataset[()]).tobytes())
+    for name, file in FILES.items():
+        path = directory / file
+        with opened(path) as dataset:
+            found.update(f"{name} {dataset.shape} {dataset.dtype}".encode())
+            rows = range(len(dataset))
+            if name != "labels":
+                rows = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_ROWS).astype(int)).tolist()
+            for row in rows:
+                found.update(np.asarray(read_values(dataset, row, path)).tobytes())
+    return found.hexdigest()
 
 
 def order_path(directory: Path, split: str) -> Path:

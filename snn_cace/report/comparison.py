@@ -14,7 +14,7 @@ import yaml
 from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
-from snn_cace.report import attention, figures
+from snn_cace.report import attention, figures, tuning
 from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
@@ -218,6 +218,9 @@ def markdown(result: dict[str, Any]) -> str:
     """The summary, what bounds the saving, operations and energies, and how they were made."""
     lines = [f"- {line}" for line in limits(result)]
     lines += ["", *markdown_table(HEADINGS, table_rows(result)), ""]
+    searched = tuning.tuning_rows(result)
+    if searched:
+        lines += [*tuning.tuning_notes(result), "", *markdown_table(tuning.HEADINGS, searched), ""]
     pointing = attention.pointing_over_seeds(result)
     if pointing:
         lines += ["Where guidance looks:", "", *markdown_table(attention.HEADINGS, pointing), ""]
@@ -392,6 +395,8 @@ def draw(result: dict[str, Any]) -> dict[str, Any]:
         "classes": figures.class_differences(variants, result["classes"], result["baseline"]),
         "confusion": figures.confusion(variants, result["classes"]),
         "curves": figures.curves(result["runs"], names),
+        "tuning": tuning.expected_best(result),
+        "tuning-front": tuning.front(result),
         **{
             f"attention-{place}": attention.clip_figure(clip, result["classes"])
             for place, clip in enumerate((result.get("attention") or {"clips": []})["clips"])
@@ -470,6 +475,9 @@ def write_report(source: Path, directory: Path) -> str:
         module_headings=MODULE_HEADINGS,
         modules={variant["name"]: module_rows(variant) for variant in result["variants"]},
         health={v["name"]: health_rows(v) for v in result["variants"] if v.get("layers")},
+        tuning_headings=tuning.HEADINGS,
+        tuning_rows=tuning.tuning_rows(result),
+        tuning_notes=tuning.tuning_notes(result),
         pointing_headings=attention.HEADINGS,
         pointing=attention.pointing_over_seeds(result),
         differences=config_differences(result["variants"]),

@@ -35,6 +35,10 @@ class RunFiles:
         return self.directory / "config.yaml"
 
     @property
+    def provenance(self) -> Path:
+        return self.directory / "provenance.json"
+
+    @property
     def metrics(self) -> Path:
         return self.directory / "metrics.json"
 

@@ -23,6 +23,7 @@ from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
+from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss
 from snn_cace.training.checkpoints import RunFiles, fitting_network, load_checkpoint, read_tensors, verify_digest
@@ -112,6 +113,8 @@ def train_alone(
     )
     if getattr(rank_zero_only, "rank", 0) == 0:
         prepare_directory(experiment, files, resume)
+        if not files.provenance.is_file():
+            write_json(files.provenance, origin(data.directory, device.type))
     L.seed_everything(training.seed, verbose=False)
     module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))
