@@ -28,6 +28,8 @@ POLL_SECONDS = 2.0
 ATTEMPTS = 3
 """How often a run is started whose process was killed, by the system for memory or with its node."""
 Launcher = Literal["local", "ray"]
+PATIENT = {"_system_config": {"health_check_timeout_ms": 60_000, "health_check_failure_threshold": 20}}
+"""Ray takes a node for dead that does not answer for a while, as one whose cores all train may."""
 
 
 @dataclass
@@ -249,7 +251,7 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
         import ray
     except ModuleNotFoundError as missing:
         raise InputError(f"--launcher ray needs {missing.name}: install snn-cace[ray]") from None
-    here: dict[str, Any] = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False}
+    here: dict[str, Any] = {} if address else {"num_cpus": usable_cores(), "include_dashboard": False, **PATIENT}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)

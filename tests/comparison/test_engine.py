@@ -68,7 +68,7 @@ def training_processes(launcher: str) -> list[psutil.Process]:
     """The processes that train, of this one's children: all but the fork server's and Ray's own."""
     family = psutil.Process().children(recursive=True)
     if launcher == "ray":
-        return [p for p in family if p.cmdline() and p.cmdline()[0].startswith("ray::")]
+        return [p for p in family if p.cmdline() and p.cmdline()[0].startswith("ray::small")]  # called by its task
     return [p for p in family if p.ppid() != os.getpid() and "forkserver" in " ".join(p.cmdline())]
 
 

@@ -1,0 +1,69 @@
+"""How often what `compare` prints is wrong: false positives and coverage, with variances taken from real runs.
+
+.venv/bin/python benchmarks/statistics.py COMPARISON_DIRECTORY VARIANT [REPEATS]
+
+Differences of two variants are drawn as mean + seed effect + clip effect + rest: seed effects normal, clip effects and
+rest from those of VARIANT less the comparison's first. Each is put through the same interval and tests as a comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from snn_cace.comparison import statistics
+from snn_cace.comparison.statistics import SIGNIFICANT, paired_difference
+
+SEEDS, MEANS, RESAMPLES, REPEATS = (2, 3, 5, 10), (0.0, 1.0, 3.0), 999, 400
+
+
+def differences(directory: Path, second: str) -> tuple[str, np.ndarray]:
+    """Percent by seed and clip `[S, N]`, of the variant `second` less the first."""
+    result = json.loads((directory / "comparison.json").read_text())
+    first = result["baseline"]
+    scores = {}
+    for run in result["runs"]:
+        with np.load(Path(run["directory"]) / "test_predictions.npz") as stored:
+            right = 100 * (stored["segment_class"] == stored["segment_target"]).mean(1)
+            scores[run["variant"], run["seed"]] = right[np.argsort(stored["index"])]
+    seeds = sorted(seed for name, seed in scores if name == first and (second, seed) in scores)
+    return f"{second} less {first}", np.stack([scores[second, seed] - scores[first, seed] for seed in seeds])
+
+
+def main(directory: Path, variant: str, repeats: int) -> None:
+    statistics.RESAMPLES = RESAMPLES
+    name, found = differences(directory, variant)
+    seeds, clips = found.shape
+    clip_effects = found.mean(0) - found.mean()
+    rest = found - found.mean(1, keepdims=True) - clip_effects
+    rest *= np.sqrt(seeds / max(1, seeds - 1))
+    seed_deviation = found.mean(1).std(ddof=1)  # at most, since some of it is the rest
+    clip_share = np.sqrt(max(0.0, 1 - rest.var() / seeds / clip_effects.var()))
+    print(
+        f"{name}: {seeds} seeds, {clips} clips; standard deviations in points: seeds {seed_deviation:.2f}, "
+        f"clips {clip_share * clip_effects.std():.1f}, rest {rest.std():.1f}; {repeats} draws, {RESAMPLES} resamples\n"
+    )
+    print("| seeds | true difference, points | shown, % | in the 95 % interval, % |\n| --- | --- | --- | --- |")
+    rng = np.random.default_rng(0)
+    for number in SEEDS:
+        for mean in MEANS:
+            shown = covered = 0
+            for _ in range(repeats):
+                drawn = mean + rng.normal(0, seed_deviation, (number, 1))
+                drawn = drawn + clip_share * rng.choice(clip_effects, clips) + rng.choice(rest.ravel(), (number, clips))
+                test = paired_difference(drawn, np.zeros_like(drawn))
+                low, high = test["ci95"]
+                covered += low <= mean <= high
+                shown += test["p_value"] < SIGNIFICANT and not low <= 0 <= high
+            print(
+                f"| {number} | {mean:.0f} | {100 * shown / repeats:.1f} | {100 * covered / repeats:.1f} |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else REPEATS)
