@@ -1,6 +1,6 @@
 """How often what `compare` prints is wrong: false positives and coverage, with variances taken from real runs.
 
-.venv/bin/python benchmarks/statistics.py COMPARISON_DIRECTORY VARIANT [REPEATS]
+.venv/bin/python benchmarks/false_positives.py COMPARISON_DIRECTORY VARIANT [REPEATS]
 
 Differences of two variants are drawn as mean + seed effect + clip effect + rest: seed effects normal, clip effects and
 rest from those of VARIANT less the comparison's first. Each is put through the same interval and tests as a comparison.
