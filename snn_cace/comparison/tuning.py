@@ -195,6 +195,10 @@ def tune(tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output
         InputError: nothing to search, a range that is none, a setting that the experiment does not take, a trial's
             directory with another setting, or no trial of a variant that finished.
     """
+    try:
+        import optuna  # noqa: F401  (its parts are used below)
+    except ModuleNotFoundError as missing:
+        raise InputError(f"tuning needs {missing.name}: install snn-cace[tune]") from None
     searches = []
     for file, changes in variants:
         experiment = read_config(file, Experiment, changes)
