@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/snn-cace compare --config configs/compare/avdigits.yaml --seeds 0 1 --output runs/demo
 
-# Twenty minutes on two cores: videos of games, their features, an ANN and an SNN, the report and attention maps.
+# Eleven minutes on two cores: videos of games, their features, an ANN and an SNN, the report and attention maps.
 demo-video: install
 	test -f data/games/extraction.json || { \
 		$(BIN)/snn-cace data games data/games-videos && \

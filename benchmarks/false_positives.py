@@ -17,7 +17,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from snn_cace.comparison import statistics
-from snn_cace.comparison.statistics import SIGNIFICANT, paired_difference
+from snn_cace.comparison.statistics import compare_with_baseline
+from snn_cace.comparison.summary import clip_scores
+from snn_cace.training.checkpoints import RunFiles
 
 SEEDS, MEANS, RESAMPLES, REPEATS = (2, 3, 5, 10), (0.0, 1.0, 3.0), 999, 400
 
@@ -26,11 +28,7 @@ def differences(directory: Path, second: str) -> tuple[str, np.ndarray]:
     """Percent by seed and clip `[S, N]`, of the variant `second` less the first."""
     result = json.loads((directory / "comparison.json").read_text())
     first = result["baseline"]
-    scores = {}
-    for run in result["runs"]:
-        with np.load(Path(run["directory"]) / "test_predictions.npz") as stored:
-            right = 100 * (stored["segment_class"] == stored["segment_target"]).mean(1)
-            scores[run["variant"], run["seed"]] = right[np.argsort(stored["index"])]
+    scores = {(run["variant"], run["seed"]): clip_scores(RunFiles(Path(run["directory"]))) for run in result["runs"]}
     seeds = sorted(seed for name, seed in scores if name == first and (second, seed) in scores)
     return f"{second} less {first}", np.stack([scores[second, seed] - scores[first, seed] for seed in seeds])
 
@@ -56,10 +54,11 @@ def main(directory: Path, variant: str, repeats: int) -> None:
             for _ in range(repeats):
                 drawn = mean + rng.normal(0, seed_deviation, (number, 1))
                 drawn = drawn + clip_share * rng.choice(clip_effects, clips) + rng.choice(rest.ravel(), (number, clips))
-                test = paired_difference(drawn, np.zeros_like(drawn))
+                same = {seed: np.zeros(clips) for seed in range(number)}
+                (test,) = compare_with_baseline({"same": same, "drawn": dict(enumerate(drawn))}, "same")
                 low, high = test["ci95"]
                 covered += low <= mean <= high
-                shown += test["p_value"] < SIGNIFICANT and not low <= 0 <= high
+                shown += test["shown"]
             print(
                 f"| {number} | {mean:.0f} | {100 * shown / repeats:.1f} | {100 * covered / repeats:.1f} |", flush=True
             )

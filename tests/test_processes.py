@@ -15,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import examples
-from small import small_experiment, write_ave
+from small import small_experiment, write_ave, write_variants
 from torch.utils.data import DataLoader, Dataset
 
 from neurons.kernels.threads import shared_among_threads
@@ -135,11 +135,9 @@ def test_a_lock_goes_with_its_directory_if_nothing_was_written(tmp_path: Path):
 
 @pytest.mark.slow
 def test_every_process_that_computes_flushes_denormals(tmp_path: Path):
-    write_ave(tmp_path / "ave")
+    write_variants(tmp_path, epochs=1)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(SPY)
-    for block in ("dense", "spiking"):
-        (tmp_path / f"{block}.yaml").write_text(as_yaml(small_experiment(tmp_path / "ave", epochs=1, block=block)))
     (tmp_path / "compare.yaml").write_text("name: small\nexperiments: [dense.yaml, spiking.yaml]\nseeds: [0]\n")
     config, run = ("--config", tmp_path / "spiking.yaml"), tmp_path / "run"
     commands: dict[str, tuple[object, ...]] = {

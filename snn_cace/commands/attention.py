@@ -63,6 +63,7 @@ def attention(
             if one.network.shape != data.shape:
                 raise InputError(f"{data.directory} has {data.shape}, the network of {one.path} {one.network.shape}")
             name = f"{one.experiment.name}, seed {one.experiment.training.seed}"
+            name += f" of {one.path}" if name in records else ""
             record = record_attention(one.network, dataset, chosen, experiment.data, map, pictures)
             records[name] = record
             networks.append(

@@ -13,8 +13,7 @@ def rerun(run: str, /, output: str, quiet: bool = False) -> None:
     """
     from snn_cace.training.repeat import rerun as repeat
 
-    differences = repeat(run, output, quiet)
-    for line in differences:
+    circumstances, numbers = repeat(run, output, quiet)
+    for line in [*circumstances, *numbers]:
         print(line)
-    numbers = [line for line in differences if line.startswith(("history", "metrics"))]
     print("the numbers differ" if numbers else "every number is the same, to the last bit")

@@ -10,6 +10,7 @@ import logging
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -197,28 +198,35 @@ def printing_into(log: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             for stream, before in zip((1, 2), kept, strict=True):
                 os.dup2(before, stream)
                 os.close(before)
 
 
 def train_here(task: Task, threads: int) -> None:
-    """Do a task in a process of `workers()`; bad input is one line in the log and exit code 2."""
+    """Do a task in a process of `workers()`; exit code 1 where it failed, and why is the log's last line."""
     start_worker(threads)
-    with printing_into(task.log):
-        try:
-            train_task(task)
-        except InputError as error:
-            print(f"snn-cace: {error}", file=sys.stderr, flush=True)
-            sys.exit(2)
+    sys.exit(1 if train_logged(task) else 0)
 
 
-def train_task(task: Task) -> None:
+def train_logged(task: Task) -> str | None:
+    """Do a task in this process, all that is printed into its log; why it failed, in the log's last line, if it did."""
     from snn_cace.training.run import train
 
     files = task.run.files
     resume = files.config.is_file()
-    train(task.run.experiment, files.directory, resume, quiet=True, until=task.until, test=task.test)
+    with printing_into(task.log):
+        try:
+            train(task.run.experiment, files.directory, resume, quiet=True, until=task.until, test=task.test)
+        except Exception as error:
+            line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            if not isinstance(error, InputError):
+                traceback.print_exc()
+            print(" ".join(line.split()), file=sys.stderr)
+            return " ".join(line.split())
+    return None
 
 
 def train_by_command(task: Task, threads: int) -> None:
@@ -256,7 +264,8 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
     except Exception as error:  # Ray raises whatever its transport does
-        raise InputError(f"no Ray cluster at {address}: {' '.join(str(error).split())[:120]}") from None
+        where = f"no Ray cluster at {address}" if address else "Ray does not start on this machine"
+        raise InputError(f"{where}: {' '.join(str(error).split())[:120]}") from None
     try:
         yield ray
     finally:
@@ -311,12 +320,8 @@ def train_on_worker(task: Task, directory: str) -> str | None:
     """Do a task in a Ray worker, in the directory that paths are relative to; why it failed, if it did."""
     os.chdir(directory)
     end_by_kernel()
-    with printing_into(task.log):
-        if task.run.experiment.training.devices > 1:
-            done = subprocess.run(command_of(task), check=False)
-            return last_line(task.log) or f"exit code {done.returncode}" if done.returncode else None
-        try:
-            train_task(task)
-        except InputError as error:
-            return str(error)
-    return None
+    if task.run.experiment.training.devices == 1:
+        return train_logged(task)
+    with task.log.open("w") as log:
+        done = subprocess.run(command_of(task), stdout=log, stderr=log, check=False)
+    return last_line(task.log) or f"exit code {done.returncode}" if done.returncode else None

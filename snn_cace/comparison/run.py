@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
 from snn_cace.comparison.summary import Run, summarise
-from snn_cace.comparison.tuning import Tuned, Tuning, tune
+from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
 from snn_cace.config import DataConfig, Experiment, check_file_name, different_keys, put_over, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
@@ -153,7 +153,7 @@ def compare_variants(
             prepare_data((runs[0].experiment if runs else variants[0].read()).data)
             if tuning.trials:
                 print(f"tuning: {tuning.trials} trials of each of {len(variants)} variants", flush=True)
-                tuned = tune(tuning, [(variant.file, variant.changes) for variant in variants], output, engine)
+                tuned = tune(tuning, [(variant.file, variant.changes) for variant in variants], output, engine, prices)
                 best = [
                     Variant(variant.file, put_over(variant.changes, search.best.settings))
                     for variant, search in zip(variants, tuned, strict=True)
@@ -183,7 +183,7 @@ def raise_for_failed(result: dict[str, Any], output: Path) -> None:
 def tuning_json(tuning: Tuning, tuned: Sequence[Tuned]) -> dict[str, Any]:
     """What comparison.json holds of a search."""
     how = {key: value for key, value in vars(tuning).items() if key not in ("ranges", "spiking")}
-    return {**how, "variants": [search.as_json() for search in tuned]}
+    return {**how, "energy_model": ENERGY_MODEL, "variants": [search.as_json() for search in tuned]}
 
 
 def measure_missing(runs: list[Run], jobs: int) -> None:

@@ -127,7 +127,7 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
     everything = Compared(slots, list(readers))
     variants = [summarise_variant(members, everything, dense, prices) for members in by_variant.values()]
     scores = {
-        variant: {member.run.seed: clip_scores(member.run) for member in members}
+        variant: {member.run.seed: clip_scores(member.run.files) for member in members}
         for variant, members in by_variant.items()
     }
     baseline = next(iter(scores))
@@ -397,8 +397,8 @@ def blocks_firing_rate(modules: Sequence[ModuleCount]) -> float:
     return spikes / max(1.0, sum(module.static.neuron_updates for module in modules))
 
 
-def clip_scores(run: Run) -> np.ndarray:
+def clip_scores(files: RunFiles) -> np.ndarray:
     """Percent of segments right, clip by clip of the test split, in the order of rows on disk: `[N]`."""
-    with np.load(run.files.predictions) as stored:
+    with np.load(files.predictions) as stored:
         order = np.argsort(stored["index"])
         return 100 * (stored["segment_class"] == stored["segment_target"]).mean(1)[order]

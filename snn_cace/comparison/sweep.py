@@ -105,7 +105,7 @@ def run_sweep(
     prices = where.parent / sweep.energy if sweep.energy else None
     variants = [row.variant for row in rows]
     result = compare_variants(sweep.name, variants, sweep.seeds, where, output, launch, prices)
-    table = summarise_sweep(sweep, rows, result, output)
+    table = summarise_sweep(sweep, rows, result, where, output)
     write_json(output / "sweep.json", table)
     write_text(output / "sweep.csv", tidy(table, result))
     print(write_sweep_report(table, output))
@@ -113,17 +113,19 @@ def run_sweep(
     return table
 
 
-def summarise_sweep(sweep: Sweep, rows: Sequence[Row], result: dict[str, Any], output: Path) -> dict[str, Any]:
+def summarise_sweep(
+    sweep: Sweep, rows: Sequence[Row], result: dict[str, Any], where: Path, output: Path
+) -> dict[str, Any]:
     """What sweep.json holds: each row with its accuracy, and the difference to its base's first row."""
     by_name = {variant["name"]: variant for variant in result["variants"]}
     tests: dict[str, dict[str, Any]] = {}
     for _, group in itertools.groupby(rows, lambda row: row.base):
         members = [row for row in group if row.name in by_name]
-        runs = plan_runs([row.variant for row in members], sweep.seeds, output, output) if members else []
+        runs = plan_runs([row.variant for row in members], sweep.seeds, where, output) if members else []
         scores: dict[str, dict[int, Any]] = {}
         for run in runs:
             if run.finished:
-                scores.setdefault(run.experiment.name, {})[run.seed] = clip_scores(run)
+                scores.setdefault(run.experiment.name, {})[run.seed] = clip_scores(run.files)
         first = members[0].name if members else ""
         tests |= {test["a"]: test for test in (compare_with_baseline(scores, first) if first in scores else [])}
     plain = [

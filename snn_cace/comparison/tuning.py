@@ -22,9 +22,23 @@ import numpy as np
 
 from snn_cace.comparison.engine import Engine, Task, train_all
 from snn_cace.comparison.summary import Run, read
-from snn_cace.config import ClosedUnitInterval, Experiment, PositiveInt, different_keys, put_over, read_config
+from snn_cace.config import (
+    ClosedUnitInterval,
+    Experiment,
+    NonNegativeInt,
+    PositiveInt,
+    different_keys,
+    put_over,
+    read_config,
+)
+from snn_cace.counting.energy import EnergyPrices, energies_mj
 from snn_cace.errors import InputError
 from snn_cace.training.checkpoints import RunFiles
+
+COUNTED_CLIPS = 16
+"""Of the validation split, over which a trial's operations are counted."""
+ENERGY_MODEL = "memory"
+"""Whose energies are searched by, and shown."""
 
 
 @dataclass
@@ -45,10 +59,10 @@ class Tuning:
         energy: count each finished trial's operations too, for a front of accuracy and energy.
     """
 
-    trials: int = 0
+    trials: NonNegativeInt = 0
     sampler: Literal["random", "tpe"] = "random"
     batch: PositiveInt | None = None
-    seed: int = 0
+    seed: NonNegativeInt = 0
     training_seed: int = 1000
     rungs: list[PositiveInt] = field(default_factory=list)
     keep: ClosedUnitInterval = 0.5
@@ -172,7 +186,7 @@ def draw(tuning: Tuning, ranges: dict[str, Any], before: Sequence[Trial], count:
     sampler = optuna.samplers.TPESampler(seed=int(rng), constant_liar=True, n_startup_trials=tuning.batch or count)
     study = optuna.create_study(directions=directions, sampler=sampler)
     for trial in before:
-        values = [trial.score(), *([sum(trial.energy_mj.values())] if trial.energy_mj else [math.inf])]
+        values = [trial.score(), *([trial.energy_mj[ENERGY_MODEL]] if trial.energy_mj else [math.inf])]
         state = optuna.trial.TrialState.COMPLETE if trial.state != "failed" else optuna.trial.TrialState.FAIL
         parameters = {
             key: json.dumps(value) if "choices" in ranges[key] else value for key, value in trial.settings.items()
@@ -188,7 +202,9 @@ def draw(tuning: Tuning, ranges: dict[str, Any], before: Sequence[Trial], count:
     return [study.ask(distributions).params for _ in range(count)]
 
 
-def tune(tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output: Path, engine: Engine) -> list[Tuned]:
+def tune(
+    tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output: Path, engine: Engine, prices: EnergyPrices
+) -> list[Tuned]:
     """Search for every experiment, a file and what is put over it: all together, so that no core waits.
 
     Raises:
@@ -220,6 +236,8 @@ def tune(tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output
             search.trials += new
             drawn.append(new)
         run_batch(tuning, drawn, engine)
+        for trial in (trial for trials in drawn for trial in trials if tuning.energy and trial.state == "finished"):
+            trial.energy_mj = energy_of(trial.run, prices)
     return [search for *_, search in searches]
 
 
@@ -253,9 +271,6 @@ def run_batch(tuning: Tuning, variants: Sequence[Sequence[Trial]], engine: Engin
         if rung is not None:
             for trials in variants:
                 thin_out([trial for trial in trials if trial.state == "waiting"], rung, tuning.keep)
-    if tuning.energy:
-        for trial in (trial for trials in variants for trial in trials if trial.state == "finished"):
-            trial.energy_mj = energy_of(trial.run)
 
 
 def thin_out(trials: list[Trial], rung: int, keep: float) -> None:
@@ -265,11 +280,10 @@ def thin_out(trials: list[Trial], rung: int, keep: float) -> None:
         trial.state = "pruned"
 
 
-def energy_of(run: Run) -> dict[str, float]:
+def energy_of(run: Run, prices: EnergyPrices) -> dict[str, float]:
     """Millijoules of a clip of the validation split, event-driven, by energy model."""
     import torch
 
-    from snn_cace.counting.energy import energies_mj, read_prices
     from snn_cace.counting.operations import count_operations, event_driven
     from snn_cace.data.batches import ClipData
     from snn_cace.training.checkpoints import load_checkpoint
@@ -278,10 +292,7 @@ def energy_of(run: Run) -> dict[str, float]:
     dataset = ClipData(run.experiment.data, torch.float32).dataset("val")
     clips = dataset.__getitems__(range(min(COUNTED_CLIPS, len(dataset))))
     count = count_operations(network, clips["visual"], clips["audio"])
-    return energies_mj(event_driven(count.modules, count.consumers), read_prices(None))
-
-
-COUNTED_CLIPS = 16
+    return energies_mj(event_driven(count.modules, count.consumers), prices)
 
 
 def expected_best(scores: Sequence[float]) -> list[dict[str, float]]:

@@ -199,7 +199,6 @@ def fingerprint(directory: str | Path) -> str:
     wherever these are.
     """
     directory = Path(directory)
-    read_layout(directory)
     found = hashlib.sha256()
     for split in SPLITS:
         with opened(order_path(directory, split), ORDER_NAMES) as dataset:

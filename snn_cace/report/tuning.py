@@ -18,8 +18,6 @@ HEADINGS = (
     "best validation accuracy, %",
     "best setting",
 )
-MODEL = "memory"
-"""Whose energies the front shows."""
 
 
 def tuning_rows(result: dict[str, Any]) -> list[list[str]]:
@@ -122,15 +120,15 @@ def front(result: dict[str, Any]) -> Figure | None:
     if not any(trials for _, trials in found):
         return None
     figure, (axes,) = figures.new_figure(8, 4)
-    points = []
+    points, model = [], result["tuning"].get("energy_model", "memory")
     for number, (search, trials) in enumerate(found):
-        energies = [figures.MICROJOULES_PER_MILLIJOULE * trial["energy_mj"][MODEL] for trial in trials]
+        energies = [figures.MICROJOULES_PER_MILLIJOULE * trial["energy_mj"][model] for trial in trials]
         scores = [trial["score"] for trial in trials]
         points += list(zip(energies, scores, strict=True))
         axes.plot(energies, scores, "o", color=figures.colour(number), label=search["variant"])
     ends = figures.pareto_front(points)
     axes.plot(*zip(*ends, strict=True), ":", color=figures.INK, label="Pareto front")
-    axes.set_xlabel(f"energy of a clip, µJ, {figures.MODEL_TITLES[MODEL]}, event-driven")
+    axes.set_xlabel(f"energy of a clip, µJ, {figures.MODEL_TITLES[model]}, event-driven")
     axes.set_ylabel("best validation accuracy, %")
     figures.legend_below(figure, axes)
     return figure

@@ -14,8 +14,8 @@ from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.run import train
 
 
-def rerun(source: str | Path, output: str | Path, quiet: bool = False) -> list[str]:
-    """Train the run in `source` again into `output`; returns what differs, empty where every number is the same.
+def rerun(source: str | Path, output: str | Path, quiet: bool = False) -> tuple[list[str], list[str]]:
+    """Train the run in `source` again into `output`; returns which circumstances differ, and which numbers.
 
     Raises:
         InputError: no finished run in `source`, or `output` is used.
@@ -28,7 +28,7 @@ def rerun(source: str | Path, output: str | Path, quiet: bool = False) -> list[s
             read(first.provenance)["threads"]
         )  # sums are rounded in another order with another number
     train(read_config(first.config, Experiment), output, quiet=quiet)
-    return [*other_circumstances(first, second), *other_numbers(first, second)]
+    return other_circumstances(first, second), other_numbers(first, second)
 
 
 def read(path: Path) -> Any:

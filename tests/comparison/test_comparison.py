@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import small_experiment, write_ave
+from small import small_experiment, write_variants
 
 from snn_cace.cli import main
 from snn_cace.config import as_yaml
@@ -15,10 +15,7 @@ from snn_cace.config import as_yaml
 
 @pytest.fixture
 def comparison(tmp_path: Path) -> Path:
-    write_ave(tmp_path / "ave")
-    for block in ("dense", "spiking"):
-        experiment = small_experiment(tmp_path / "ave", epochs=2, block=block)
-        (tmp_path / f"{block}.yaml").write_text(as_yaml(experiment))
+    write_variants(tmp_path, epochs=2)
     path = tmp_path / "compare.yaml"
     path.write_text("name: small\nexperiments: [dense.yaml, spiking.yaml]\nseeds: [0, 1]\n")
     return path

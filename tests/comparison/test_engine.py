@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from small import small_experiment, write_ave
 
 from snn_cace.comparison.engine import ATTEMPTS, Task, open_engine, train_all
 from snn_cace.comparison.summary import Run
-from snn_cace.config import Experiment
+from snn_cace.config import Experiment, as_yaml
 from snn_cace.errors import InputError
 from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.run import train
@@ -54,11 +55,17 @@ def test_a_killed_worker_s_run_goes_on_to_the_same_numbers(launcher: str, tmp_pa
     bad = small_experiment(tmp_path / "nowhere")
     bad.name = "bad"
     run = run_of(experiment, tmp_path / "run")
+    broken = run_of(dataclasses.replace(experiment, name="broken"), tmp_path / "broken")
+    broken.files.directory.mkdir()
+    broken.files.config.write_text(as_yaml(broken.experiment))
+    broken.files.history.mkdir()  # what it cannot write, as on a full disk
     with open_engine(launcher, jobs=2) as engine:  # type: ignore[arg-type]
         killer = kill_once(run, lambda: training_processes(launcher))
-        failed = train_all([Task(run), Task(run_of(bad, tmp_path / "bad"))], engine)
+        failed = train_all([Task(run), Task(run_of(bad, tmp_path / "bad")), Task(broken)], engine)
         killer.join()
-    assert list(failed) == ["bad, seed 0"]
+    assert set(failed) == {"bad, seed 0", "broken, seed 0"}
+    assert "Error: " in failed["broken, seed 0"]
+    assert "Traceback" in (tmp_path / "broken.log").read_text()
     assert "no directory" in failed["bad, seed 0"]
     one_thread(lambda: train(experiment, tmp_path / "whole", quiet=True))
     assert epochs_of(run) == json.loads((tmp_path / "whole" / "history.json").read_text())

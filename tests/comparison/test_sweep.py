@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from small import small_experiment, write_ave
+from small import write_variants
 
 from snn_cace.cli import main
 from snn_cace.comparison.sweep import Sweep, rows_of
-from snn_cace.config import as_yaml
 from snn_cace.errors import InputError
 
 ROWS = """
@@ -27,9 +26,7 @@ rows:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    write_ave(tmp_path / "ave")
-    for block in ("dense", "spiking"):
-        (tmp_path / f"{block}.yaml").write_text(as_yaml(small_experiment(tmp_path / "ave", epochs=1, block=block)))
+    write_variants(tmp_path, epochs=1)
     (tmp_path / "sweep.yaml").write_text(ROWS)
     return tmp_path / "sweep.yaml"
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import small_experiment, write_ave
+from small import small_experiment, write_ave, write_variants
 
 from snn_cace.cli import main
 from snn_cace.comparison.summary import Run
 from snn_cace.comparison.tuning import Trial, Tuning, distribution, draw, expected_best, thin_out
-from snn_cace.config import as_yaml
 from snn_cace.errors import InputError
 from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.run import train
@@ -107,9 +106,7 @@ def test_a_run_that_waited_goes_on_as_if_it_had_not_and_patience_ends_it(tmp_pat
 
 @pytest.fixture
 def search(tmp_path: Path) -> Path:
-    write_ave(tmp_path / "ave")
-    for block in ("dense", "spiking"):
-        (tmp_path / f"{block}.yaml").write_text(as_yaml(small_experiment(tmp_path / "ave", epochs=3, block=block)))
+    write_variants(tmp_path, epochs=3)
     (tmp_path / "compare.yaml").write_text(SEARCH)
     return tmp_path / "compare.yaml"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig
+from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig, as_yaml
 
 CLIPS, SEGMENTS, CLASSES = 12, 10, 3
 SPLIT_ROWS = {"train": [0, 1, 2, 3, 4, 5], "val": [6, 7, 8], "test": [9, 10, 11]}
@@ -66,3 +66,10 @@ def small_experiment(directory: Path | None, epochs: int = 3, block: str = "dens
     experiment.training.milestones = [1]
     experiment.training.device = "cpu"
     return experiment
+
+
+def write_variants(directory: Path, epochs: int) -> None:
+    """An AVE directory, and dense.yaml and spiking.yaml on it."""
+    write_ave(directory / "ave")
+    for block in ("dense", "spiking"):
+        (directory / f"{block}.yaml").write_text(as_yaml(small_experiment(directory / "ave", epochs, block)))
