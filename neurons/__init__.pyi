@@ -1,6 +1,7 @@
 from .attention import SpikingCrossAttention
 from .blocks import SpikeLinear, SpikingLinear, SpikingMLP, SpikingProjection
 from .braincog import BrainCogEncoder
+from .collective import count_over_processes, gather_rows, process_count, sum_over_processes
 from .config import CODINGS, DIRECTIONS, NODES, NORMS, READOUTS, BlockConfig, NodeConfig
 from .kernels.dispatch import eager, why_eager
 from .kernels.dropout import Dropout, rectified_dropout
@@ -52,12 +53,15 @@ __all__ = [
     "SpikingMLP",
     "SpikingProjection",
     "Trace",
+    "count_over_processes",
     "eager",
     "fold",
+    "gather_rows",
     "keep_choices",
     "linear",
     "make_node",
     "make_surrogate",
+    "process_count",
     "processor",
     "project",
     "rectified_dropout",
@@ -65,6 +69,7 @@ __all__ = [
     "run_layers",
     "scale_surrogates",
     "step",
+    "sum_over_processes",
     "trace_layers",
     "unhealthy_shares",
     "why_eager",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from neurons.collective import batch_norm
 from neurons.config import NodeConfig
 from neurons.kernels.linear import Linear
 from neurons.layer import SpikingLayer
@@ -33,13 +33,12 @@ class PerSegmentBatchNorm(nn.BatchNorm1d):
         segments, rows, channels = values.shape
         mean = torch.zeros(segments * channels, dtype=values.dtype, device=values.device)
         variance = torch.zeros_like(mean)
-        normalised = F.batch_norm(
+        normalised = batch_norm(
             values.transpose(0, 1).reshape(rows, segments * channels),
             mean,
             variance,
             self.weight.repeat(segments),
             self.bias.repeat(segments),
-            training=True,
             momentum=1.0,
             eps=self.eps,
         )

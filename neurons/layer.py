@@ -84,7 +84,7 @@ class SpikingLayer(nn.Module):
         dtype, steps = current.dtype, num_steps or len(current)
         current = self._scaled(current)
         clips, segments = current.shape[1:3]
-        in_rows = current.reshape(len(current), clips, segments, -1)
+        in_rows = current.flatten(3)
         if self.membrane == "reset":
             in_rows = in_rows.flatten(1, 2).unsqueeze(2)
         rate = firing_rate(in_rows, self.dynamics(steps, in_rows.shape[-1])).view(current.shape[1:]).to(dtype)

@@ -16,14 +16,25 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from neurons.collective import batch_norm, process_count
 from neurons.config import NORMS, one_of
 
 
 class ChannelBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of `[..., N]` per channel, statistics over all other axes."""
+    """Batch normalisation of `[..., N]` per channel, statistics over all other axes, and over all processes."""
+
+    momentum: float
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return super().forward(values.reshape(-1, values.shape[-1])).view(values.shape)
+        rows = values.reshape(-1, values.shape[-1])
+        if not self.training or process_count() == 1:
+            return super().forward(rows).view(values.shape)
+        self.num_batches_tracked.add_(1)
+        statistics = (self.running_mean, self.running_var)
+        return batch_norm(rows, *statistics, self.weight, self.bias, self.momentum, self.eps).view(values.shape)
 
 
 def make_norm(name: str, channels: int, threshold: float) -> nn.Module:

@@ -15,6 +15,7 @@ import torch
 from spikingjelly.activation_based.monitor import InputMonitor, OutputMonitor
 from torch import nn
 
+from neurons.collective import count_over_processes, mean_over_processes, sum_over_processes
 from neurons.layer import SpikingLayer
 from neurons.nodes import surrogate_of
 
@@ -128,6 +129,12 @@ class RateMonitor(RateObserver):
         updates = sum(self.updates[name] * len(spikes) for name, spikes in self.spikes.items())
         return sum(float(spikes.sum()) for spikes in self.spikes.values()) / updates
 
+    def add_processes(self) -> None:
+        """Add what the other processes that train this network have seen; all of them call it."""
+        for name, spikes in self.spikes.items():
+            self.spikes[name] = sum_over_processes(spikes)
+            self.updates[name] = count_over_processes(self.updates[name], spikes.device)
+
     def activity(self) -> dict[str, LayerActivity]:
         """By the layer's name in the network; empty where nothing ran since `start`."""
         found = {}
@@ -157,7 +164,7 @@ class RateRegulariser(RateObserver):
         self.rates: list[torch.Tensor] = []
 
     def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
-        self.rates.append(rates.mean())
+        self.rates.append(mean_over_processes(rates))
 
     def penalty(self) -> torch.Tensor:
         """The penalty of what ran since `start`, a scalar; zero where nothing spikes."""

@@ -69,7 +69,7 @@ class DataConfig:
         directory: a directory in AVE's HDF5 layout; null is the embedded data set AV-Digits.
         avdigits: AV-Digits itself, where `directory` is null.
         modalities: `both`, or one of them with the other set to zero.
-        batch_size: clips per batch.
+        batch_size: clips per batch, over all devices.
         workers: processes that read ahead; 0 reads in the main process.
         keep_in: where clips are kept once each file has been read from beginning to end: on the `device` that trains,
             in `memory`, or `mapped` from a flat file on disk that goes with the process. `disk` reads rows as they are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import h5py
 import lightning as L
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, Sampler, SequentialSampler
 from tqdm import tqdm
 
 from snn_cace.config import DataConfig
@@ -100,7 +100,7 @@ class ClipDataset(Dataset):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         if self._held is None:
             return self._read(positions)
-        chosen = torch.as_tensor(positions, device=self._held["index"].device)
+        chosen = torch.tensor(positions, dtype=torch.long, device=self._held["index"].device)
         batch = {name: values[chosen] for name, values in self._held.items()}
         return {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
 
@@ -183,6 +183,19 @@ def whole_batch(batch: Any) -> Batch:
     return batch
 
 
+class BatchShare(BatchSampler):
+    """Of every batch of `batch_size` positions, those at rank, rank + processes, and so on: each position is in exactly
+    one process's share, and shares differ by one at most. The share of a small last batch may be empty.
+    """
+
+    def __init__(self, sampler: Sampler[int], batch_size: int, processes: int = 1, rank: int = 0) -> None:
+        super().__init__(sampler, batch_size, drop_last=False)
+        self.processes, self.rank = processes, rank
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (batch[self.rank :: self.processes] for batch in super().__iter__())
+
+
 class ClipData(L.LightningDataModule):
     """Data loaders over an AVE directory, or over AV-Digits where the config names none.
 
@@ -239,18 +252,17 @@ class ClipData(L.LightningDataModule):
             )
         return self._datasets[split]
 
-    def loader(self, split: str, shuffled: bool = False) -> DataLoader:
-        """Batches of a split. Shuffled, the order is a function of seed and epoch alone, whatever ran before."""
+    def loader(self, split: str, shuffled: bool = False, shared: bool = False) -> DataLoader:
+        """Batches of a split. Shuffled, the order is a function of seed and epoch alone, whatever ran before. shared:
+        this process's share of them, where several train one network.
+        """
         dataset = self.dataset(split)
-        sampler: DistributedSampler | None = None
-        if shuffled:
-            trainer = self.trainer
-            replicas, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-            sampler = DistributedSampler(dataset, replicas, rank, shuffle=True, seed=self.seed)
+        # With one replica: batches, not clips, are what processes share.
+        sampler = DistributedSampler(dataset, 1, 0, seed=self.seed) if shuffled else SequentialSampler(dataset)
+        processes, rank = (self.trainer.world_size, self.trainer.global_rank) if shared and self.trainer else (1, 0)
         return DataLoader(
             dataset,
-            batch_size=self.config.batch_size,
-            sampler=sampler,
+            batch_sampler=BatchShare(sampler, self.config.batch_size, processes, rank),
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available() and self.place != "device",
@@ -259,7 +271,7 @@ class ClipData(L.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
-        return self.loader("train", shuffled=True)
+        return self.loader("train", shuffled=True, shared=True)
 
     def val_dataloader(self) -> DataLoader:
-        return self.loader(self.evaluation_split)
+        return self.loader(self.evaluation_split, shared=True)

@@ -19,7 +19,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from neurons import RateObserver, SpikingLayer
+from neurons import RateObserver, SpikingLayer, count_over_processes, sum_over_processes
 from neurons.coding import Coding
 from snn_cace.config import Experiment, ModelConfig, SlotsConfig
 from snn_cace.contracts import FeatureShape
@@ -104,7 +104,7 @@ class EnergyRegulariser(RateObserver):
 
     def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
         """Rates `[B, ..., N]` of a call."""
-        self.spikes.append((name, rates.sum() * steps))
+        self.spikes.append((name, sum_over_processes(rates.sum() * steps)))
 
     def share(self, batch: Batch) -> torch.Tensor:
         """The energy of what ran since `start` over the dense counterpart's, a scalar."""
@@ -115,6 +115,7 @@ class EnergyRegulariser(RateObserver):
             self.expected = expected_energy(self.model, self.shape, *sizes, self.energy_model, read_prices())
         expected, spikes = self.expected, self.spikes
         self.spikes = []
-        caused = [expected.per_spike.get(name, 0.0) / len(visual) * fired for name, fired in spikes]
+        clips = count_over_processes(len(visual), visual.device)
+        caused = [expected.per_spike.get(name, 0.0) / clips * fired for name, fired in spikes]
         static = visual.new_full((), expected.static)
         return (static + sum(caused)) / expected.dense

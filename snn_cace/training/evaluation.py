@@ -82,10 +82,15 @@ class EvaluatedBatch(NamedTuple):
     terms: dict[str, torch.Tensor]
 
 
-def evaluate_batch(output: NetworkOutput, batch: Batch, experiment: Experiment, contrastive_on: bool) -> EvaluatedBatch:
-    """One evaluation step, the same while training validates and in every verb that evaluates."""
+def evaluate_batch(
+    output: NetworkOutput, labels: torch.Tensor, experiment: Experiment, contrastive_on: bool
+) -> EvaluatedBatch:
+    """One evaluation step, the same while training validates and in every verb that evaluates.
+
+    Shape: labels `[B, T, C + 1]`.
+    """
     contrast, reference = experiment.model.contrast, experiment.training.losses == "reference"
-    targets = targets_from_labels(batch["labels"])
+    targets = targets_from_labels(labels)
     terms = loss_terms(output, targets, contrast.temperature, reference)
     terms["loss"] = validation_loss(terms, contrast, contrastive_on, reference)
     return EvaluatedBatch(output, segment_predictions(output), targets.segment_class, terms)
@@ -102,7 +107,7 @@ def evaluate_network(
     monitor = RateMonitor(network)
     monitor.start()
     for batch, output in run_network(network, loader, experiment, device, quiet):
-        found = evaluate_batch(output, batch, experiment, experiment.model.contrast.enabled)
+        found = evaluate_batch(output, batch["labels"], experiment, experiment.model.contrast.enabled)
         metrics.update(found.predicted, found.target)
         for name, value in found.terms.items():
             totals[name] = totals.get(name, 0.0) + value.item() * len(found.predicted)

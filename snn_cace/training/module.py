@@ -8,7 +8,15 @@ from typing import Any, cast
 import lightning as L
 import torch
 
-from neurons import RateMonitor, RateObserver, RateRegulariser, run_layers, scale_surrogates
+from neurons import (
+    RateMonitor,
+    RateObserver,
+    RateRegulariser,
+    count_over_processes,
+    gather_rows,
+    run_layers,
+    scale_surrogates,
+)
 from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
@@ -24,6 +32,8 @@ from snn_cace.training.metrics import SegmentMetrics, segment_predictions
 class EventLocaliser(L.LightningModule):
     """The network under training: losses and accuracy logged by name, Adam with milestones.
 
+    Where several processes train it, each runs its share of a batch, and all see the losses of the whole batch.
+
     Every epoch starts from random numbers of its own, made from the seed and the epoch's number, so that a resumed run
     draws what an uninterrupted one would have drawn.
     """
@@ -36,7 +46,7 @@ class EventLocaliser(L.LightningModule):
         run_layers(self.network, experiment.training.fused, experiment.training.recompute)
         # In a tuple, so that it is no part of this module, which holds the network already.
         self.compiled_network = (compiled(self.network, experiment.training.compile),)
-        self.metrics = SegmentMetrics(num_classes=shape.classes + 1)
+        self.metrics = SegmentMetrics(num_classes=shape.classes + 1, sync_on_compute=False)
         self.activity = RateMonitor(self.network)
         training = experiment.training
         self.regulariser = (
@@ -72,9 +82,9 @@ class EventLocaliser(L.LightningModule):
         progress = self.current_epoch / max(1, training.epochs - 1)
         scale_surrogates(self.network, 1 + progress * (training.surrogate_slope - 1))
 
-    def terms(self, output: NetworkOutput, batch: Batch) -> dict[str, torch.Tensor]:
+    def terms(self, output: NetworkOutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         reference = self.experiment.training.losses == "reference"
-        targets = targets_from_labels(batch["labels"])
+        targets = targets_from_labels(labels)
         return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
 
     def losses(self, batch: Batch, contrastive_on: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -82,8 +92,9 @@ class EventLocaliser(L.LightningModule):
         for observer in self.observers:
             observer.start()
         (network,) = self.compiled_network
-        output = network(batch["visual"], batch["audio"])
-        terms = self.terms(output, batch)
+        output = whole_output(network(batch["visual"], batch["audio"]))
+        labels = gather_rows(batch["labels"])
+        terms = self.terms(output, labels)
         loss = training_loss(terms, self.experiment.model.contrast, contrastive_on)
         if self.regulariser is not None:
             terms["firing_rate"] = self.regulariser.penalty()
@@ -95,17 +106,18 @@ class EventLocaliser(L.LightningModule):
         for teacher in self.teacher:
             distillation = self.experiment.training.distillation
             with torch.no_grad():
-                wanted = teacher(batch["visual"], batch["audio"])
+                wanted = whole_output(teacher(batch["visual"], batch["audio"]))
             terms["distillation"] = distillation_loss(output, wanted, distillation.temperature)
             loss = loss + distillation.weight * terms["distillation"]
-        right = segment_predictions(output) == batch["labels"].argmax(-1)
+        right = segment_predictions(output) == labels.argmax(-1)
         terms["segment_accuracy"] = 100 * right.float().mean()
         return loss, terms
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         loss, terms = self.losses(batch, self.contrastive_on)
         values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=len(batch["labels"]), sync_dist=True)
+        clips = count_over_processes(len(batch["labels"]), loss.device)
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=clips, sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -113,15 +125,16 @@ class EventLocaliser(L.LightningModule):
         self.activity.start()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        output = self.network(batch["visual"], batch["audio"])
-        found = evaluate_batch(output, batch, self.experiment, self.contrastive_on)
+        output = whole_output(self.network(batch["visual"], batch["audio"]))
+        found = evaluate_batch(output, gather_rows(batch["labels"]), self.experiment, self.contrastive_on)
         self.metrics.update(found.predicted, found.target)
         values = {f"val/{name}": value for name, value in found.terms.items()}
-        self.log_dict(values, batch_size=len(batch["labels"]), sync_dist=True)
+        self.log_dict(values, batch_size=len(found.target), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/segment_accuracy", self.metrics.segment_accuracy(), prog_bar=True, sync_dist=True)
         self.activity.stop()
+        self.activity.add_processes()
         for layer, activity in self.activity.activity().items():
             values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
             self.log_dict(values, sync_dist=True)
@@ -135,6 +148,11 @@ class EventLocaliser(L.LightningModule):
         optimiser = make_optimiser(self.parameters(), training)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
         return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def whole_output(output: NetworkOutput) -> NetworkOutput:
+    """The outputs of the whole batch, whose clips the processes share."""
+    return NetworkOutput(**{name: gather_rows(rows) for name, rows in vars(output).items()})
 
 
 def compiled(network: CaceNet, how: str) -> Callable[..., NetworkOutput]:

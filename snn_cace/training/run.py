@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.utilities import rank_zero_only
 
 from neurons import SpikingLayer
@@ -85,6 +87,11 @@ def train(
     Raises:
         InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
     """
+    wanted = experiment.training.devices * experiment.training.nodes
+    if TorchElasticEnvironment.detect() and int(os.environ["WORLD_SIZE"]) != wanted:
+        raise InputError(
+            f"torchrun started {os.environ['WORLD_SIZE']} processes, training.devices times nodes is {wanted}"
+        )
     if getattr(rank_zero_only, "rank", 0) != 0:
         # Lightning started this process, beside the one that holds the directory.
         end_by_kernel()
@@ -225,6 +232,7 @@ def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool, waiting
         precision=LIGHTNING_PRECISION[training.precision],
         max_epochs=training.epochs,
         deterministic=training.deterministic,
+        use_distributed_sampler=False,
         num_nodes=training.nodes,
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
