@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from snn_cace import __version__
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, explained
 from snn_cace.processes import TerminatedError, raise_on_sigterm
 
 VERBS = {
@@ -57,13 +57,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, _, name = VERBS[verb][0].partition(":")
         function = getattr(import_module(f"snn_cace.commands.{module}"), name)
         import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :])
-    except InputError as error:
-        if debug:
-            raise
-        # A data loader's worker hands an error on with its traceback before the message.
-        line = str(error).strip().splitlines()[-1].removeprefix("snn_cace.errors.InputError: ")
-        print(f"snn-cace: {line}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("snn-cace: interrupted", file=sys.stderr)
         return 130
@@ -73,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if told := explained(error):
+            # A data loader's worker hands an error on with its traceback before the message.
+            line = told.splitlines()[-1].removeprefix("snn_cace.errors.InputError: ")
+            print(f"snn-cace: {line}", file=sys.stderr)
+            return 2
         reason = " ".join(str(error).split()) or type(error).__name__
         print(f"snn-cace: unexpected {type(error).__name__}: {reason} (--debug shows where)", file=sys.stderr)
         return 1

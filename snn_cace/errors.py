@@ -1,5 +1,22 @@
 """What the command line says in one line and exits 2 for."""
 
+from __future__ import annotations
+
+import errno
+
 
 class InputError(Exception):
     """Bad input: the message names the file, key or shape at fault, what was expected, and what to do."""
+
+
+def explained(error: BaseException) -> str | None:
+    """What to say, in one line, of an error that is the user's to mend, whatever a library made of it; else None."""
+    if isinstance(error, InputError):
+        return str(error).strip()
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f" for {seen.filename}" if seen.filename else ""
+            return f"no space left on the disk{where}; make room and give the command again (train: with --resume)"
+        seen = seen.__cause__ or seen.__context__
+    return None

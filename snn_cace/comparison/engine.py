@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol
 
 from snn_cace.comparison.summary import Run, read
 from snn_cace.config import as_yaml
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, explained
 from snn_cace.files import write_text
 from snn_cace.processes import end_by_kernel, start_worker, workers
 from snn_cace.provenance import usable_cores
@@ -221,7 +221,7 @@ def train_logged(task: Task) -> str | None:
         try:
             train(task.run.experiment, files.directory, resume, quiet=True, until=task.until, test=task.test)
         except Exception as error:
-            line = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            line = explained(error) or f"{type(error).__name__}: {error}"
             if not isinstance(error, InputError):
                 traceback.print_exc()
             print(" ".join(line.split()), file=sys.stderr)

@@ -31,10 +31,11 @@ from snn_cace.encoders.media import Media, first_difference, video_files
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
-from snn_cace.files import replacing, write_json
+from snn_cace.files import write_json
 from snn_cace.processes import end_by_kernel, is_unused, sole_writer
 from snn_cace.runtime import pick_device
-from snn_cace.training.callbacks import LossHistory, StopOnBadLoss
+from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
+from snn_cace.training.checkpoints import write_tensors
 from snn_cace.training.run import lightning_quiet
 
 SETTINGS, WEIGHTS, LAST = "finetune.json", "encoder.pth", "last"
@@ -199,6 +200,7 @@ def fit(
         enable_progress_bar=not quiet,
         enable_model_summary=False,
         use_distributed_sampler=False,
+        plugins=WholeCheckpoints(),
     )
     sampler: DistributedSampler = DistributedSampler(
         pairs, num_replicas=devices, rank=trainer.global_rank, seed=settings.seed, drop_last=True
@@ -210,7 +212,6 @@ def fit(
         trainer.fit(module, loader, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
     weights = output / WEIGHTS
     if trainer.is_global_zero:
-        with replacing(weights) as temporary:
-            state = cast(FeatureMap, module.encoder).network.state_dict()
-            torch.save({name: value.cpu() for name, value in state.items()}, temporary)
+        state = cast(FeatureMap, module.encoder).network.state_dict()
+        write_tensors(weights, {name: value.cpu() for name, value in state.items()})
     return weights

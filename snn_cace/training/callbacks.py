@@ -1,4 +1,4 @@
-"""What happens beside training: the history that the report reads, and the end of a run whose loss is no number."""
+"""What happens beside training: the history that the report reads, how checkpoints are written, and when a run ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
+from snn_cace.training.checkpoints import write_tensors
 
 
 class LossHistory(Callback):
@@ -33,6 +35,15 @@ class LossHistory(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epochs = state["epochs"]
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that replace the one before whole or not at all, also where the run directory lies on another disk
+    than the system's temporary files, through which Lightning would copy them.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        write_tensors(path, checkpoint)
 
 
 class StopAfter(Callback):

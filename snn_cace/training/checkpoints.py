@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,14 @@ def read_tensors(path: Path) -> Any:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path} is not a readable PyTorch file of tensors: {reason}") from None
+
+
+def write_tensors(path: str | Path, content: Any) -> None:
+    """Write what `read_tensors` reads; whole or not at all. An OSError where the disk is full."""
+    buffer = io.BytesIO()  # PyTorch's own writer calls a full disk a RuntimeError
+    torch.save(content, buffer)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def digest_of(content: Any) -> str:
@@ -207,8 +216,7 @@ def save_checkpoint(path: str | Path, network: CaceNet, experiment: Experiment) 
         "hyper_parameters": hyper_parameters(experiment, network.shape),
         "state_dict": {PREFIX + key: value for key, value in network.state_dict().items()},
     }
-    with replacing(path) as temporary:
-        torch.save(content | {DIGEST: digest_of(content)}, temporary)
+    write_tensors(path, content | {DIGEST: digest_of(content)})
 
 
 def refuse_used(files: RunFiles) -> None:

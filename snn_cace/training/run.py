@@ -27,7 +27,7 @@ from snn_cace.files import write_json, write_text
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
-from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss
+from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss, WholeCheckpoints
 from snn_cace.training.checkpoints import RunFiles, fitting_network, load_checkpoint, read_tensors, verify_digest
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
@@ -236,6 +236,7 @@ def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool, waiting
         num_nodes=training.nodes,
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
+        plugins=WholeCheckpoints(),
         logger=TensorBoardLogger(files.directory, name="tensorboard", version=""),
         num_sanity_val_steps=0,
         enable_progress_bar=not quiet,
