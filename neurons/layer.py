@@ -83,7 +83,6 @@ class SpikingLayer(nn.Module):
             return self(current if num_steps is None else current.expand(num_steps, *current.shape[1:])).mean(0)
         dtype, steps = current.dtype, num_steps or len(current)
         current = self._scaled(current)
-        clips, segments = current.shape[1:3]
         in_rows = current.flatten(3)
         if self.membrane == "reset":
             in_rows = in_rows.flatten(1, 2).unsqueeze(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from snn_cace.training.run import train
 
 HELPER = Path(__file__).parents[1] / "helpers" / "train_together.py"
 ORDERS = {"train": [0, 1, 2, 3, 4, 5, 6], "val": [5, 6, 7, 8, 9], "test": [9, 10, 11]}
-"""In batches of four: a last batch of three, shared two and one; and in validation of one, of which a process has none."""
+"""In batches of four: a last batch of three, shared two and one; in validation of one, of which a process has none."""
 
 
 def without_chance(directory: Path, block: str, orders: dict[str, list[int]] = ORDERS) -> Experiment:
@@ -86,7 +87,7 @@ def test_processes_share_every_batch_without_losing_or_doubling_a_clip(clips: in
     whole = list(BatchShare(range(clips), batch_size))
     assert all(len(share) == len(whole) for share in shares)
     for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
-        assert sorted(sum(parts, [])) == sorted(batch)
+        assert sorted(itertools.chain(*parts)) == sorted(batch)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
