@@ -7,6 +7,8 @@ the object; where all are alike, the chance that a random one does counts. As a 
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +72,13 @@ class Pointing:
 
 def digit_places(config: AVDigitsConfig, rows: np.ndarray) -> torch.Tensor:
     """The patches that the class's digit covers in the clips at `rows` of AV-Digits on disk: `[N, T, 7, 7]`."""
-    return torch.from_numpy(np.concatenate([make_clips(config, split).places for split in SPLITS])[rows])
+    return torch.from_numpy(all_places(*dataclasses.astuple(config))[rows])
+
+
+@functools.lru_cache(maxsize=1)
+def all_places(*config: int) -> np.ndarray:
+    """The places of every clip, by the fields of an `AVDigitsConfig`; making them takes longer than all else here."""
+    return np.concatenate([make_clips(AVDigitsConfig(*config), split).places for split in SPLITS])
 
 
 @torch.no_grad()

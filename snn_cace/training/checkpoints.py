@@ -181,9 +181,13 @@ def trained_network(content: Any, path: Path) -> Trained:
         )
     experiment = from_dict(parameters["experiment"], Experiment, where=f"{path}, experiment")
     network = CaceNet(experiment.model, FeatureShape(**parameters["shape"]))
-    state = {key.removeprefix(PREFIX): value for key, value in content["state_dict"].items()}
-    load_state(network, state, path)
+    load_state(network, network_state(content), path)
     return Trained(network.eval(), experiment, path)
+
+
+def network_state(content: Any) -> dict[str, Any]:
+    """The network's entries in what a checkpoint file holds."""
+    return {key.removeprefix(PREFIX): value for key, value in content["state_dict"].items()}
 
 
 def load_state(network: CaceNet, state: dict[str, Any], path: Path) -> None:

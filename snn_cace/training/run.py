@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import TorchElasticEnvironment
@@ -24,11 +23,19 @@ from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys,
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
+from snn_cace.model import CaceNet
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss, WholeCheckpoints
-from snn_cace.training.checkpoints import RunFiles, fitting_network, load_checkpoint, read_tensors, verify_digest
+from snn_cace.training.checkpoints import (
+    RunFiles,
+    fitting_network,
+    load_state,
+    network_state,
+    read_tensors,
+    verify_digest,
+)
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.transfer import initialise, initialise_thresholds
@@ -155,8 +162,9 @@ def finish(
     experiment: Experiment, data: ClipData, files: RunFiles, seconds: float, quiet: bool, with_test: bool
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint on the held-out splits and write metrics.json, which marks the run as finished."""
-    content = torch.load(files.best, map_location="cpu", weights_only=True)
-    network = load_checkpoint(files.best).network
+    content = read_tensors(files.best)
+    network = CaceNet(experiment.model, data.shape)
+    load_state(network, network_state(content), files.best)
     device = pick_device(experiment.training.device)
     val = evaluate_network(network, data.loader("val"), experiment, device, quiet)
     held_out = {"val": val.summary()}
