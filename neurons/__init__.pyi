@@ -23,6 +23,7 @@ from .recording import (
     trace_layers,
     unhealthy_shares,
 )
+from .streaming import LookBack, Streamed
 from .surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "LayerActivity",
     "LayerRecord",
     "Linear",
+    "LookBack",
     "NodeConfig",
     "NodeState",
     "QuadraticGate",
@@ -52,6 +54,7 @@ __all__ = [
     "SpikingLinear",
     "SpikingMLP",
     "SpikingProjection",
+    "Streamed",
     "Trace",
     "count_over_processes",
     "eager",

@@ -10,6 +10,7 @@ from torch import nn
 from neurons.blocks import SpikingProjection
 from neurons.config import BlockConfig
 from neurons.readout import Readout
+from neurons.streaming import LookBack
 
 
 class SpikingCrossAttention(nn.Module):
@@ -19,6 +20,7 @@ class SpikingCrossAttention(nn.Module):
     on what is read out. Products of spikes are accumulates; there is nothing to exponentiate (spiking self-attention:
     Zhou et al., ICLR 2023, arXiv:2209.15425, here across two sequences, and scaled by the length of the memory, so that
     each output is at most the head's width). The entries of a memory have no order, so membranes are reset at each.
+    With a `window`, segment t sees its own entries and those of the window - 1 segments before, and M counts them.
 
     Shape: query `[B, T, width]`, memory `[B, M, width]` to `[B, T, width]`.
 
@@ -27,10 +29,11 @@ class SpikingCrossAttention(nn.Module):
     torch.Size([1, 10, 8])
     """
 
-    def __init__(self, width: int, heads: int, config: BlockConfig) -> None:
+    def __init__(self, width: int, heads: int, config: BlockConfig, window: int | None = None) -> None:
         super().__init__()
         config = dataclasses.replace(config, membrane="reset")
         self.heads = heads
+        self.look_back = LookBack(window)
         self.query = SpikingProjection(width, width, config)
         self.key = SpikingProjection(width, width, config)
         self.value = SpikingProjection(width, width, config)
@@ -39,7 +42,15 @@ class SpikingCrossAttention(nn.Module):
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         q, k, v = (self._by_head(spikes) for spikes in (self.query(query), self.key(memory), self.value(memory)))
-        attended = (q @ k.transpose(-1, -2)) @ v / memory.shape[1]
+        look_back, segments, entries = self.look_back, query.shape[1], memory.shape[1]
+        if look_back.streaming:
+            k, v = look_back.with_past(k, v)
+            attended = (q @ k.transpose(-1, -2)) @ v / k.shape[-2]
+        elif look_back.window is None:
+            attended = (q @ k.transpose(-1, -2)) @ v / entries
+        else:
+            seen = look_back.seen(segments, entries, query.device)
+            attended = (q @ k.transpose(-1, -2)).masked_fill(~seen, 0.0) @ v / seen.sum(1, keepdim=True)
         return self.output(self.readout(attended.transpose(2, 3).flatten(3)))
 
     def _by_head(self, spikes: torch.Tensor) -> torch.Tensor:

@@ -15,9 +15,10 @@ from neurons.config import DIRECTIONS, WHOLE_SEQUENCE, BlockConfig, NodeConfig, 
 from neurons.kernels.dispatch import why_eager
 from neurons.kernels.lif import FUSABLE_NODES, SLOPES, Dynamics, firing_rate
 from neurons.nodes import make_node
+from neurons.streaming import Streamed
 
 
-class SpikingLayer(nn.Module):
+class SpikingLayer(Streamed):
     """A node that starts every call from rest and forgets its membrane potential afterwards.
 
     SpikingJelly's nodes keep the last membrane potential, with its graph, until someone resets them: state leaks
@@ -35,6 +36,8 @@ class SpikingLayer(nn.Module):
 
     `rate` outputs what a rate readout would; it writes no spikes where `neurons.kernels.lif` has kernels for the node
     and `neurons.kernels.dispatch` lets them run. Set `fused` to False to run the layer eagerly always.
+
+    Within a stream (`neurons.streaming`) carried membranes go on from the segment before; `past` holds them by name.
 
     monitors: each is called with the firing rates `[B, T, ..., N]` of every call, whichever implementation ran, and its
     number of simulation steps.
@@ -95,6 +98,8 @@ class SpikingLayer(nn.Module):
         """Why `rate` runs this current through the node; None where it runs fused."""
         if not self.fused:
             return "training.fused is off"
+        if self.goes_on:
+            return "a stream goes on from membranes"
         if self.config.node not in FUSABLE_NODES or self.config.surrogate not in SLOPES:
             return f"no kernels for {self.config.node} with {self.config.surrogate}"
         if current.is_cuda and current.dtype == torch.float64:
@@ -136,8 +141,14 @@ class SpikingLayer(nn.Module):
         in_time = current.movedim(2, 0).flatten(0, 1)
         return run(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)
 
+    @property
+    def goes_on(self) -> bool:
+        return self.streaming and self.membrane == "carry"
+
     def fire(self, current: torch.Tensor) -> torch.Tensor:
         """Currents to spikes, both time-major, from rest; with `recompute`, only the currents are kept."""
+        if self.goes_on:
+            return self.run_from_past(current)
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(self.run_from_rest, current, use_reentrant=False)
         return self.run_from_rest(current)
@@ -146,6 +157,23 @@ class SpikingLayer(nn.Module):
         """Currents to spikes, both time-major; nothing of the node's state is left."""
         functional.reset_net(self.node)
         spikes = self.run(current)
+        functional.reset_net(self.node)
+        return spikes
+
+    def run_from_past(self, current: torch.Tensor) -> torch.Tensor:
+        """Currents to spikes, both time-major, from where the segment before has ended; its end is kept in `past`."""
+        functional.reset_net(self.node)
+        if self.config.node == "sliding_psn":  # no recursion: it looks back at the last currents
+            before, order = self.past, self.config.order
+            whole = current if before is None else torch.cat([before, current])
+            self.past = whole[max(0, len(whole) - order + 1) :]
+            return self.run(whole)[-len(current) :]
+        node = cast(neuron.BaseNode, self.node)
+        memories = [name for name, _ in node.named_memories()]
+        for name in memories if self.past else ():
+            setattr(node, name, self.past[name])
+        spikes = self.run(current)
+        self.past = {name: getattr(node, name) for name in memories}
         functional.reset_net(self.node)
         return spikes
 
@@ -224,8 +252,13 @@ class RecurrentLayer(SpikingLayer):
         self.fused = False
         self.feedback = nn.Linear(neurons, neurons, bias=False)
 
+    def run_from_past(self, current: torch.Tensor) -> torch.Tensor:
+        spikes = super().run_from_past(current)
+        self.past["spikes"] = spikes[-1]
+        return spikes
+
     def run(self, current: torch.Tensor) -> torch.Tensor:
-        spikes = [torch.zeros_like(current[0])]
+        spikes = [(self.past or {}).get("spikes", torch.zeros_like(current[0]))]
         node = cast(neuron.BaseNode, self.node)
         for now in current:
             driven = self._scaled(now + self.feedback(spikes[-1]))

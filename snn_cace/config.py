@@ -176,6 +176,9 @@ class ModelConfig:
 
     Args:
         guidance: which modality guides which: `none`, `audio`, `visual` or `co` (both).
+        causal: no block sees later segments: the temporal encoder runs forward only, attention over segments is masked,
+            and a segment's class comes from the segments up to it.
+        window: segments that a causal network's attention and class logits look back at, the present one included.
         psi: strength of the picture-guided weighting of the sound.
         beta: strength of the picture's self-attended weighting.
         alpha: strength of the crosswise temporal gates.
@@ -196,6 +199,8 @@ class ModelConfig:
     """
 
     guidance: Guidance = "co"
+    causal: bool = False
+    window: PositiveInt = 10
     psi: NonNegativeFloat = 0.3
     beta: NonNegativeFloat = 0.4
     alpha: NonNegativeFloat = 0.1
@@ -382,6 +387,8 @@ def check(experiment: Experiment) -> None:
         raise InputError(f"data.keep_as: {data.keep_as} needs clips that are kept; data.keep_in: disk keeps none")
     if model.d_model % model.heads or model.d_model % 2:
         raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads ({model.heads})")
+    if model.causal and model.slots.temporal_encoder.direction == "bidirectional":
+        raise InputError("model.slots.temporal_encoder.direction: bidirectional sees later segments, model.causal none")
     for name, slot in vars(model.slots).items():
         check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
 

@@ -23,7 +23,8 @@ class NetworkOutput:
     segment_relevance: `[B, T]` logits, is this segment an event. event_logits: `[B, C]` logits, which class the clip
     shows, with gamma times the av logits added. gate: `[B, T]` in (0, 1), the product of both modalities' temporal
     gates. av_logits: `[B, C]` logits from the two streams before they interact. query, key: `[B, T, d_model]`, the two
-    views of the contrastive loss.
+    views of the contrastive loss. Of causal networks, running_event_logits and running_av_logits: `[B, T, C]`, the same
+    from the segments up to each; the last are event_logits and av_logits.
     """
 
     segment_relevance: torch.Tensor
@@ -32,3 +33,5 @@ class NetworkOutput:
     av_logits: torch.Tensor
     query: torch.Tensor
     key: torch.Tensor
+    running_event_logits: torch.Tensor | None = None
+    running_av_logits: torch.Tensor | None = None

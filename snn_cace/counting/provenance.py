@@ -31,8 +31,9 @@ NETWORK = ""
 
 VIEW_OPS = {
     aten._to_copy, aten._unsafe_view, aten.alias, aten.cat, aten.clone, aten.copy_, aten.detach, aten.expand, aten.flip,
-    aten.permute, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.squeeze, aten.stack, aten.t,
-    aten.transpose, aten.unbind, aten.unsafe_split, aten.unsqueeze, aten.view,
+    aten.masked_fill, aten.masked_fill_, aten.permute, aten.repeat, aten.select, aten.slice, aten.split,
+    aten.split_with_sizes, aten.squeeze, aten.stack, aten.t, aten.transpose, aten.unbind, aten.unfold,
+    aten.unsafe_split, aten.unsqueeze, aten.view,
 }  # fmt: skip
 """ATen operations that only move or name what is there: made of spikes, they output spikes."""
 
@@ -122,7 +123,7 @@ class SpikeTracker(TorchDispatchMode):
         """Note what `out`, the result of `func`, is made of."""
         tensors = [x for x in flat(args) if isinstance(x, torch.Tensor)]
         if operation in VIEW_OPS:
-            if operation is aten.copy_:
+            if operation in (aten.copy_, aten.masked_fill_):
                 self.forget(args[0])
             elif tensors and all(self.is_spikes(x) for x in tensors):
                 made = [x for x in flat((out,)) if isinstance(x, torch.Tensor)]

@@ -11,7 +11,7 @@ n is the number of elements output. A rule says what ran, in evaluation mode, fo
 | multiply, divide by a constant | n MACs; by exactly 1, nothing |
 | divide | n transcendental |
 | exp, sigmoid, tanh, square root, a random normal draw | n transcendental |
-| relu, clamp, compare, round | n comparisons |
+| relu, clamp, compare, round, and of masks: and, not | n comparisons |
 | largest of k | k - 1 comparisons |
 | mean of k | k - 1 ACs, 1 MAC; of spikes: an AC per spike, 1 MAC |
 | softmax over k | k - 1 comparisons, 2 k - 1 ACs, k exp and 1 reciprocal (transcendental), k MACs |
@@ -280,7 +280,8 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     aten.relu: elementwise("comparisons"),
     aten.relu_: elementwise("comparisons"),
     aten.clamp_min: elementwise("comparisons"),
-    aten.ge: elementwise("comparisons"),
+    **{compare: elementwise("comparisons") for compare in (aten.ge, aten.gt, aten.lt)},
+    **{logical: elementwise("comparisons") for logical in (aten.bitwise_and, aten.bitwise_not, aten.logical_not)},
     aten.amax: largest,
     aten.topk: lambda call: top(Call(call.args, call.out[0], call.spikes, call.weight)),
     aten.mean: mean,
@@ -293,7 +294,9 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
 }
 """ATen operations that compute."""
 
-FACTORY_OPS = {aten.empty, aten.full_like, aten.ones_like, aten.zeros, aten.zeros_like, aten.arange}
+FACTORY_OPS = {
+    aten.arange, aten.empty, aten.full, aten.full_like, aten.new_full, aten.ones_like, aten.zeros, aten.zeros_like,
+}  # fmt: skip
 """ATen operations that make constants."""
 
 

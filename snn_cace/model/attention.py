@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import Dropout, Linear, project, residual_norm
+from neurons import Dropout, Linear, LookBack, project, residual_norm
 
 
 class GuidedFeatures(NamedTuple):
@@ -44,8 +44,12 @@ class UnscaledAttention(nn.Module):
         self.value = Linear(memory_dim, value_dim)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        return attend(self.projections(query, memory))
+
+    def projections(self, query: torch.Tensor, memory: torch.Tensor) -> Projections:
+        """What `attend` takes."""
         keys, values = project(memory, self.key, self.value)
-        return attend(Projections(self.query(query), keys, values))
+        return Projections(self.query(query), keys, values)
 
 
 def self_projections(values: torch.Tensor, *attentions: UnscaledAttention) -> list[Projections]:
@@ -55,12 +59,24 @@ def self_projections(values: torch.Tensor, *attentions: UnscaledAttention) -> li
     return [Projections(next(projected), next(projected), next(projected)) for _ in attentions]
 
 
-def attend(given: Projections) -> torch.Tensor:
-    """softmax(queries keys^T) values: `[..., Q, value_dim]`."""
+def attend(given: Projections, seen: torch.Tensor | None = None) -> torch.Tensor:
+    """softmax(queries keys^T) values: `[..., Q, value_dim]`; over the entries that are `seen` `[Q, M]`, or all."""
     if given.queries.is_cuda:
-        return F.scaled_dot_product_attention(*given, scale=1.0)
+        return F.scaled_dot_product_attention(*given, attn_mask=seen, scale=1.0)
     # On a CPU, keys and values of different widths keep PyTorch's fused kernel out; its fallback scales in vain.
-    return (given.queries @ given.keys.transpose(-1, -2)).softmax(-1) @ given.values
+    energies = given.queries @ given.keys.transpose(-1, -2)
+    if seen is not None:
+        energies = energies.masked_fill(~seen, -torch.inf)
+    return energies.softmax(-1) @ given.values
+
+
+def attend_back(given: Projections, look_back: LookBack) -> torch.Tensor:
+    """`attend` over segments, of which each sees what `look_back` lets it: `[B, T, value_dim]`."""
+    if look_back.streaming:
+        return attend(Projections(given.queries, *look_back.with_past(given.keys, given.values)))
+    if look_back.window is None:
+        return attend(given)
+    return attend(given, look_back.seen(given.queries.shape[-2], given.keys.shape[-2], given.keys.device))
 
 
 class SpatialAttention(nn.Module):
@@ -130,16 +146,20 @@ class AudioGuidedVisualAttention(nn.Module):
 
 
 class VisualGuidedAudioAttention(nn.Module):
-    """Pictures guide sound: x (1 + psi sigmoid(g)), where g is the sound that each segment's picture asks for.
+    """Pictures guide sound: x (1 + psi sigmoid(g)), where g is the sound that each segment's picture asks for: of all
+    segments, or with a `window` of its own and the window - 1 before it.
 
     attended: norm(patches + dropout(picture_attention(patches))).
 
     Shape: attended `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Ca]`.
     """
 
-    def __init__(self, visual_dim: int, audio_dim: int, key_dim: int, psi: float, dropout: float) -> None:
+    def __init__(
+        self, visual_dim: int, audio_dim: int, key_dim: int, psi: float, dropout: float, window: int | None = None
+    ) -> None:
         super().__init__()
         self.psi = psi
+        self.sound_look_back, self.cross_look_back = LookBack(window), LookBack(window)
         self.picture_attention = UnscaledAttention(visual_dim, visual_dim, key_dim, visual_dim)
         self.sound_attention = UnscaledAttention(audio_dim, audio_dim, audio_dim, audio_dim)
         self.sound_norm = nn.LayerNorm(audio_dim)
@@ -148,8 +168,10 @@ class VisualGuidedAudioAttention(nn.Module):
 
     def forward(self, attended: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
         (projections,) = self_projections(audio, self.sound_attention)
-        sound = residual_norm(audio, attend(projections), self.dropout, self.sound_norm)
-        return audio + self.psi * torch.sigmoid(self.cross_attention(attended.mean(-2), sound)) * audio
+        heard = attend_back(projections, self.sound_look_back)
+        sound = residual_norm(audio, heard, self.dropout, self.sound_norm)
+        wanted = attend_back(self.cross_attention.projections(attended.mean(-2), sound), self.cross_look_back)
+        return audio + self.psi * torch.sigmoid(wanted) * audio
 
 
 class GuidanceAttention(nn.Module):
@@ -171,6 +193,7 @@ class GuidanceAttention(nn.Module):
         psi: float,
         beta: float,
         dropout: float,
+        window: int | None = None,
     ) -> None:
         super().__init__()
         self.picture: AudioGuidedVisualAttention | None = None
@@ -180,7 +203,7 @@ class GuidanceAttention(nn.Module):
         if guidance in ("audio", "co"):
             self.picture = AudioGuidedVisualAttention(visual_dim, audio_dim, hidden_dim, key_dim, beta, dropout)
         if guidance in ("visual", "co"):
-            self.sound = VisualGuidedAudioAttention(visual_dim, audio_dim, key_dim, psi, dropout)
+            self.sound = VisualGuidedAudioAttention(visual_dim, audio_dim, key_dim, psi, dropout, window)
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> GuidedFeatures:
         patches = visual.flatten(2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,17 +10,29 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from neurons import BlockConfig, Dropout, Linear, SpikingCrossAttention, SpikingLinear, SpikingMLP, rectified_dropout
+from neurons import (
+    BlockConfig,
+    Dropout,
+    Linear,
+    LookBack,
+    SpikingCrossAttention,
+    SpikingLinear,
+    SpikingMLP,
+    rectified_dropout,
+)
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.attention import GuidanceAttention
-from snn_cace.model.localisation import LocalisationHead
+from snn_cace.model.localisation import LocalisationHead, windows
 from snn_cace.model.relation import DenseAttention, FeedForward, Interaction, RelationBlock
 from snn_cace.model.temporal import temporal_encoder
 
 
 class CaceNet(nn.Module):
     """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
+
+    A causal network (`model.causal`) sees no later segment, and says at each segment what it makes of those up to it.
+    Within a stream (`neurons.streaming`) it takes one segment at a call, T = 1, and goes on from those before.
 
     `enhance` says whether the contrast-enhanced features are added; it is stored with the state dict, so a checkpoint
     is evaluated as it was trained.
@@ -34,6 +47,8 @@ class CaceNet(nn.Module):
         self.alpha, self.gamma, self.top_segments = config.alpha, config.gamma, config.top_segments
         self.contrast_enabled = config.contrast.enabled
         self.enhance = False
+        self.window = config.window if config.causal else None
+        self.visual_look_back, self.audio_look_back = LookBack(self.window), LookBack(self.window)
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
 
         self.visual_projection = fill(
@@ -52,11 +67,12 @@ class CaceNet(nn.Module):
             config.psi,
             config.beta,
             config.dropout,
+            self.window,
         )
         with independent_stream("temporal_encoder"):
             slot = config.slots.temporal_encoder
-            self.audio_temporal = temporal_encoder(audio_dim, d, slot, config.spiking)
-            self.visual_temporal = temporal_encoder(visual_dim, 2 * d, slot, config.spiking)
+            self.audio_temporal = temporal_encoder(audio_dim, d, slot, config.spiking, config.causal)
+            self.visual_temporal = temporal_encoder(visual_dim, 2 * d, slot, config.spiking, config.causal)
         self.visual_relation = relation_block(config, 2 * d, config.encoder_layers, config.encoder_feed_forward)
         self.audio_relation = relation_block(config, d, config.encoder_layers, config.encoder_feed_forward)
         self.visual_cross = relation_block(config, 2 * d, config.decoder_layers, config.decoder_feed_forward)
@@ -71,9 +87,10 @@ class CaceNet(nn.Module):
             config,
             "event_head",
             lambda: Linear(d, shape.classes),
-            lambda block: SpikingMLP(d, d, shape.classes, 0.0, block),
+            # What it classifies is one vector, not a sequence that membranes could carry over.
+            lambda block: SpikingMLP(d, d, shape.classes, 0.0, dataclasses.replace(block, membrane="reset")),
         )
-        self.head = LocalisationHead(d, event, config.contrast.strength, config.contrast.noise)
+        self.head = LocalisationHead(d, event, config.contrast.strength, config.contrast.noise, self.window)
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
         self._check(visual, audio)
@@ -91,24 +108,34 @@ class CaceNet(nn.Module):
         visual_gate = torch.sigmoid(self.visual_gate(visual_memory))
         visual_stream = visual_stream + self.alpha * audio_gate * visual_stream
         audio_stream = audio_stream + self.alpha * visual_gate * audio_stream
-        av_logits = (self._top(self.visual_av(visual_stream)) + self._top(self.audio_av(audio_stream))) / 2
+        visual_av = self._top(self.visual_av(visual_stream), self.visual_look_back)
+        av_logits = (visual_av + self._top(self.audio_av(audio_stream), self.audio_look_back)) / 2
 
         visual_stream = self.visual_interaction(visual_stream, audio_stream)
         audio_stream = self.audio_interaction(audio_stream, visual_stream)
         found = self.head((visual_stream + audio_stream) / 2, self.enhance and self.contrast_enabled)
+        event_logits = found.class_logits + self.gamma * av_logits
+        causal = self.window is not None
         return NetworkOutput(
             segment_relevance=found.segment_relevance,
-            event_logits=found.class_logits + self.gamma * av_logits,
+            event_logits=event_logits[:, -1] if causal else event_logits,
             gate=(audio_gate * visual_gate).squeeze(-1),
-            av_logits=av_logits,
+            av_logits=av_logits[:, -1] if causal else av_logits,
             query=found.query,
             key=found.key,
+            running_event_logits=event_logits if causal else None,
+            running_av_logits=av_logits if causal else None,
         )
 
-    def _top(self, class_logits: torch.Tensor) -> torch.Tensor:
-        """Mean of each class's largest segments: `[B, T, C]` to `[B, C]`."""
-        segments = min(self.top_segments, class_logits.shape[1])
-        return class_logits.topk(segments, dim=1).values.mean(1)
+    def _top(self, class_logits: torch.Tensor, look_back: LookBack) -> torch.Tensor:
+        """Mean of each class's largest segments: `[B, T, C]` to `[B, C]`; with a window, within it, to `[B, T, C]`."""
+        if look_back.window is None:
+            segments = min(self.top_segments, class_logits.shape[1])
+            return class_logits.topk(segments, dim=1).values.mean(1)
+        within = windows(class_logits, look_back)
+        largest = within.topk(min(self.top_segments, within.shape[-1]), dim=-1).values
+        there = largest > -torch.inf
+        return largest.masked_fill(~there, 0.0).sum(-1) / there.sum(-1)
 
     def _check(self, visual: torch.Tensor, audio: torch.Tensor) -> None:
         want_visual, want_audio = self.shape.visual_channels, self.shape.audio_channels
@@ -156,16 +183,18 @@ def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -
             lambda block: SpikingMLP(d, hidden, d, dropout, block),
         )
 
-    return RelationBlock(inputs, d, config.heads, layers, dropout, feed_forward)
+    window = config.window if config.causal else None
+    return RelationBlock(inputs, d, config.heads, layers, dropout, feed_forward, window)
 
 
 def interaction(config: ModelConfig) -> Interaction:
     """An interaction block with the attention that the config names."""
+    window = config.window if config.causal else None
     attention = fill(
         config,
         "interaction",
-        lambda: DenseAttention(config.d_model, config.heads, config.interaction_dropout),
-        lambda block: SpikingCrossAttention(config.d_model, config.heads, block),
+        lambda: DenseAttention(config.d_model, config.heads, config.interaction_dropout, window),
+        lambda block: SpikingCrossAttention(config.d_model, config.heads, block, window),
     )
     return Interaction(config.d_model, attention, config.relation_dropout)
 

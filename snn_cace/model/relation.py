@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from neurons import Dropout, Linear, rectified_dropout, residual_norm
+from neurons import Dropout, Linear, LookBack, rectified_dropout, residual_norm
 
 
 class FeedForward(nn.Module):
@@ -28,13 +29,31 @@ class FeedForward(nn.Module):
 
 
 class DenseAttention(nn.MultiheadAttention):
-    """Multi-head softmax attention over a memory: `[B, T, d]` and `[B, M, d]` to `[B, T, d]`."""
+    """Multi-head softmax attention over a memory: `[B, T, d]` and `[B, M, d]` to `[B, T, d]`.
 
-    def __init__(self, d_model: int, heads: int, dropout: float) -> None:
+    With a `window`, segment t sees its own entries of the memory and those of the window - 1 segments before.
+    """
+
+    def __init__(self, d_model: int, heads: int, dropout: float, window: int | None = None) -> None:
         super().__init__(d_model, heads, dropout=dropout, batch_first=True)
+        self.look_back = LookBack(window)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        return super().forward(query, memory, memory, need_weights=False)[0]
+        if self.look_back.streaming:
+            return self.over_past(query, memory)
+        unseen = None
+        if self.look_back.window is not None:
+            unseen = ~self.look_back.seen(query.shape[1], memory.shape[1], query.device)
+        return super().forward(query, memory, memory, attn_mask=unseen, need_weights=False)[0]
+
+    def over_past(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        """Within a stream, from one segment, whose memory has n entries: `[B, 1, d]` and `[B, n, d]` to `[B, 1, d]`."""
+        width = self.embed_dim
+        queries = F.linear(query, self.in_proj_weight[:width], self.in_proj_bias[:width])
+        keys, values = F.linear(memory, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
+        keys, values = self.look_back.with_past(keys, values)
+        q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in (queries, keys, values))
+        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
 class RelationLayer(nn.Module):
@@ -43,9 +62,11 @@ class RelationLayer(nn.Module):
     Shape: query `[B, T, d]`, memory `[B, M, d]` to `[B, T, d]`.
     """
 
-    def __init__(self, d_model: int, heads: int, dropout: float, feed_forward: nn.Module) -> None:
+    def __init__(
+        self, d_model: int, heads: int, dropout: float, feed_forward: nn.Module, window: int | None = None
+    ) -> None:
         super().__init__()
-        self.attention = DenseAttention(d_model, heads, dropout)
+        self.attention = DenseAttention(d_model, heads, dropout, window)
         self.feed_forward = feed_forward
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
@@ -61,7 +82,8 @@ class RelationBlock(nn.Module):
     """A projection to `d_model` and a stack of relation layers that start as copies of one another.
 
     `forward(x)` relates the segments of x to each other (the original's encoder). `forward(x, memory)` lets them attend
-    over memory and themselves, concatenated in time, memory first (the original's decoder).
+    over memory and themselves, concatenated in time, memory first (the original's decoder). With a `window` no segment
+    sees later ones.
 
     Shape: `[B, T, inputs]`, memory `[B, M, d_model]` to `[B, T, d_model]`.
     """
@@ -74,9 +96,10 @@ class RelationBlock(nn.Module):
         layers: int,
         dropout: float,
         make_feed_forward: Callable[[], nn.Module],
+        window: int | None = None,
     ) -> None:
         super().__init__()
-        layer = RelationLayer(d_model, heads, dropout, make_feed_forward())
+        layer = RelationLayer(d_model, heads, dropout, make_feed_forward(), window)
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(layers))
         self.project = Linear(inputs, d_model)
 

@@ -1,4 +1,5 @@
-"""Temporal encoders: the slot that knows the order of segments. Dense: BiLSTM. Spiking: LIF.
+"""Temporal encoders: the slot that knows the order of segments. Dense: BiLSTM, or LSTM where the network
+is causal. Spiking: LIF.
 
 Every block here maps `[B, T, inputs]` to `[B, T, outputs]`.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from neurons import BlockConfig, BrainCogEncoder, SpikingLinear
+from neurons import BlockConfig, BrainCogEncoder, SpikingLinear, Streamed
 from snn_cace.config import SlotConfig
 
 BRAINCOG_STEPS = 15
@@ -28,10 +29,24 @@ class BiLSTM(nn.Module):
         return self.lstm(values)[0]
 
 
-def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: BlockConfig) -> nn.Module:
+class ForwardLSTM(Streamed):
+    """One LSTM layer that sees no later segment, `[B, T, inputs]` to `[B, T, outputs]`."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(inputs, outputs, batch_first=True)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        found, state = self.lstm(values, self.past)
+        if self.streaming:
+            self.past = state
+        return found
+
+
+def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: BlockConfig, causal: bool) -> nn.Module:
     """The block that `slot` names, `outputs` even."""
     if slot.block == "dense":
-        return BiLSTM(inputs, outputs)
+        return ForwardLSTM(inputs, outputs) if causal else BiLSTM(inputs, outputs)
     block = slot.spiking(shared)
     if slot.block == "braincog":
         return BrainCogEncoder(inputs, outputs, block, slot.steps or BRAINCOG_STEPS)

@@ -65,14 +65,20 @@ def gate_loss(output: NetworkOutput, targets: Targets, reference: bool) -> torch
     return -right.log().clamp(min=LEAST_LOG).mean()
 
 
-def class_loss(logits: torch.Tensor, targets: Targets, reference: bool) -> torch.Tensor:
+def class_loss(
+    logits: torch.Tensor, targets: Targets, reference: bool, running: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of clip logits `[B, C]`; `reference` takes an all-background clip as class 0, else it is left out.
 
-    Zero, with a gradient of zero, where no clip has an event.
+    Of a causal network, mean of the cross-entropies of the `running` logits `[B, T, C]` over the segments that are
+    events, whose class they decide; `reference` over all segments. Zero, with a gradient of zero, where there is none.
     """
-    wanted = targets.clip_class
+    wanted, there = targets.clip_class, targets.has_event
+    if running is not None:
+        wanted = wanted.unsqueeze(1).expand(-1, running.shape[1]).flatten()
+        logits, there = running.flatten(0, 1), targets.is_event.bool().flatten()
     if not reference:
-        wanted = wanted.masked_fill(~targets.has_event, IGNORED)
+        wanted = wanted.masked_fill(~there, IGNORED)
     total = F.cross_entropy(at_least_float32(logits), wanted, ignore_index=IGNORED, reduction="sum")
     return total / (wanted != IGNORED).sum().clamp(min=1)
 
@@ -115,8 +121,8 @@ def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, refe
     return {
         "relevance": relevance_loss(output, targets),
         "gate": gate_loss(output, targets, reference),
-        "event": class_loss(output.event_logits, targets, reference),
-        "av": class_loss(output.av_logits, targets, reference),
+        "event": class_loss(output.event_logits, targets, reference, output.running_event_logits),
+        "av": class_loss(output.av_logits, targets, reference, output.running_av_logits),
         "contrastive": contrastive_loss(output, targets, temperature),
     }
 

@@ -8,10 +8,17 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from snn_cace.contracts import NetworkOutput
 
 
+def class_logits(output: NetworkOutput) -> torch.Tensor:
+    """The logits that decide each segment's class: `[B, T, C]`, or `[B, 1, C]` where the clip's decide them all."""
+    return output.event_logits.unsqueeze(1) if output.running_event_logits is None else output.running_event_logits
+
+
 def segment_predictions(output: NetworkOutput) -> torch.Tensor:
-    """The clip's class where the segment relevance is above 0, background (index C) elsewhere: `[B, T]`."""
+    """The clip's class, of a causal network that of the segments so far, where the segment relevance is above 0,
+    background (index C) elsewhere: `[B, T]`.
+    """
     background = output.event_logits.shape[1]
-    clip_class = output.event_logits.argmax(1, keepdim=True)
+    clip_class = class_logits(output).argmax(-1)
     return torch.where(output.segment_relevance > 0, clip_class, background)
 
 
@@ -20,7 +27,7 @@ def segment_confidence(output: NetworkOutput) -> torch.Tensor:
     times that of the clip's class where it says event, the probability that it is none elsewhere.
     """
     event = output.segment_relevance.float().sigmoid()
-    clip_class = output.event_logits.float().softmax(1).amax(1, keepdim=True)
+    clip_class = class_logits(output).float().softmax(-1).amax(-1)
     return torch.where(output.segment_relevance > 0, event * clip_class, 1 - event)
 
 

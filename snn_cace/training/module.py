@@ -152,7 +152,10 @@ class EventLocaliser(L.LightningModule):
 
 def whole_output(output: NetworkOutput) -> NetworkOutput:
     """The outputs of the whole batch, whose clips the processes share."""
-    return NetworkOutput(**{name: gather_rows(rows) for name, rows in vars(output).items()})
+    gathered: dict[str, Any] = {
+        name: None if rows is None else gather_rows(rows) for name, rows in vars(output).items()
+    }
+    return NetworkOutput(**gathered)
 
 
 def compiled(network: CaceNet, how: str) -> Callable[..., NetworkOutput]:
