@@ -10,6 +10,7 @@ missing, are notes; a file without any picture, or that cannot be decoded, is an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +106,67 @@ def read_pictures(container: av.container.InputContainer, plan: Plan, notes: lis
             notes.append(f"pictures end after {last:.1f} s; the last one stands for the rest")
         taken += [as_array(shown, plan)] * (len(instants) - len(taken))
     return np.stack(taken)
+
+
+def read_segments(path: Path, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A media file of any length, segment by segment: pictures `[F, height, width, 3]` and sound `[samples]`, as
+    `read_clip` has them; no more of it is held than that.
+
+    Raises:
+        UnusableVideoError: no such file, no picture in it, or a decoder's error.
+    """
+    if not path.is_file():
+        raise UnusableVideoError("no such file")
+    try:
+        with av.open(str(path)) as seen, av.open(str(path)) as heard:
+            if not seen.streams.video:
+                raise UnusableVideoError("no picture")
+            sounds = sound_by_segment(heard, plan.sample_rate)
+            for pictures in pictures_by_segment(seen, plan):
+                yield pictures, next(sounds, np.zeros(plan.sample_rate, np.float32))
+    except (av.FFmpegError, OSError) as error:
+        raise UnusableVideoError(" ".join(str(error).split()) or type(error).__name__) from None
+
+
+def pictures_by_segment(container: av.container.InputContainer, plan: Plan) -> Iterator[np.ndarray]:
+    """The pictures shown at each segment's instants; the last segment's stand to its end."""
+    stream = container.streams.video[0]
+    start = start_of(stream)
+    taken: list[np.ndarray] = []
+    shown: av.VideoFrame | None = None
+    done, now = 0, 0.0
+    for frame in container.decode(stream):
+        now = (frame.time if frame.time is not None else start) - start
+        while shown is not None and (done + 0.5) / plan.frames < now:
+            taken.append(as_array(shown, plan))
+            done += 1
+            if len(taken) == plan.frames:
+                yield np.stack(taken)
+                taken = []
+        shown = frame
+    if shown is None:
+        raise UnusableVideoError("no picture")
+    if taken or now >= done / plan.frames:
+        yield np.stack(taken + [as_array(shown, plan)] * (plan.frames - len(taken)))
+
+
+def sound_by_segment(container: av.container.InputContainer, rate: int) -> Iterator[np.ndarray]:
+    """One channel, a second at a time, in step with the pictures; the last one ends in silence."""
+    if not container.streams.audio:
+        return
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=rate)
+    start = video_start(container)
+    held: np.ndarray | None = None
+    for frame in itertools.chain(container.decode(container.streams.audio[0]), [None]):
+        if held is None:
+            late = 0.0 if frame is None else (frame.time or 0.0) - start
+            held = np.zeros(max(0, round(late * rate)), np.float32)
+        held = np.concatenate([held, *(resampled.to_ndarray()[0] for resampled in resampler.resample(frame))])
+        while len(held) >= rate:
+            yield held[:rate]
+            held = held[rate:]
+    if held is not None and len(held):
+        yield np.pad(held, (0, rate - len(held)))
 
 
 def as_array(frame: av.VideoFrame, plan: Plan) -> np.ndarray:

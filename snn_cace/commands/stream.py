@@ -1,0 +1,126 @@
+"""The verb `stream`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snn_cace.commands import Split, extra_packages, fitting_data, writing
+from snn_cace.config import ClosedUnitInterval, Experiment, PositiveInt
+from snn_cace.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from snn_cace.data.batches import ClipData
+    from snn_cace.export.stream import SegmentResult
+    from snn_cace.training.checkpoints import Trained
+
+
+def stream(
+    trained: Trained,
+    experiment: Experiment,
+    output: str | None = None,
+    video: str | None = None,
+    split: Split = "test",
+    clips: PositiveInt | None = None,
+    confidence: ClosedUnitInterval | None = None,
+    on: bool = False,
+) -> None:
+    """A causal checkpoint run segment by segment, each printed as soon as it is there.
+
+    Args:
+        output: directory to write segments.jsonl into, a line for each segment.
+        video: a media file of any length, encoded as `extract` encoded the training data.
+        split: which clips, where there is no --video.
+        clips: how many of them, from the first on; all where it is left out.
+        confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident.
+        on: go on from clip to clip, instead of starting anew at each.
+    """
+    from snn_cace.data.labels import class_names
+    from snn_cace.export.stream import Stream
+
+    data = fitting_data(trained, experiment)
+    names = class_names(data.directory, data.shape.classes)
+    running = Stream(trained.network, experiment, confidence)
+    results: list[SegmentResult] = []
+    right: list[bool] = []
+    for first, visual, audio, target in segments_of_video(Path(video), data) if video else of_split(data, split, clips):
+        if first and not on:
+            running.reset()
+        found = running.step(visual, audio)
+        results.append(found)
+        truth = "" if target is None else f", is {names[target]}"
+        right += [] if target is None else [found.segment_class == target]
+        fired = f", {found.spikes:,} spikes in {found.steps} steps" if found.steps else ""
+        print(
+            f"{found.segment:6d}  {names[found.segment_class]:24s} {100 * found.confidence:5.1f} %  "
+            f"{1000 * found.seconds:6.1f} ms{fired}{truth}",
+            flush=True,
+        )
+    if output is not None:
+        with writing(output, "segments.jsonl") as path:
+            write_lines(path, results, names)
+    seconds = sum(result.seconds for result in results) / len(results)
+    accuracy = f", segment accuracy {100 * sum(right) / len(right):.2f} %" if right else ""
+    spikes = sum(result.spikes for result in results) / len(results)
+    steps = sum(result.steps for result in results) / len(results)
+    fired = f", {spikes:,.0f} spikes in {steps:.2f} steps a segment" if steps else ""
+    print(f"{len(results)} segments, {1000 * seconds:.1f} ms a segment{fired}{accuracy}")
+
+
+Segment = tuple[bool, "torch.Tensor", "torch.Tensor", int | None]
+"""Whether a clip begins with it, visual `[H, W, Cv]`, audio `[Ca]`, and its class, where that is known."""
+
+
+def of_split(data: ClipData, split: str, clips: int | None) -> Iterator[Segment]:
+    dataset = data.dataset(split)
+    for index in range(min(len(dataset), clips or len(dataset))):
+        clip = dataset[index]
+        for t in range(len(clip["audio"])):
+            yield t == 0, clip["visual"][t], clip["audio"][t], int(clip["labels"][t].argmax())
+
+
+def segments_of_video(video: Path, data: ClipData) -> Iterator[Segment]:
+    """The segments of a media file, encoded as the features of `data` were.
+
+    Raises:
+        InputError: features that `extract` has not made, or a file that cannot be decoded.
+    """
+    import torch
+
+    with extra_packages("stream --video", "extract"):
+        from snn_cace.encoders.video import Plan, UnusableVideoError, read_segments
+    from snn_cace.encoders.audio import audio_encoder
+    from snn_cace.encoders.visual import visual_encoder
+    from snn_cace.runtime import pick_device
+
+    written = data.directory / "extraction.json"
+    if not written.is_file():
+        raise InputError(
+            f"{data.directory} has no extraction.json: its features were made elsewhere, so --video cannot be"
+        )
+    made = json.loads(written.read_text(encoding="utf-8"))["settings"]
+    visual = visual_encoder(made["visual"], made["visual_weights"])
+    visual.network.to(pick_device("auto"))
+    audio = audio_encoder(made["audio"], made["audio_weights"], made.get("audio_pca"))
+    plan = Plan(made["frames"], *visual.size, audio.sample_rate)
+    try:
+        for number, (pictures, sound) in enumerate(read_segments(video, plan)):
+            features = visual(torch.from_numpy(pictures)).mean(0).float().cpu()
+            yield number == 0, features, audio(torch.from_numpy(sound[None]))[0].cpu(), None
+    except UnusableVideoError as error:
+        raise InputError(f"{video}: {error}") from None
+
+
+def write_lines(path: Path, results: list[SegmentResult], names: list[str]) -> None:
+    from snn_cace.files import write_text
+
+    lines = []
+    for result in results:
+        plain = dataclasses.asdict(result) | {"class_probabilities": result.class_probabilities.tolist()}
+        lines.append(json.dumps(plain | {"name": names[result.segment_class]}))
+    write_text(path, "\n".join(lines) + "\n")

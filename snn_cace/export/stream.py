@@ -1,0 +1,142 @@
+"""Streaming inference: a causal network that is handed one segment after another, for as long as there are any."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neurons import RateObserver, SpikingLayer
+from neurons.coding import Coding
+from neurons.streaming import begin, restore, snapshot
+from snn_cace.analysis.anytime import depths, simulation_steps, with_steps
+from snn_cace.config import Experiment
+from snn_cace.errors import InputError
+from snn_cace.model import CaceNet
+from snn_cace.runtime import feature_dtype, pick_device
+from snn_cace.training.metrics import class_logits, segment_confidence, segment_predictions
+
+
+@dataclass
+class SegmentResult:
+    """What a network says of a segment from it and those before.
+
+    segment: its number, from 0. segment_class: C is background. confidence: of that class (`segment_confidence`).
+    event_probability: that it is an event. class_probabilities: `[C]`, of the classes so far. spikes: that all neurons
+    fired, those of every run. steps: simulation steps run, of a layer; 0 of an ANN. seconds: taken.
+    """
+
+    segment: int
+    segment_class: int
+    confidence: float
+    event_probability: float
+    class_probabilities: np.ndarray
+    spikes: int
+    steps: int
+    seconds: float
+
+
+class SpikeSum(RateObserver):
+    """Spikes of all layers and codings since `start`."""
+
+    kinds = (SpikingLayer, Coding)
+
+    def start(self) -> None:
+        self.total = torch.zeros((), dtype=torch.float64)
+        super().start()
+
+    def see(self, name: str, rates: torch.Tensor, steps: int) -> None:
+        self.total = self.total + (rates.sum(dtype=torch.float64) * steps).cpu()
+
+
+class Stream:
+    """A causal network that goes on from segment to segment.
+
+    Each result equals a whole-clip run of the segments so far, to 1e-5 in float32. What a segment costs does not grow
+    with their number: attention and class logits look back at `model.window` segments.
+
+    confidence: with it, a segment is run with 1, 2, 4, ... simulation steps until the network is so confident, at most
+    as many as it was trained with; its membranes go on from the last of these runs.
+
+    Raises:
+        InputError: a network that sees later segments, coding by chance, or, with `confidence`, one that cannot run
+            with fewer simulation steps.
+
+    >>> from snn_cace.config import ModelConfig
+    >>> from snn_cace.contracts import FeatureShape
+    >>> experiment = Experiment(model=ModelConfig(causal=True, visual_dim=8, attention_dim=8, d_model=8))
+    >>> stream = Stream(CaceNet(experiment.model, FeatureShape(5, 6, 3)), experiment)
+    >>> results = [stream.step(torch.zeros(7, 7, 5), torch.zeros(6)) for _ in range(12)]
+    >>> results[-1].segment, results[-1].class_probabilities.shape
+    (11, (3,))
+    """
+
+    def __init__(self, network: CaceNet, experiment: Experiment, confidence: float | None = None) -> None:
+        refuse_unstreamable(experiment)
+        self.confidence = confidence
+        self.device, self.dtype = pick_device(experiment.training.device), feature_dtype(experiment.training.precision)
+        trained_with = max(simulation_steps(experiment).values(), default=0)
+        self.networks = {trained_with: network}
+        if confidence is not None and trained_with:
+            if experiment.model.slots.interaction.block != "dense":
+                raise InputError(
+                    "--confidence: spiking interaction attends to spikes of one number of simulation steps"
+                )
+            shallower = depths(experiment)[:-1]
+            self.networks = {steps: with_steps(network, experiment, steps) for steps in shallower} | self.networks
+        for one in self.networks.values():
+            one.to(self.device, self.dtype).eval()
+        self.spikes = {steps: SpikeSum(one) for steps, one in self.networks.items()}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the segments so far."""
+        self.segment = 0
+        for network in self.networks.values():
+            begin(network)
+
+    @torch.no_grad()
+    def step(self, visual: torch.Tensor, audio: torch.Tensor) -> SegmentResult:
+        """The next segment's features, visual `[H, W, Cv]` and audio `[Ca]`, to what the network says of it."""
+        started = time.perf_counter()
+        picture, sound = visual[None, None].to(self.device, self.dtype), audio[None, None].to(self.device, self.dtype)
+        before = snapshot(next(iter(self.networks.values())))
+        spikes = ran = 0
+        for steps, network in self.networks.items():
+            if ran:
+                restore(network, before)
+            with self.spikes[steps] as counted:
+                output = network(picture, sound)
+            spikes, ran = spikes + int(counted.total), ran + steps
+            sure = float(segment_confidence(output)[0, 0])
+            if self.confidence is not None and sure >= self.confidence:
+                break
+        if len(self.networks) > 1:
+            after = snapshot(network)
+            for other in self.networks.values():
+                restore(other, after)
+        self.segment += 1
+        return SegmentResult(
+            segment=self.segment - 1,
+            segment_class=int(segment_predictions(output)[0, 0]),
+            confidence=sure,
+            event_probability=float(output.segment_relevance[0, 0].sigmoid()),
+            class_probabilities=class_logits(output)[0, 0].float().softmax(-1).cpu().numpy(),
+            spikes=spikes,
+            steps=ran,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def refuse_unstreamable(experiment: Experiment) -> None:
+    """Raise InputError naming what keeps a network from running segment by segment."""
+    if not experiment.model.causal:
+        raise InputError(f"{experiment.name} sees later segments; train it with model.causal: true to stream")
+    for name, slot in vars(experiment.model.slots).items():
+        if slot.block == "spiking" and slot.spiking(experiment.model.spiking).coding == "poisson":
+            raise InputError(
+                f"model.slots.{name}: poisson coding draws anew at each run, so a stream is no whole-clip run; use "
+                "another coding"
+            )
