@@ -27,6 +27,7 @@ VERBS = {
         "guidance attention drawn over pictures, and how often it points at the digit",
     ),
     "stream": ("stream:stream", "a causal checkpoint, segment by segment, over clips or a video"),
+    "export": ("export:export", "a checkpoint as NIR or ONNX, checked by running it there"),
     "benchmark": ("benchmark:benchmark", "speed and memory, beside the machine's limits and other libraries"),
     "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
     "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),

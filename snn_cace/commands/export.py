@@ -1,0 +1,92 @@
+"""The verb `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from snn_cace.commands import extra_packages, fitting_data
+from snn_cace.config import Experiment, PositiveInt
+from snn_cace.errors import InputError
+from snn_cace.processes import is_unused, sole_writer
+
+if TYPE_CHECKING:
+    import torch
+
+    from snn_cace.training.checkpoints import Trained
+
+Simulator = Literal["all", "snntorch", "spikingjelly", "norse"]
+
+
+def export(
+    trained: Trained,
+    experiment: Experiment,
+    output: str,
+    format: Literal["nir", "onnx"],
+    target: Simulator = "all",
+    verify: bool = False,
+    clips: PositiveInt = 4,
+) -> None:
+    """A checkpoint in another tool's format, checked by running it there.
+
+    Args:
+        output: a fresh directory.
+        format: nir, the spiking blocks for other simulators and chips, or onnx, the whole network.
+        target: whose conventions NIR files are written in; each has a directory of its own.
+        verify: run clips of the test split there too, and write certificate.json.
+        clips: how many.
+    """
+    data = fitting_data(trained, experiment)
+    directory = Path(output)
+    if not is_unused(directory):
+        raise InputError(f"{directory} is not empty; give a fresh --output")
+    dataset = data.dataset("test")
+    chosen = dataset.__getitems__(range(min(clips, len(dataset)))) if verify else {}
+    with sole_writer(output):
+        if format == "nir":
+            export_nir(trained, directory, target, chosen)
+        else:
+            export_onnx(trained, directory, chosen)
+
+
+def export_nir(trained: Trained, output: Path, target: Simulator, clips: dict[str, torch.Tensor]) -> None:
+    with extra_packages("export --format nir", "export"):
+        import nir  # noqa: F401
+
+        from snn_cace.export.certificate import certify
+        from snn_cace.export.nir import TARGETS, write_nir
+    from snn_cace.analysis.anytime import simulation_steps
+    from snn_cace.files import write_json
+
+    if not simulation_steps(trained.experiment):
+        raise InputError(f"{trained.experiment.name} has no spiking slot: NIR holds spiking blocks; use --format onnx")
+    trained.network.float()
+    for name in TARGETS if target == "all" else [target]:
+        blocks = write_nir(trained, output / name, name)
+        written = [block for block in blocks if block.refused is None]
+        print(f"{output / name}: {len(written)} of {len(blocks)} blocks")
+        for block in blocks:
+            if block.refused:
+                print(f"  {block.label}: refused: {block.refused}")
+        if clips:
+            with extra_packages(f"--verify with {name}", "export"):
+                inputs = {key: clips[key].float() for key in ("visual", "audio")}
+                found = certify(trained.network, blocks, output / name, name, TARGETS[name].dt, inputs)
+            write_json(output / name / "certificate.json", found)
+            print_certificate(found)
+
+
+def print_certificate(found: dict[str, Any]) -> None:
+    print(f"  {found['simulator']} {found['version']}, {found['clips']} clips:")
+    for block in found["blocks"]:
+        if block["verdict"] != "refused":
+            print(
+                f"    {block['block']}: {block['verdict']}, {block['spikes']:,} spikes, {100 * block['float64']:.6g} % "
+                f"equal in float64, {100 * block['float32']:.6g} % in float32"
+            )
+        if block["cause"] and block["verdict"] != "refused":
+            print(f"      {block['cause']}")
+
+
+def export_onnx(trained: Trained, output: Path, clips: dict[str, torch.Tensor]) -> None:
+    raise NotImplementedError
