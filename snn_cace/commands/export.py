@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from snn_cace.training.checkpoints import Trained
 
+TOLERANCE = 1e-4
+"""By how much ONNX Runtime's outputs may differ from PyTorch's."""
 Simulator = Literal["all", "snntorch", "spikingjelly", "norse"]
 
 
@@ -46,7 +48,7 @@ def export(
         if format == "nir":
             export_nir(trained, directory, target, chosen)
         else:
-            export_onnx(trained, directory, chosen)
+            export_onnx(trained, directory, dataset[0]["visual"].shape[1:], chosen)
 
 
 def export_nir(trained: Trained, output: Path, target: Simulator, clips: dict[str, torch.Tensor]) -> None:
@@ -88,5 +90,20 @@ def print_certificate(found: dict[str, Any]) -> None:
             print(f"      {block['cause']}")
 
 
-def export_onnx(trained: Trained, output: Path, clips: dict[str, torch.Tensor]) -> None:
-    raise NotImplementedError
+def export_onnx(trained: Trained, output: Path, visual: torch.Size, clips: dict[str, torch.Tensor]) -> None:
+    with extra_packages("export --format onnx", "export"):
+        from snn_cace.export.onnx import check_onnx, write_onnx
+    from snn_cace.files import write_json
+
+    path = output / "network.onnx"
+    write_onnx(trained.network, path, visual)
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, any number of clips and segments")
+    if clips:
+        found = check_onnx(trained.network, path, clips)
+        write_json(output / "certificate.json", found)
+        largest = max(found["largest_differences"].values())
+        times = ", ".join(f"{name} {value:.1f}" for name, value in found["milliseconds_per_clip"].items())
+        print(f"  ONNX Runtime {found['onnxruntime']}, {found['clips']} clips: outputs differ by at most {largest:.1e}")
+        print(f"  milliseconds a clip: {times}")
+        if largest > TOLERANCE:
+            raise InputError(f"{path}: ONNX Runtime's outputs differ by {largest:.1e}, more than {TOLERANCE:.0e}")

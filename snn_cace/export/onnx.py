@@ -1,0 +1,207 @@
+"""A whole network, ANN or SNN, as an ONNX graph of any number of clips and segments, held against PyTorch.
+
+Neurons that run step by step become one Scan over all segments and simulation steps, from `neurons.nodes.step`; batch
+norms are folded. Dropout and the contrastive views, whose noise is drawn anew each time, are left out.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime
+import torch
+from spikingjelly.activation_based import neuron
+from torch import nn
+from torch._higher_order_ops.scan import scan
+
+from neurons import NodeState, SpikingLayer, eager, fold, step
+from neurons.config import WHOLE_SEQUENCE
+from neurons.layer import RecurrentLayer
+from snn_cace.errors import InputError
+from snn_cace.files import replacing
+from snn_cace.model import CaceNet
+from snn_cace.model.temporal import BiLSTM, ForwardLSTM
+from snn_cace.stopwatch import side_by_side
+
+OUTPUTS = ("segment_relevance", "event_logits", "gate", "av_logits")
+RUNNING = ("running_event_logits", "running_av_logits")
+TRACED = (2, 10)
+"""Clips and segments that the network is traced with."""
+MOST = (1 << 16, 1 << 12)
+"""Clips and segments that a file takes at most: without a bound, PyTorch guards against overflow."""
+
+
+class Exported(nn.Module):
+    """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to the outputs by `names`."""
+
+    def __init__(self, network: CaceNet, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.network(visual, audio)
+        return tuple(getattr(output, name) for name in self.names)
+
+
+def output_names(network: CaceNet) -> tuple[str, ...]:
+    return OUTPUTS if network.window is None else OUTPUTS + RUNNING
+
+
+def scanned(layer: SpikingLayer, current: torch.Tensor) -> torch.Tensor:
+    """What `layer.fire` outputs, time-major `[time, ...]`, as one scan over time."""
+    config = layer.config
+    if config.node == "plif":
+        config = dataclasses.replace(config, tau=2.0)
+    rest = [torch.zeros_like(current[0]) for _ in range(3)]
+
+    def one(before: list[torch.Tensor], now: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        v, a, fired = before
+        if isinstance(layer, RecurrentLayer):
+            now = now + layer.feedback(fired)
+        driven = layer._scaled(now)
+        if config.node == "plif":
+            # v + (x - v) w: the same as tau = 2 with the distance stretched.
+            learned = cast(neuron.ParametricLIFNode, layer.node).w.sigmoid()
+            driven = v + 2 * learned * (driven - v)
+        spikes, state = step(driven, NodeState(v, a), config)
+        return [state.v, state.a, spikes.clone()], spikes
+
+    return scan(one, rest, current)[1]
+
+
+class ScannedLSTM(nn.Module):
+    """An LSTM of one layer as a scan over segments; the exporter's own takes one number of segments only."""
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.lstm = lstm
+
+    def forward(self, values: torch.Tensor, state: None = None) -> tuple[torch.Tensor, None]:
+        in_time = values.transpose(0, 1)
+        found = [self.run(in_time, "")]
+        if self.lstm.bidirectional:
+            found.append(self.run(in_time.flip(0), "_reverse").flip(0))
+        return torch.cat(found, dim=-1).transpose(0, 1), None
+
+    def run(self, values: torch.Tensor, suffix: str) -> torch.Tensor:
+        weights = {
+            part: getattr(self.lstm, f"{part}_l0{suffix}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        }
+        driven = nn.functional.linear(values, weights["weight_ih"], weights["bias_ih"] + weights["bias_hh"])
+        rest = [driven.new_zeros(values.shape[1], self.lstm.hidden_size) for _ in range(2)]
+
+        def one(before: list[torch.Tensor], now: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+            hidden, cell = before
+            gates = (now + hidden @ weights["weight_hh"].T).chunk(4, dim=-1)
+            inward, forget, outward = (gates[i].sigmoid() for i in (0, 1, 3))
+            cell = forget * cell + inward * gates[2].tanh()
+            hidden = outward * cell.tanh()
+            return [hidden, cell], hidden.clone()
+
+        return scan(one, rest, driven)[1]
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Without what PyTorch's exporter prints of its progress."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def write_onnx(network: CaceNet, path: Path, visual: torch.Size) -> None:
+    """Write `network` as an ONNX file whose clips have pictures of `visual` `[H, W, Cv]`.
+
+    Raises:
+        InputError: what PyTorch's exporter cannot say, in its words.
+    """
+    exported = fold(copy.deepcopy(network).cpu().float().eval())
+    assert isinstance(exported, CaceNet)
+    exported.head.draw_noise = torch.zeros_like  # type: ignore[assignment]
+    for layer in exported.modules():
+        if isinstance(layer, SpikingLayer) and layer.config.node not in WHOLE_SEQUENCE:
+            layer.fire = partial(scanned, layer)  # type: ignore[method-assign]
+        if isinstance(layer, BiLSTM | ForwardLSTM):
+            layer.lstm = ScannedLSTM(layer.lstm)  # type: ignore[assignment]
+    names = output_names(network)
+    clips = torch.export.Dim("clips", max=MOST[0])
+    segments = torch.export.Dim("segments", min=network.top_segments, max=MOST[1])
+    shapes = {"visual": {0: clips, 1: segments}, "audio": {0: clips, 1: segments}}
+    example = torch.randn(*TRACED, *visual), torch.randn(*TRACED, network.shape.audio_channels)
+    try:
+        with silent(), eager(), torch.no_grad():
+            program = torch.onnx.export(
+                Exported(exported, names),
+                example,
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=["visual", "audio"],
+                output_names=list(names),
+            )
+            assert program is not None
+            with replacing(path) as temporary:
+                program.save(str(temporary), external_data=False)
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = error.__cause__ or error
+        raise InputError(f"PyTorch cannot export this network: {' '.join(str(reason).split())[:300]}") from None
+
+
+def session(path: Path) -> Any:
+    """ONNX Runtime on as many threads as PyTorch."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def check_onnx(network: CaceNet, path: Path, clips: dict[str, torch.Tensor], repeats: int = 10) -> dict[str, Any]:
+    """Largest difference of each output from PyTorch's, on clips' `visual` and `audio` and on shorter ones, and seconds
+    a clip of both, each on its own.
+    """
+    network = network.cpu().float().eval()
+    running, names = session(path), output_names(network)
+    visual, audio = clips["visual"].float(), clips["audio"].float()
+    differences = dict.fromkeys(names, 0.0)
+    shorter = max(network.top_segments, visual.shape[1] // 2)
+    for batch, segments in ((len(visual), visual.shape[1]), (1, shorter)):
+        given = visual[:batch, :segments], audio[:batch, :segments]
+        found = running.run(list(names), dict(zip(("visual", "audio"), (x.numpy() for x in given), strict=True)))
+        with torch.no_grad():
+            wanted = network(*given)
+        for name, values in zip(names, found, strict=True):
+            difference = float(np.abs(values - getattr(wanted, name).numpy()).max())
+            differences[name] = max(differences[name], difference)
+    one = {"visual": visual[:1].contiguous().numpy(), "audio": audio[:1].contiguous().numpy()}
+
+    def torch_run() -> None:
+        with torch.no_grad():
+            network(visual[:1], audio[:1])
+
+    rows = side_by_side(
+        {"pytorch": torch_run, "onnxruntime": lambda: running.run(list(names), one)}, torch.device("cpu"), repeats
+    )
+    return {
+        "onnxruntime": onnxruntime.__version__,
+        "torch": torch.__version__,
+        "clips": len(visual),
+        "largest_differences": differences,
+        "milliseconds_per_clip": {name: 1000 * row["seconds"] for name, row in rows.items()},
+    }
