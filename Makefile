@@ -13,7 +13,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(FITS)' \
 		|| { echo "snn-cace needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract,transformers,tune,ray]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract,transformers,tune,ray,export,analysis]'
 	touch $@
 
 demo: install

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from snn_cace.commands import Split, fitting_data, writing
+from snn_cace.commands import Split, extra_packages, fitting_data, writing
 from snn_cace.config import Experiment, NonNegativeInt
 from snn_cace.errors import InputError
 
 if TYPE_CHECKING:
     from snn_cace.analysis.record import RunRecord
     from snn_cace.counting.energy import EnergyPrices
+    from snn_cace.data.batches import ClipData
     from snn_cace.training.checkpoints import Trained
 
 
@@ -22,6 +24,7 @@ def spikes(
     clip: NonNegativeInt = 0,
     energy: str | None = None,
     event_driven: bool = False,
+    format: Literal["none", "neo"] = "none",
     quiet: bool = False,
 ) -> None:
     """Firing rates, rasters, accuracy against simulation steps and operations of a checkpoint.
@@ -33,6 +36,7 @@ def spikes(
         energy: file of energies per operation, as snn_cace/counting/energy.yaml, in place of that.
         event_driven: run clips once more as event-driven hardware would, linear layers of spikes only adding columns of
             weights, and hold outputs and additions against the normal run and the count.
+        format: neo also writes the spikes of a few clips as spikes.nix, which Neo, Elephant and other tools read.
         quiet: no progress bars.
     """
     from snn_cace.analysis.anytime import simulation_steps
@@ -55,10 +59,31 @@ def spikes(
         result = described(record, trained, experiment, str(data.directory), split, len(dataset), prices)
         if event_driven:
             result["event_driven"]["executed"] = vars(execute(trained.network, dataset))
+        if format == "neo":
+            write_nix(path.with_name("spikes.nix"), trained, data, split)
         write_json(path, result)
         write_spike_report(result, path.parent)
         print_summary(result)
         print(path)
+
+
+def write_nix(path: Path, trained: Trained, data: ClipData, split: Split) -> None:
+    """The spikes of a few clips, for Neo."""
+    from snn_cace.files import replacing
+
+    with extra_packages("spikes --format neo", "analysis"):
+        from neo.io import NixIO
+
+        from snn_cace.analysis.trains import CLIPS, as_neo
+    from snn_cace.data.labels import class_names
+
+    names = class_names(data.directory, data.shape.classes)
+    block = as_neo(trained.network.cpu().float().eval(), data.dataset(split), CLIPS, names)
+    with replacing(path) as temporary:
+        file = NixIO(str(temporary), "ow")
+        file.write_block(block)
+        file.close()
+    print(f"{path}: {len(block.segments)} clips, {sum(len(s.spiketrains) for s in block.segments):,} spike trains")
 
 
 def described(
@@ -83,7 +108,7 @@ def described(
         "clips": clips,
         **{key: plain[key] for key in ("classes", "segment_accuracy", "simulation_steps")},
         **plain["network"],
-        **{key: plain[key] for key in ("layers", "anytime", "raster")},
+        **{key: plain[key] for key in ("layers", "anytime", "raster", "trains")},
         "checkpoint": str(trained.path),
         "operations": vars(summed(record.modules)),
         "modules": plain["modules"],

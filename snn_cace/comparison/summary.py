@@ -221,6 +221,7 @@ def summarise_variant(
         result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
         result["anytime"] = mean_anytime([f.anytime for f in fired])
         result["raster"] = fired[0].raster
+        result["trains"] = records[0].trains
     return result
 
 

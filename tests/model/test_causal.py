@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import h5py
+import numpy as np
 import pytest
 import torch
-from small import small_model
+from small import small_experiment, small_model, write_ave
 
 from neurons.config import CODINGS, NODES, READOUTS
 from neurons.streaming import restore, snapshot, stream
-from snn_cace.config import ModelConfig
+from snn_cace.config import Experiment, ModelConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.counting.operations import count_operations
+from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
+from snn_cace.training.checkpoints import load_checkpoint
+from snn_cace.training.losses import loss_terms, targets_from_labels
+from snn_cace.training.metrics import segment_predictions
+from snn_cace.training.run import train
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
 SEGMENTS = 7
@@ -150,3 +160,45 @@ def test_a_stream_goes_on_from_a_snapshot():
         restore(network, kept)
         again = network(visual[:, 1:2], audio[:, 1:2])
     assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in PER_SEGMENT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_operation_of_a_causal_network_is_counted(kind: str):
+    count = count_operations(build(KINDS[kind]), *clips())
+    assert sum((module.static.macs for module in count.modules), 0.0) > 0
+
+
+def test_losses_are_those_of_the_segments_that_are_events():
+    """By hand: the mean over event segments of the cross-entropy of their own running logits."""
+    network = build(KINDS["dense"])
+    output = whole(network, *clips())
+    labels = torch.zeros(2, SEGMENTS, 4)
+    labels[..., -1] = 1
+    labels[0, 2:5] = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    terms = loss_terms(output, targets_from_labels(labels), temperature=0.1, reference=False)
+    by_hand = torch.nn.functional.cross_entropy(output.running_event_logits[0, 2:5], torch.tensor([1, 1, 1]))
+    torch.testing.assert_close(terms["event"], by_hand)
+
+
+def test_a_causal_run_trains_and_predicts_by_the_segments_so_far(tmp_path: Path):
+    experiment = small_experiment(write_ave(tmp_path / "ave"), epochs=2, block="spiking")
+    experiment.model.causal = True
+    metrics = train(experiment, tmp_path / "run", quiet=True)
+    assert 0 <= metrics["test"]["segment_accuracy"] <= 100
+    trained = load_checkpoint(tmp_path / "run")
+    assert trained.network.window == 10
+    with (
+        h5py.File(tmp_path / "ave" / "visual_feature.h5") as visual,
+        h5py.File(tmp_path / "ave/audio_feature.h5") as audio,
+    ):
+        clip = torch.tensor(visual["avadataset"][9:10]), torch.tensor(audio["avadataset"][9:10])
+    output = whole(trained.network, *clip)
+    with np.load(tmp_path / "run" / "test_predictions.npz") as stored:
+        assert stored["segment_class"][0].tolist() == segment_predictions(output)[0].tolist()
+
+
+def test_a_bidirectional_encoder_is_not_causal():
+    config = ModelConfig(causal=True)
+    config.slots.temporal_encoder.direction = "bidirectional"
+    with pytest.raises(InputError, match=r"direction: bidirectional sees later segments, model.causal none"):
+        Experiment(model=config)
