@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from snn_cace.analysis.anytime import simulation_steps
+from snn_cace.analysis.stopwatch import Row
 from snn_cace.benchmark.breakdown import breakdowns
 from snn_cace.benchmark.layers import large_lif_layer, lif_layers, temporal_encoders
 from snn_cace.benchmark.machine import Sizes, limits
@@ -34,7 +35,6 @@ from snn_cace.benchmark.steps import (
 from snn_cace.benchmark.trained import trained_networks
 from snn_cace.config import Experiment
 from snn_cace.processes import ready_to_compute
-from snn_cace.stopwatch import Row
 
 __all__ = ["Amounts", "Sizes", "benchmark"]
 

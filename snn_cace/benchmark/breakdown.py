@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from snn_cace.analysis.stopwatch import Row, Run, side_by_side
 from snn_cace.benchmark.machine import Sizes, beside_products, matmul_flops
 from snn_cace.benchmark.steps import clips, infer, step_of
 from snn_cace.config import Experiment
 from snn_cace.model import CaceNet
-from snn_cace.stopwatch import Row, Run, side_by_side
 
 REPEATS = 3
 KINDS = {

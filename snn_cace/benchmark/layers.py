@@ -12,10 +12,10 @@ from torch import nn
 
 from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikingLayer, SpikingLinear
 from neurons.nodes import make_node
+from snn_cace.analysis.stopwatch import Row, Run, side_by_side, timed
 from snn_cace.benchmark.machine import SEGMENTS, at_precision, beside_products, matmul_flops
 from snn_cace.config import Precision
 from snn_cace.model.temporal import BiLSTM
-from snn_cace.stopwatch import Row, Run, side_by_side, timed
 
 NODE = NodeConfig(tau=2.0, threshold=0.5, surrogate="piecewise_quadratic", alpha=2.0)
 LARGE = {"cpu": 1 << 24, "cuda": 1 << 27}

@@ -12,10 +12,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from neurons import linear
+from snn_cace.analysis.stopwatch import Row, Run, side_by_side, timed
 from snn_cace.config import Precision
 from snn_cace.contracts import FeatureShape
 from snn_cace.runtime import use_tensor_cores
-from snn_cace.stopwatch import Row, Run, side_by_side, timed
 
 AVE_SHAPE = FeatureShape(visual_channels=512, audio_channels=128, classes=28)
 AVE_PATCHES = (7, 7)

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from neurons import Dropout, linear, project, rectified_dropout, residual_norm
 from neurons.kernels.linear import convolution
+from snn_cace.analysis.stopwatch import Row, Run, side_by_side, timed
 from snn_cace.benchmark.machine import SEGMENTS, Sizes, at_precision, matmul_flops, product_kind, roofline_bound
 from snn_cace.benchmark.steps import in_own_process, step_of
 from snn_cace.config import Experiment, Precision
 from snn_cace.model.attention import Projections, attend
 from snn_cace.runtime import keep_freed_memory
-from snn_cace.stopwatch import Row, Run, side_by_side, timed
 
 DROPPED = 0.1
 NARROW = 128

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from snn_cace.analysis.anytime import simulation_steps
+from snn_cace.analysis.stopwatch import Row, Run, side_by_side
 from snn_cace.benchmark.machine import (
     SEGMENTS,
     Sizes,
@@ -30,7 +31,6 @@ from snn_cace.data.synthetic import write_synthetic
 from snn_cace.model import CaceNet
 from snn_cace.processes import start_worker, workers
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, use_tensor_cores
-from snn_cace.stopwatch import Row, Run, side_by_side
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.run import train
 

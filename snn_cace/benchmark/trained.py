@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from snn_cace.analysis.stopwatch import side_by_side
 from snn_cace.benchmark.machine import Sizes
 from snn_cace.benchmark.steps import TrainingStep, in_own_process, infer
 from snn_cace.config import DataConfig, Experiment
@@ -25,7 +26,6 @@ from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
 from snn_cace.processes import flush_denormals
 from snn_cace.runtime import feature_dtype, keep_freed_memory
-from snn_cace.stopwatch import side_by_side
 
 SMALLEST = torch.finfo(torch.float32).tiny
 TURNS = 7

@@ -18,11 +18,11 @@ from snn_cace.analysis.others import other_counts
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.quantised import quantised
 from snn_cace.analysis.record import RunRecord, record_network
+from snn_cace.analysis.stopwatch import Run, side_by_side
 from snn_cace.data.batches import ClipData
 from snn_cace.files import write_json
 from snn_cace.model import CaceNet
 from snn_cace.runtime import feature_dtype, pick_device
-from snn_cace.stopwatch import Run, side_by_side
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint
 from snn_cace.training.evaluation import evaluate_network
 from snn_cace.training.metrics import SegmentMetrics

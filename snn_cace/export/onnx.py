@@ -27,11 +27,11 @@ from torch._higher_order_ops.scan import scan
 from neurons import NodeState, SpikingLayer, eager, fold, step
 from neurons.config import WHOLE_SEQUENCE
 from neurons.layer import RecurrentLayer
+from snn_cace.analysis.stopwatch import side_by_side
 from snn_cace.errors import InputError
 from snn_cace.files import replacing
 from snn_cace.model import CaceNet
 from snn_cace.model.temporal import BiLSTM, ForwardLSTM
-from snn_cace.stopwatch import side_by_side
 
 OUTPUTS = ("segment_relevance", "event_logits", "gate", "av_logits")
 RUNNING = ("running_event_logits", "running_av_logits")
