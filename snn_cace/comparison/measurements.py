@@ -89,11 +89,14 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
     write_json(measurements_file(files), record.as_json())
 
 
-def measure_alone(directories: Sequence[Path]) -> None:
-    """Add what needs the machine to itself: latency of a clip, in turns, and joules per clip on a GPU with a meter."""
+def measure_alone(variants: Sequence[Sequence[Path]]) -> None:
+    """Add what needs the machine to itself: latency of a clip, in turns, and joules per clip on a GPU with a meter.
+
+    variants: the run directories of each. A variant's first run is measured for all of them: weights decide neither.
+    """
     latency: dict[str, Run] = {}
     power: dict[str, tuple[Run, int]] = {}
-    for directory in directories:
+    for directory, *_ in variants:
         trained = load_checkpoint(directory)
         device = pick_device(trained.experiment.training.device)
         test = ClipData(trained.experiment.data, feature_dtype("32")).dataset("test")
@@ -104,11 +107,13 @@ def measure_alone(directories: Sequence[Path]) -> None:
         power[str(directory)] = partial(forward_pass, network, visual, audio), len(visual)
     rows = side_by_side(latency, device, LATENCY_REPEATS)
     counter = energy_counter(device)
-    for directory in directories:
-        measured = joules_per_clip(*power[str(directory)], counter) if counter is not None else None
-        record = read_measurements(RunFiles(directory))
-        record.latency_ms, record.device, record.nvml = 1000 * rows[str(directory)]["seconds"], device.type, measured
-        write_json(measurements_file(RunFiles(directory)), record.as_json())
+    for runs in variants:
+        first = str(runs[0])
+        measured = joules_per_clip(*power[first], counter) if counter is not None else None
+        for directory in runs:
+            record = read_measurements(RunFiles(directory))
+            record.latency_ms, record.device, record.nvml = 1000 * rows[first]["seconds"], device.type, measured
+            write_json(measurements_file(RunFiles(directory)), record.as_json())
 
 
 @torch.no_grad()

@@ -198,7 +198,10 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
     baselines = bit_matched_baselines(spiking)
     dense = [run for run in runs if run not in spiking and not measured(run.files, baselines)]
     if measure_each(dense, baselines, jobs) + new:
-        measure_alone([run.files.directory for run in runs])
+        variants: dict[str, list[Path]] = {}
+        for run in runs:
+            variants.setdefault(run.experiment.name, []).append(run.files.directory)
+        measure_alone(list(variants.values()))
 
 
 def measure_each(runs: list[Run], baselines: list[BitMatchedBaseline], jobs: int) -> int:
