@@ -1,4 +1,4 @@
-"""Two threads, as on the smallest machine the suite is meant for; beside another worker of pytest-xdist one, since small
+"""Two threads, as on the smallest machine the suite is meant for; beside another worker of pytest-xdist one: small
 operations on more threads than cores wait for each other many times longer than they take.
 """
 

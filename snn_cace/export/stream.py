@@ -102,7 +102,7 @@ class Stream:
         """The next segment's features, visual `[H, W, Cv]` and audio `[Ca]`, to what the network says of it."""
         started = time.perf_counter()
         picture, sound = visual[None, None].to(self.device, self.dtype), audio[None, None].to(self.device, self.dtype)
-        before = snapshot(next(iter(self.networks.values())))
+        before = snapshot(next(iter(self.networks.values()))) if len(self.networks) > 1 else {}
         spikes = ran = 0
         for steps, network in self.networks.items():
             if ran:

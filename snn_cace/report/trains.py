@@ -42,14 +42,18 @@ def information(variants: list[dict[str, Any]]) -> Figure | None:
     known = [variant for variant in variants if variant.get("trains")]
     if not known:
         return None
-    figure, axes = figures.new_figure(3.8 * len(known) + 1.2, 3.6, columns=len(known))
+    figure, axes = figures.new_figure(3.6 * len(known) + 2.6, 3.6, columns=len(known))
     for place, (variant, axis) in enumerate(zip(known, axes, strict=True)):
         for index, (layer, shares) in enumerate(variant["trains"]["information"].items()):
             axis.plot(range(1, len(shares) + 1), shares, "o-", markersize=4, color=figures.colour(index), label=layer)
         axis.axhline(variant["trains"]["chance"], color=figures.INK, linewidth=0.8, linestyle=":")
         axis.set_title(variant["name"], fontsize=9)
         axis.set_xlabel("simulation step within a segment")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         if place == 0:
             axis.set_ylabel("segments a linear readout gets right, %")
-        axis.legend(fontsize=6, frameon=False)
+    most = max(axes, key=lambda axis: len(axis.get_lines()))
+    lines = {line.get_label(): line for line in most.get_lines() if not str(line.get_label()).startswith("_")}
+    names = [str(name).removesuffix(".layer") for name in lines]
+    figure.legend(list(lines.values()), names, fontsize=7, frameon=False, loc="outside right upper")
     return figure
