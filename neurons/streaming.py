@@ -20,6 +20,15 @@ class Streamed(nn.Module):
 
     streaming: whether it is within one. past: what it keeps, tensors or None; whoever streams may copy it and put it
     back.
+
+    >>> class Last(Streamed):
+    ...     def forward(self, values):
+    ...         before, self.past = self.past, values if self.streaming else None
+    ...         return before
+    >>> last = Last()
+    >>> last.begin()
+    >>> last(1), last(2), last(3)
+    (None, 1, 2)
     """
 
     streaming: bool = False

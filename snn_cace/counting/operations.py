@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import _disable_current_modes
 
-from neurons import SpikeLinear, SpikingLayer, eager
+from neurons import LookBack, SpikeLinear, SpikingLayer, eager
 from snn_cace.counting.provenance import VIEW_OPS, SpikeTracker, flat, spike_count, storage_of
 from snn_cace.counting.rules import COMPUTED, FACTORY_OPS, MODULE_RULES, Call, Cost, Operations, rate_product
 
@@ -239,7 +239,7 @@ class OperationCounter(SpikeTracker):
             for name, module in modules.items()
             if not any(module.children())
             and name not in self.ran
-            and not isinstance(module, nn.Dropout)
+            and not isinstance(module, nn.Dropout | LookBack)
             and not name.startswith(tuple(within_whole))
         ]
 
