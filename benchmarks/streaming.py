@@ -50,9 +50,6 @@ def measure(network: CaceNet, experiment: Experiment) -> tuple[float, float, flo
     streamed, whole = [], []
     for t in range(SEGMENTS):
         streamed.append(running.step(visual[t], audio[t]).seconds)
-    for module in network.modules():
-        if hasattr(module, "end"):
-            module.end()
     for t in range(window - 1, SEGMENTS):
         started = time.perf_counter()
         network(visual[None, t - window + 1 : t + 1], audio[None, t - window + 1 : t + 1])

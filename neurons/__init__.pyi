@@ -1,7 +1,7 @@
 from .attention import SpikingCrossAttention
 from .blocks import SpikeLinear, SpikingLinear, SpikingMLP, SpikingProjection
 from .braincog import BrainCogEncoder
-from .collective import count_over_processes, gather_rows, process_count, sum_over_processes
+from .collective import count_over_processes, gather_rows, sum_over_processes
 from .config import CODINGS, DIRECTIONS, NODES, NORMS, READOUTS, BlockConfig, NodeConfig
 from .kernels.dispatch import eager, why_eager
 from .kernels.dropout import Dropout, rectified_dropout
@@ -64,7 +64,6 @@ __all__ = [
     "linear",
     "make_node",
     "make_surrogate",
-    "process_count",
     "processor",
     "project",
     "rectified_dropout",

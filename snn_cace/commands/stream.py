@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ def stream(
     split: Split = "test",
     clips: PositiveInt | None = None,
     confidence: ClosedUnitInterval | None = None,
-    on: bool = False,
+    continuous: bool = False,
 ) -> None:
     """A causal checkpoint run segment by segment, each printed as soon as it is there.
 
@@ -38,7 +39,7 @@ def stream(
         split: which clips, where there is no --video.
         clips: how many of them, from the first on; all where it is left out.
         confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident.
-        on: go on from clip to clip, instead of starting anew at each.
+        continuous: go on from clip to clip, instead of starting anew at each.
     """
     from snn_cace.data.labels import class_names
     from snn_cace.export.stream import Stream
@@ -46,23 +47,19 @@ def stream(
     data = fitting_data(trained, experiment)
     names = class_names(data.directory, data.shape.classes)
     running = Stream(trained.network, experiment, confidence)
+    device = experiment.training.device
+    segments = segments_of_video(Path(video), data, device) if video else of_split(data, split, clips)
     results: list[SegmentResult] = []
     right: list[bool] = []
-    for first, visual, audio, target in segments_of_video(Path(video), data) if video else of_split(data, split, clips):
-        if first and not on:
-            running.reset()
-        found = running.step(visual, audio)
-        results.append(found)
-        truth = "" if target is None else f", is {names[target]}"
-        right += [] if target is None else [found.segment_class == target]
-        fired = f", {found.spikes:,} spikes in {found.steps} steps" if found.steps else ""
-        print(
-            f"{found.segment:6d}  {names[found.segment_class]:24s} {100 * found.confidence:5.1f} %  "
-            f"{1000 * found.seconds:6.1f} ms{fired}{truth}",
-            flush=True,
-        )
-    if output is not None:
-        with writing(output, "segments.jsonl") as path:
+    with writing(output, "segments.jsonl") if output else nullcontext() as path:
+        for first, visual, audio, target in segments:
+            if first and not continuous:
+                running.reset()
+            found = running.step(visual, audio)
+            results.append(found)
+            right += [] if target is None else [found.segment_class == target]
+            print(line_of(found, names, target), flush=True)
+        if path is not None:
             write_lines(path, results, names)
     seconds = sum(result.seconds for result in results) / len(results)
     accuracy = f", segment accuracy {100 * sum(right) / len(right):.2f} %" if right else ""
@@ -70,6 +67,15 @@ def stream(
     steps = sum(result.steps for result in results) / len(results)
     fired = f", {spikes:,.0f} spikes in {steps:.2f} steps a segment" if steps else ""
     print(f"{len(results)} segments, {1000 * seconds:.1f} ms a segment{fired}{accuracy}")
+
+
+def line_of(found: SegmentResult, names: list[str], target: int | None) -> str:
+    fired = f", {found.spikes:,} spikes in {found.steps} steps" if found.steps else ""
+    truth = "" if target is None else f", is {names[target]}"
+    return (
+        f"{found.segment:6d}  {names[found.segment_class]:24s} {100 * found.confidence:5.1f} %  "
+        f"{1000 * found.seconds:6.1f} ms{fired}{truth}"
+    )
 
 
 Segment = tuple[bool, "torch.Tensor", "torch.Tensor", int | None]
@@ -84,8 +90,8 @@ def of_split(data: ClipData, split: str, clips: int | None) -> Iterator[Segment]
             yield t == 0, clip["visual"][t], clip["audio"][t], int(clip["labels"][t].argmax())
 
 
-def segments_of_video(video: Path, data: ClipData) -> Iterator[Segment]:
-    """The segments of a media file, encoded as the features of `data` were.
+def segments_of_video(video: Path, data: ClipData, device: str) -> Iterator[Segment]:
+    """The segments of a media file, encoded on `device` as the features of `data` were.
 
     Raises:
         InputError: features that `extract` has not made, or a file that cannot be decoded.
@@ -105,7 +111,7 @@ def segments_of_video(video: Path, data: ClipData) -> Iterator[Segment]:
         )
     made = json.loads(written.read_text(encoding="utf-8"))["settings"]
     visual = visual_encoder(made["visual"], made["visual_weights"])
-    visual.network.to(pick_device("auto"))
+    visual.network.to(pick_device(device))
     audio = audio_encoder(made["audio"], made["audio_weights"], made.get("audio_pca"))
     plan = Plan(made["frames"], *visual.size, audio.sample_rate)
     try:

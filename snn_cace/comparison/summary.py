@@ -221,7 +221,7 @@ def summarise_variant(
         result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
         result["anytime"] = mean_anytime([f.anytime for f in fired])
         result["raster"] = fired[0].raster
-        result["trains"] = records[0].trains
+        result["trains"] = mean_of([r.trains for r in records])
     return result
 
 

@@ -76,7 +76,7 @@ def watch(network: CaceNet, blocks: list[Block], visual: torch.Tensor, audio: to
         layer: SpikingLayer = module.layer  # type: ignore[assignment]
         hooks.append(layer.register_forward_hook(partial(fire, name)))
         where, constant = module, block.coding == "constant"
-        if block.weight is None:
+        if block.behind_norm:
             where, constant = layer, False
         elif isinstance(module, SpikingProjection) and not constant:
             where = module.linear
@@ -103,9 +103,7 @@ def reference(block: Block, enters: torch.Tensor) -> tuple[torch.Tensor, torch.T
     """The block's spikes by this project's neurons in float64, from the numbers of its file, and the membranes before
     they fire: `[time, rows, N]` each.
     """
-    current = enters.double()
-    if block.weight is not None and block.bias is not None:
-        current = F.linear(current, block.weight.double(), block.bias.double())
+    current = F.linear(enters.double(), block.weight.double(), block.bias.double())
     layer = copy.deepcopy(block.layer).double()
     layer.log_threshold_gain = None
     layer.membrane = "reset"  # the first axis is time already

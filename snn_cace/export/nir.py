@@ -50,7 +50,7 @@ BOUNDARIES = {
 class Target:
     """How an importer reads NIR.
 
-    dt: of a simulation step, in seconds. current_scale: what an `if` neuron's r must be. if_as_lif: whether it has no
+    dt: of a simulation step, in seconds. if_resistance: what an `if` neuron's r must be. if_as_lif: whether it has no
     `if` of its own. notes: what to know of it.
     """
 
@@ -80,7 +80,8 @@ class Block:
 
     name: of the module that holds linear layer and neurons. slot: that it fills. reverse: whether its neurons run
     through the segments in reverse. refused: why there is no file of it. weight `[N, inputs]`, bias `[N]`: norm and
-    learned threshold folded in, in float32; None where currents enter, behind a layer norm. layer: the neurons alone.
+    learned threshold folded in, in float32. behind_norm: whether currents enter, behind a layer norm, which stays
+    outside, so that weight is diagonal. layer: the neurons alone.
     """
 
     name: str
@@ -91,8 +92,9 @@ class Block:
     readout: str = "rate"
     neurons: slice = field(default_factory=lambda: slice(None))
     reverse: bool = False
-    weight: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
+    weight: torch.Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    bias: torch.Tensor = field(default_factory=lambda: torch.empty(0))
+    behind_norm: bool = False
     refused: str | None = None
 
     @property
@@ -147,7 +149,8 @@ def blocks_at(name: str, slot: str, module: SpikingProjection | BrainCogEncoder,
         steps, coding = module.simulation_steps, "constant"
     else:
         steps, coding = module.config.steps, module.config.coding
-    make = partial(Block, name, slot, layer, steps, coding, readout)
+    behind_norm = isinstance(module.norm, nn.LayerNorm)
+    make = partial(Block, name, slot, layer, steps, coding, readout, behind_norm=behind_norm)
     refused = why_refused(layer)
     if refused:
         yield make(refused=refused)
@@ -159,8 +162,7 @@ def blocks_at(name: str, slot: str, module: SpikingProjection | BrainCogEncoder,
     outputs = module.linear.out_features
     half = (outputs + 1) // 2
     for neurons, reverse in ((slice(0, half), False), (slice(half, outputs), True)):
-        part = None if weight is None or bias is None else (weight[neurons], bias[neurons])
-        yield make(neurons=neurons, reverse=reverse, weight=part and part[0], bias=part and part[1])
+        yield make(neurons=neurons, reverse=reverse, weight=weight[neurons], bias=bias[neurons])
 
 
 def why_refused(layer: SpikingLayer) -> str | None:
@@ -175,14 +177,16 @@ def why_refused(layer: SpikingLayer) -> str | None:
 
 
 @torch.no_grad()
-def folded(module: SpikingProjection | BrainCogEncoder) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """The affine map before the neurons, in units of their threshold, folded in float64 and rounded to float32."""
+def folded(module: SpikingProjection | BrainCogEncoder) -> tuple[torch.Tensor, torch.Tensor]:
+    """The affine map before the neurons, in units of their threshold, folded in float64 and rounded to float32;
+    behind a layer norm, that of its outputs.
+    """
     linear, norm = copy.deepcopy(module.linear).double(), copy.deepcopy(module.norm).double()
-    if isinstance(norm, nn.LayerNorm):
-        return None, None
     if isinstance(norm, nn.BatchNorm1d):
         linear = fuse_linear_bn_eval(linear, norm)
     weight, bias = linear.weight.detach(), linear.bias.detach()
+    if isinstance(norm, nn.LayerNorm):
+        weight, bias = torch.eye(len(bias), dtype=bias.dtype), torch.zeros_like(bias)
     gain = module.layer.log_threshold_gain
     if gain is not None:
         scale = torch.exp(-gain.double())
@@ -190,9 +194,9 @@ def folded(module: SpikingProjection | BrainCogEncoder) -> tuple[torch.Tensor | 
     return weight.float(), bias.float()
 
 
-def graph_of(block: Block, inputs: int, target: Target) -> nir.NIRGraph:
-    """The NIR graph of a block for an importer; `inputs` are the values that enter."""
-    count = len(range(*block.neurons.indices(inputs))) if block.weight is None else len(block.weight)
+def graph_of(block: Block, target: Target) -> nir.NIRGraph:
+    """The NIR graph of a block for an importer."""
+    count, inputs = block.weight.shape
     ones = np.ones(count, np.float32)
     threshold = ones * np.float32(block.layer.config.threshold)
     zeros = np.zeros(count, np.float32)
@@ -210,18 +214,15 @@ def graph_of(block: Block, inputs: int, target: Target) -> nir.NIRGraph:
             v_threshold=threshold,
             v_reset=zeros,
         )
-    nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([inputs])})}
-    if block.weight is not None and block.bias is not None:
-        nodes["affine"] = nir.Affine(block.weight.numpy(), block.bias.numpy())
-    nodes |= {"neurons": neurons, "output": nir.Output({"output": np.array([count])})}
-    names = list(nodes)
-    return nir.NIRGraph(nodes, list(itertools.pairwise(names)))
+    affine = nir.Affine(block.weight.numpy(), block.bias.numpy())
+    return chain(inputs, {"affine": affine, "neurons": neurons}, count)
 
 
-def inputs_of(network: CaceNet, block: Block) -> int:
-    module = network.get_submodule(block.name)
-    linear: nn.Linear = module.linear  # type: ignore[assignment]
-    return linear.in_features if block.weight is not None else linear.out_features
+def chain(inputs: int, nodes: dict[str, Any], outputs: int) -> nir.NIRGraph:
+    """A graph of nodes one behind the other."""
+    ends = nir.Input({"input": np.array([inputs])}), nir.Output({"output": np.array([outputs])})
+    whole = {"input": ends[0], **nodes, "output": ends[1]}
+    return nir.NIRGraph(whole, list(itertools.pairwise(whole)))
 
 
 def write_nir(trained: Trained, directory: Path, target_name: str) -> list[Block]:
@@ -231,19 +232,14 @@ def write_nir(trained: Trained, directory: Path, target_name: str) -> list[Block
     listed = []
     for block in blocks:
         if block.refused is None:
-            write_graph(directory / block.file, graph_of(block, inputs_of(network, block), target))
+            write_graph(directory / block.file, graph_of(block, target))
         listed.append(described(block, target))
     readers = {}
     for name, module in network.named_modules():
         if isinstance(module, SpikeLinear):
             file = f"{name}.nir"
             affine = nir.Affine(module.weight.detach().float().numpy(), module.bias.detach().float().numpy())
-            nodes = {
-                "input": nir.Input({"input": np.array([module.in_features])}),
-                "affine": affine,
-                "output": nir.Output({"output": np.array([module.out_features])}),
-            }
-            write_graph(directory / file, nir.NIRGraph(nodes, [("input", "affine"), ("affine", "output")]))
+            write_graph(directory / file, chain(module.in_features, {"affine": affine}, module.out_features))
             readers[file] = f"reads the {module.readout.name} of {name.rpartition('.')[0]}.hidden"
     write_json(
         directory / "export.json",
@@ -269,7 +265,7 @@ def write_graph(path: Path, graph: nir.NIRGraph) -> None:
 def described(block: Block, target: Target) -> dict[str, Any]:
     """What export.json says of a block."""
     config = block.layer.config
-    enters = "currents behind its layer norm" if block.weight is None else f"values, coded {block.coding}"
+    enters = "currents behind its layer norm" if block.behind_norm else f"values, coded {block.coding}"
     if block.coding == "constant":
         enters += f", the same for {block.steps} simulation steps"
     order = "from rest in each segment"

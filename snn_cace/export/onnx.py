@@ -165,8 +165,9 @@ def write_onnx(network: CaceNet, path: Path, visual: torch.Size) -> None:
 
 
 def session(path: Path) -> Any:
-    """ONNX Runtime on as many threads as PyTorch."""
+    """ONNX Runtime on as many threads as PyTorch, which do not spin while PyTorch's work."""
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -174,7 +175,7 @@ def session(path: Path) -> Any:
 
 def check_onnx(network: CaceNet, path: Path, clips: dict[str, torch.Tensor], repeats: int = 10) -> dict[str, Any]:
     """Largest difference of each output from PyTorch's, on clips' `visual` and `audio` and on shorter ones, and seconds
-    a clip of both, each on its own.
+    a clip of both, in turns.
     """
     network = network.cpu().float().eval()
     running, names = session(path), output_names(network)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class SpikeSum(RateObserver):
 
 
 class Stream:
-    """A causal network that goes on from segment to segment.
+    """A causal network that goes on from segment to segment; a copy, so that the one given runs whole clips as before.
 
     Each result equals a whole-clip run of the segments so far, to 1e-5 in float32. What a segment costs does not grow
     with their number: attention and class logits look back at `model.window` segments.
@@ -78,6 +79,7 @@ class Stream:
         self.confidence = confidence
         self.device, self.dtype = pick_device(experiment.training.device), feature_dtype(experiment.training.precision)
         trained_with = max(simulation_steps(experiment).values(), default=0)
+        network = copy.deepcopy(network)
         self.networks = {trained_with: network}
         if confidence is not None and trained_with:
             if experiment.model.slots.interaction.block != "dense":

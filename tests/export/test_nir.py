@@ -64,6 +64,7 @@ def certificates(given: Trained, directory: Path, simulator: str) -> dict[str, B
         {"node": "plif", "membrane": "reset"},
         {"tau": 3.0, "learn_threshold": "channel"},
         {"coding": "latency", "norm": "layer"},
+        {"norm": "layer", "learn_threshold": "channel"},
         {"coding": "integer", "readout": "maximum", "learn_threshold": True},
     ],
     ids=lambda shared: "-".join(map(str, shared.values())) or "lif",
@@ -82,7 +83,7 @@ def test_every_block_fires_elsewhere_as_in_the_network(tmp_path: Path, simulator
 def test_the_originals_encoder_and_both_directions(tmp_path: Path, simulator: str):
     pytest.importorskip(simulator)
     braincog = certificates(trained(block="braincog", surrogate="quadratic_gate"), tmp_path / "a", simulator)
-    both = certificates(trained(direction="bidirectional"), tmp_path / "b", simulator)
+    both = certificates(trained(direction="bidirectional", norm="layer"), tmp_path / "b", simulator)
     assert {"audio_temporal", "visual_temporal"} < braincog.keys()
     assert {"audio_temporal.projection", "audio_temporal.projection.reverse"} < both.keys()
     assert all(block.verdict == "spike-exact" for block in (*braincog.values(), *both.values()))

@@ -7,27 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import small_experiment, write_ave
+from small import settled_network, small_experiment, write_ave
 
 from snn_cace.cli import main
 from snn_cace.config import Experiment
-from snn_cace.contracts import FeatureShape
-from snn_cace.model import CaceNet
 from snn_cace.training.checkpoints import RunFiles, save_checkpoint
 
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
 from snn_cace.export.onnx import check_onnx, write_onnx
-
-SHAPE = FeatureShape(visual_channels=8, audio_channels=6, classes=3)
-
-
-def network_of(experiment: Experiment) -> CaceNet:
-    torch.manual_seed(0)
-    network = CaceNet(experiment.model, SHAPE)
-    network.enhance = True
-    network(torch.randn(4, 10, 2, 3, 8), torch.randn(4, 10, 6))
-    return network.eval()
 
 
 def small(block: str, *slots: str, causal: bool = False, direction: str = "forward", **shared: object) -> Experiment:
@@ -55,7 +43,7 @@ def small(block: str, *slots: str, causal: bool = False, direction: str = "forwa
     ids=["ann", "snn-latency", "snn-recurrent-plif", "snn-bidirectional-alif", "braincog"],
 )
 def test_onnx_runtime_says_what_pytorch_says(tmp_path: Path, experiment: Experiment):
-    network = network_of(experiment)
+    network = settled_network(experiment)
     write_onnx(network, tmp_path / "network.onnx", torch.Size([2, 3, 8]))
     clips = {"visual": torch.randn(3, 10, 2, 3, 8), "audio": torch.randn(3, 10, 6)}
     found = check_onnx(network, tmp_path / "network.onnx", clips, repeats=1)
@@ -67,7 +55,7 @@ def test_onnx_runtime_says_what_pytorch_says(tmp_path: Path, experiment: Experim
 
 def test_the_verb_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture):
     experiment = small_experiment(write_ave(tmp_path / "ave"))
-    save_checkpoint(RunFiles(tmp_path / "run").best, network_of(experiment), experiment)
+    save_checkpoint(RunFiles(tmp_path / "run").best, settled_network(experiment), experiment)
     words = ["export", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--format", "onnx"]
     assert main([*words, "--verify"]) == 0
     assert "outputs differ by at most" in capsys.readouterr().out

@@ -9,33 +9,21 @@ import numpy as np
 import pytest
 import torch
 from media import write_video
-from small import small_experiment, write_ave
+from small import settled_network, small_experiment, write_ave
 
 from snn_cace.cli import main
 from snn_cace.config import Experiment
-from snn_cace.contracts import FeatureShape
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip, read_segments
 from snn_cace.errors import InputError
 from snn_cace.export.stream import Stream
-from snn_cace.model import CaceNet
 from snn_cace.training.checkpoints import RunFiles, save_checkpoint
 from snn_cace.training.metrics import segment_confidence, segment_predictions
-
-SHAPE = FeatureShape(visual_channels=8, audio_channels=6, classes=3)
 
 
 def causal(block: str = "spiking", directory: Path | None = None) -> Experiment:
     experiment = small_experiment(directory, block=block)
     experiment.model.causal, experiment.model.window = True, 4
     return experiment
-
-
-def network_of(experiment: Experiment) -> CaceNet:
-    torch.manual_seed(0)
-    network = CaceNet(experiment.model, SHAPE)
-    network.enhance = True
-    network(torch.randn(4, 10, 2, 3, 8), torch.randn(4, 10, 6))
-    return network.eval()
 
 
 def features(segments: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,15 +34,14 @@ def features(segments: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("block", ["dense", "spiking", "braincog"])
 def test_each_result_is_that_of_a_whole_run_on_the_segments_so_far(block: str):
     experiment = causal(block)
-    network, (visual, audio) = network_of(experiment), features(12)
+    network, (visual, audio) = settled_network(experiment), features(12)
     running = Stream(network, experiment)
     results = [running.step(v, a) for v, a in zip(visual, audio, strict=True)]
     running.reset()
     again = [running.step(v, a) for v, a in zip(visual, audio, strict=True)]
-    fresh = network_of(experiment)
     for t, (result, same) in enumerate(zip(results, again, strict=True)):
         with torch.no_grad():
-            output = fresh(visual[None, : t + 1], audio[None, : t + 1])
+            output = network(visual[None, : t + 1], audio[None, : t + 1])
         assert result.segment == t and result.segment_class == int(segment_predictions(output)[0, -1])
         assert result.confidence == pytest.approx(float(segment_confidence(output)[0, -1]), abs=1e-5)
         np.testing.assert_allclose(result.class_probabilities, output.event_logits[0].softmax(-1), atol=1e-5)
@@ -65,7 +52,7 @@ def test_each_result_is_that_of_a_whole_run_on_the_segments_so_far(block: str):
 
 def test_what_is_kept_does_not_grow_beyond_the_window():
     experiment = causal()
-    running, (visual, audio) = Stream(network_of(experiment), experiment), features(9)
+    running, (visual, audio) = Stream(settled_network(experiment), experiment), features(9)
     kept = []
     for v, a in zip(visual, audio, strict=True):
         running.step(v, a)
@@ -75,16 +62,16 @@ def test_what_is_kept_does_not_grow_beyond_the_window():
 
 def test_early_exit_stops_when_confident_and_carries_membranes_on():
     experiment = causal()
-    network, (visual, audio) = network_of(experiment), features(5)
-    always, never = Stream(network, experiment, confidence=0.0), Stream(network_of(experiment), experiment, 1.0)
+    network, (visual, audio) = settled_network(experiment), features(5)
+    always, never = Stream(network, experiment, confidence=0.0), Stream(settled_network(experiment), experiment, 1.0)
     shallow = [always.step(v, a) for v, a in zip(visual, audio, strict=True)]
     deep = [never.step(v, a) for v, a in zip(visual, audio, strict=True)]
-    plain = Stream(network_of(experiment), experiment)
+    plain = Stream(settled_network(experiment), experiment)
     whole = [plain.step(v, a) for v, a in zip(visual, audio, strict=True)]
     assert [result.steps for result in shallow] == [1] * 5 and [result.steps for result in deep] == [1 + 2 + 4] * 5
     assert [result.confidence for result in deep] == [result.confidence for result in whole]
     experiment.model.spiking.steps = 1
-    one = Stream(network_of(experiment), experiment)
+    one = Stream(settled_network(experiment), experiment)
     assert [one.step(v, a).confidence for v, a in zip(visual, audio, strict=True)] == [
         pytest.approx(result.confidence, abs=1e-6) for result in shallow
     ]
@@ -94,15 +81,15 @@ def test_what_cannot_stream_is_refused_by_name():
     experiment = causal()
     experiment.model.causal = False
     with pytest.raises(InputError, match=r"small-spiking sees later segments; train it with model.causal: true"):
-        Stream(network_of(experiment), experiment)
+        Stream(settled_network(experiment), experiment)
     experiment = causal()
     experiment.model.spiking.coding = "poisson"
     with pytest.raises(InputError, match=r"model.slots.temporal_encoder: poisson coding draws anew"):
-        Stream(network_of(experiment), experiment)
+        Stream(settled_network(experiment), experiment)
     experiment = causal()
     experiment.model.slots.interaction.block = "spiking"
     with pytest.raises(InputError, match=r"--confidence: spiking interaction"):
-        Stream(network_of(experiment), experiment, confidence=0.9)
+        Stream(settled_network(experiment), experiment, confidence=0.9)
 
 
 @pytest.mark.parametrize("seconds", [10.0, 2.6])
@@ -120,14 +107,17 @@ def test_a_video_is_read_second_by_second_as_it_is_read_whole(tmp_path: Path, se
 
 def test_the_verb_prints_every_segment(tmp_path: Path, capsys: pytest.CaptureFixture):
     experiment = causal(directory=write_ave(tmp_path / "ave"))
-    save_checkpoint(RunFiles(tmp_path / "run").best, network_of(experiment), experiment)
+    save_checkpoint(RunFiles(tmp_path / "run").best, settled_network(experiment), experiment)
     words = ["stream", "--checkpoint", str(tmp_path / "run")]
     assert main([*words, "--output", str(tmp_path / "out"), "--clips", "2"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 21 and "spikes in 4 steps" in printed[0] and printed[-1].startswith("20 segments, ")
     lines = [json.loads(line) for line in (tmp_path / "out" / "segments.jsonl").read_text().splitlines()]
     assert [line["segment"] for line in lines] == [*range(10)] * 2
-    assert main([*words, "--clips", "2", "--on", "--confidence", "0.4"]) == 0
+    assert main([*words, "--clips", "2", "--continuous", "--confidence", "0.4"]) == 0
     capsys.readouterr()
+    assert main([*words, "--output", str(tmp_path / "out")]) == 2
+    refused = capsys.readouterr()
+    assert "segments.jsonl is there already" in refused.err and not refused.out
     assert main([*words, "--video", str(tmp_path / "film.mp4")]) == 2
     assert "has no extraction.json" in capsys.readouterr().err

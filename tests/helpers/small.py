@@ -6,8 +6,11 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig, as_yaml
+from snn_cace.contracts import FeatureShape
+from snn_cace.model import CaceNet
 
 CLIPS, SEGMENTS, CLASSES = 12, 10, 3
 SPLIT_ROWS = {"train": [0, 1, 2, 3, 4, 5], "val": [6, 7, 8], "test": [9, 10, 11]}
@@ -66,6 +69,15 @@ def small_experiment(directory: Path | None, epochs: int = 3, block: str = "dens
     experiment.training.milestones = [1]
     experiment.training.device = "cpu"
     return experiment
+
+
+def settled_network(experiment: Experiment) -> CaceNet:
+    """A network on features as `write_ave` has them, whose batch norms have seen some, in evaluation mode."""
+    torch.manual_seed(0)
+    network = CaceNet(experiment.model, FeatureShape(visual_channels=8, audio_channels=6, classes=CLASSES))
+    network.enhance = True
+    network(torch.randn(4, SEGMENTS, 2, 3, 8), torch.randn(4, SEGMENTS, 6))
+    return network.eval()
 
 
 def write_variants(directory: Path, epochs: int) -> None:
