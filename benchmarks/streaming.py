@@ -20,7 +20,7 @@ from snn_cace.analysis.anytime import simulation_steps, with_steps
 from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape
 from snn_cace.export.stream import Stream
-from snn_cace.model import CaceNet
+from snn_cace.model import Network, build_network
 from snn_cace.processes import ready_to_compute
 from snn_cace.training.checkpoints import load_checkpoint
 
@@ -30,17 +30,17 @@ CAUSAL = {"model.causal": True, "model.slots.temporal_encoder.direction": "forwa
 SEGMENTS = 40
 
 
-def networks(runs: list[str]) -> dict[str, tuple[CaceNet, Experiment]]:
+def networks(runs: list[str]) -> dict[str, tuple[Network, Experiment]]:
     if runs:
         found = [load_checkpoint(run) for run in runs]
         return {f"{one.experiment.name}, trained": (one.network, one.experiment) for one in found}
     shape = FeatureShape(512, 128, 28)
     fresh = {name: read_config(ROOT / file, Experiment, CAUSAL) for name, file in FRESH.items()}
-    return {f"{name}, AVE's size, fresh": (CaceNet(e.model, shape).eval(), e) for name, e in fresh.items()}
+    return {f"{name}, AVE's size, fresh": (build_network(e, shape).eval(), e) for name, e in fresh.items()}
 
 
 @torch.no_grad()
-def measure(network: CaceNet, experiment: Experiment) -> tuple[float, float, float]:
+def measure(network: Network, experiment: Experiment) -> tuple[float, float, float]:
     """Milliseconds per segment: of the stream's first ten segments, of its last ten, and of whole-clip runs."""
     shape, window = network.shape, experiment.model.window
     side = 7

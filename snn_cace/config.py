@@ -40,6 +40,8 @@ else:
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
 Guidance = Literal["none", "audio", "visual", "co"]
+NetworkName = Literal["cace", "avel", "cmran", "cmbs"]
+Supervision = Literal["full", "weak"]
 LONGEST_NAME = 200
 """Bytes of an experiment's or a comparison's name in UTF-8, which file systems take with an ending added."""
 
@@ -53,12 +55,14 @@ class AVDigitsConfig:
         train_clips: clips made from the official training utterances.
         val_clips: clips made from utterances and digit images of their own.
         test_clips: likewise.
+        background_clips: training clips without any event, beside the others, for `data.background_clips`.
     """
 
     seed: int = 0
     train_clips: PositiveInt = 1600
     val_clips: PositiveInt = 400
     test_clips: PositiveInt = 400
+    background_clips: NonNegativeInt = 0
 
 
 @dataclass
@@ -69,7 +73,11 @@ class DataConfig:
         directory: a directory in AVE's HDF5 layout; null is the embedded data set AV-Digits.
         avdigits: AV-Digits itself, where `directory` is null.
         modalities: `both`, or one of them with the other set to zero.
+        background_clips: the training split has the directory's `visual_feature_noisy.h5` and
+            `audio_feature_noisy.h5` too, clips without any event, as published for weak supervision.
         batch_size: clips per batch, over all devices.
+        shuffle: training clips are drawn in another order each epoch.
+        drop_last: training leaves out a last batch that is not full.
         workers: processes that read ahead; 0 reads in the main process.
         keep_in: where clips are kept once each file has been read from beginning to end: on the `device` that trains,
             in `memory`, or `mapped` from a flat file on disk that goes with the process. `disk` reads rows as they are
@@ -81,7 +89,10 @@ class DataConfig:
     directory: str | None = None
     avdigits: AVDigitsConfig = field(default_factory=AVDigitsConfig)
     modalities: Literal["both", "audio", "visual"] = "both"
+    background_clips: bool = False
     batch_size: PositiveInt = 64
+    shuffle: bool = True
+    drop_last: bool = False
     workers: NonNegativeInt = 0
     keep_in: Literal["auto", "device", "memory", "mapped", "disk"] = "auto"
     keep_as: Literal["full", "float16", "bfloat16"] = "full"
@@ -171,11 +182,33 @@ class ContrastConfig:
 
 
 @dataclass
-class ModelConfig:
-    """Sizes and constants of the network; the defaults are the original's.
+class AvelConfig:
+    """What AVEL alone has (Tian et al., ECCV 2018).
 
     Args:
-        guidance: which modality guides which: `none`, `audio`, `visual` or `co` (both).
+        inputs: what is classified: `audio`, `visual` or `both`; `model.guidance: audio` attends to pictures by the
+            sound in any case.
+        fusion: of both: `concatenation` and a hidden layer, or `residual`, the dual multimodal residual network (DMRN).
+        units: of the attention, over which its tanh is summed.
+        hidden: width of the classifier's hidden layer.
+    """
+
+    inputs: Literal["audio", "visual", "both"] = "both"
+    fusion: Literal["concatenation", "residual"] = "concatenation"
+    units: PositiveInt = 49
+    hidden: PositiveInt = 64
+
+
+@dataclass
+class ModelConfig:
+    """Sizes and constants of the network; the defaults are those of CACE-Net's original, and configs/ave has the
+    others'.
+
+    Args:
+        network: `cace`, or a peer: `avel`, `cmran`, `cmbs`. A peer reads the keys below that its parts need.
+        reference: keeps the faults of a peer's original that lie in the network itself: AVEL's attention adds the sound
+            along the wrong axis, weak CMBS takes a probability for a logit.
+        guidance: which modality guides which: `none`, `audio`, `visual` or `co` (both); peers know `none` and `audio`.
         causal: no block sees later segments: the temporal encoder runs forward only, attention over segments is masked,
             and a segment's class comes from the segments up to it.
         window: segments that a causal network's attention and class logits look back at, the present one included.
@@ -188,16 +221,22 @@ class ModelConfig:
         key_dim: width of queries and keys in the pictures' self-attention; null is a quarter of visual_dim.
         d_model: width of relation blocks and head.
         heads: attention heads.
+        interaction_heads: of the interaction blocks; null is as many.
         encoder_layers: self-relation layers per modality.
         encoder_feed_forward: their hidden width.
         decoder_layers: cross-modal layers per modality.
         decoder_feed_forward: their hidden width.
         top_segments: segments averaged for the av logits.
         dropout: after the visual projection and inside guidance attention.
+        guidance_dropout: inside guidance attention, where it is another.
         relation_dropout: inside relation blocks.
         interaction_dropout: on the attention weights of the interaction blocks.
+        contrast: of CACE-Net alone, and not under weak supervision.
+        avel: of AVEL alone.
     """
 
+    network: NetworkName = "cace"
+    reference: bool = False
     guidance: Guidance = "co"
     causal: bool = False
     window: PositiveInt = 10
@@ -210,15 +249,18 @@ class ModelConfig:
     key_dim: PositiveInt | None = None
     d_model: PositiveInt = 256
     heads: PositiveInt = 4
+    interaction_heads: PositiveInt | None = None
     encoder_layers: PositiveInt = 2
     encoder_feed_forward: PositiveInt = 1024
     decoder_layers: PositiveInt = 1
     decoder_feed_forward: PositiveInt = 512
     top_segments: PositiveInt = 4
     dropout: DropoutProbability = 0.2
+    guidance_dropout: DropoutProbability | None = None
     relation_dropout: DropoutProbability = 0.1
     interaction_dropout: DropoutProbability = 0.2
     contrast: ContrastConfig = field(default_factory=ContrastConfig)
+    avel: AvelConfig = field(default_factory=AvelConfig)
     slots: SlotsConfig = field(default_factory=SlotsConfig)
     spiking: BlockConfig = field(default_factory=BlockConfig)
 
@@ -259,7 +301,9 @@ class TrainingConfig:
         deterministic: only operations that give the same bits each time; an error where there is none.
         protocol: `validation` picks the epoch on the validation split and touches the test split once; `paper` picks
             it on the test split, as the published figures did.
-        losses: `reference` keeps the original's quirks (see `snn_cace.training.losses`), `corrected` does not.
+        supervision: `full` learns from labels of segments, `weak` from labels of clips alone; accuracy is of segments
+            in either case.
+        losses: `reference` keeps the originals' quirks (see `snn_cace.training.losses`), `corrected` does not.
         firing_rate_weight: weight of the loss term that draws firing rates towards their target; 0 leaves it out.
         firing_rate_target: spikes per neuron per simulation step that it draws every spiking layer to.
         energy_weight: weight of the loss term that holds the network's expected energy, as a share of its ANN's, down
@@ -295,6 +339,7 @@ class TrainingConfig:
     nodes: PositiveInt = 1
     deterministic: bool = False
     protocol: Protocol = "validation"
+    supervision: Supervision = "full"
     losses: Literal["reference", "corrected"] = "corrected"
     firing_rate_weight: NonNegativeFloat = 0.0
     firing_rate_target: PositiveFloat = 0.1
@@ -385,12 +430,42 @@ def check(experiment: Experiment) -> None:
         raise InputError(f"data.keep_in: device needs data.workers: 0, not {data.workers}: clips are there already")
     if data.keep_in == "disk" and data.keep_as != "full":
         raise InputError(f"data.keep_as: {data.keep_as} needs clips that are kept; data.keep_in: disk keeps none")
-    if model.d_model % model.heads or model.d_model % 2:
-        raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads ({model.heads})")
+    heads = [model.heads, model.interaction_heads or model.heads]
+    if any(model.d_model % number for number in (*heads, 2)):
+        raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads {heads}")
+    check_network(model, experiment.training)
     if model.causal and model.slots.temporal_encoder.direction == "bidirectional":
         raise InputError("model.slots.temporal_encoder.direction: bidirectional sees later segments, model.causal none")
     for name, slot in vars(model.slots).items():
         check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
+
+
+def slots_of(model: ModelConfig, supervision: Supervision) -> list[str]:
+    """The slots that the network has."""
+    if model.network == "avel":
+        return ["temporal_encoder"] + ["feed_forward"] * (model.avel.fusion == "concatenation")
+    without = model.network == "cmran" or (model.network == "cmbs" and supervision == "weak")
+    return [name for name in vars(model.slots) if not (without and name == "temporal_encoder")]
+
+
+def check_network(model: ModelConfig, training: TrainingConfig) -> None:
+    """Raise InputError for keys that the network does not have, or not under this supervision."""
+    peer, weak = model.network != "cace", training.supervision == "weak"
+    if peer and model.guidance not in ("none", "audio"):
+        raise InputError(f"model.guidance: {model.guidance} is CACE-Net's; {model.network} knows audio and none")
+    if model.contrast.enabled and (peer or weak):
+        reason = f"{model.network} has none" if peer else "it needs labels of segments, weak supervision has none"
+        raise InputError(f"model.contrast.enabled: {reason}; set it to false")
+    if model.causal and model.network != "avel" and (peer or weak):
+        raise InputError(f"model.causal: {'weak supervision pools' if weak else model.network + ' sees'} whole clips")
+    if model.reference and model.network not in ("avel", "cmbs"):
+        raise InputError(f"model.reference: {model.network} has no fault of its own; see training.losses")
+    if model.avel.fusion == "residual" and model.avel.inputs != "both":
+        raise InputError(f"model.avel.fusion: residual joins both modalities, not {model.avel.inputs} alone")
+    there = slots_of(model, training.supervision)
+    for name, slot in vars(model.slots).items():
+        if slot.block != "dense" and name not in there:
+            raise InputError(f"model.slots.{name}: {model.network} has no such slot; it has {', '.join(there)}")
 
 
 def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) -> None:

@@ -16,7 +16,7 @@ from neurons import RateMonitor
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
-from snn_cace.model import CaceNet
+from snn_cace.model import Network, build_network
 from snn_cace.model.temporal import BRAINCOG_STEPS
 from snn_cace.training.evaluation import run_network
 from snn_cace.training.metrics import segment_confidence, segment_predictions
@@ -51,18 +51,18 @@ def depths(experiment: Experiment) -> list[int]:
     return sorted({2**power for power in range(largest.bit_length()) if 2**power < largest} | {largest} - {0})
 
 
-def with_steps(network: CaceNet, experiment: Experiment, steps: int) -> CaceNet:
+def with_steps(network: Network, experiment: Experiment, steps: int) -> Network:
     """`network` with at most `steps` simulation steps in every slot that spikes, its weights unchanged.
 
     Raises:
         InputError: a slot with weights per simulation step, or a coding that needs more steps.
     """
-    model = copy.deepcopy(experiment.model)
+    changed_experiment = copy.deepcopy(experiment)
     for name, trained in simulation_steps(experiment).items():
-        getattr(model.slots, name).steps = min(steps, trained)
+        getattr(changed_experiment.model.slots, name).steps = min(steps, trained)
     try:
         shape: FeatureShape = network.shape
-        changed = CaceNet(model, shape)
+        changed = build_network(changed_experiment, shape)
         changed.load_state_dict(network.state_dict())
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -91,7 +91,7 @@ class Depth:
 
 
 def run_depth(
-    network: CaceNet, loader: DataLoader, experiment: Experiment, steps: int, device: torch.device, quiet: bool = True
+    network: Network, loader: DataLoader, experiment: Experiment, steps: int, device: torch.device, quiet: bool = True
 ) -> Depth:
     """The network with fewer simulation steps over a split."""
     right, confidence = [], []
@@ -148,7 +148,7 @@ def early_exit(runs: list[Depth], confidence: float, carries: bool) -> EarlyExit
 
 
 def anytime(
-    network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = True
+    network: Network, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = True
 ) -> Anytime:
     """The network with every number of simulation steps that is worth trying."""
     runs: list[Depth] = []

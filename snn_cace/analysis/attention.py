@@ -1,7 +1,7 @@
 """Where guidance attention looks: its weights over the grid of patches, and how often their peak lies on what sounds.
 
-`spatial` is guided by the sound, `self_spatial` by the picture alone. Guidance `none` and `visual` weigh all patches
-alike. The pointing game (Zhang et al., IJCV 126, 2018) asks in every event segment whether the largest weight lies on
+`spatial` is guided by the sound, `self_spatial` by the picture alone. A network without one weighs all patches alike.
+The pointing game (Zhang et al., IJCV 126, 2018) asks in every event segment whether the largest weight lies on
 the object; where all are alike, the chance that a random one does counts. As a control, the same clips muted.
 """
 
@@ -19,8 +19,7 @@ from snn_cace.config import AVDigitsConfig, DataConfig
 from snn_cace.data.avdigits import make_clips, to_pictures
 from snn_cace.data.ave import SPLITS
 from snn_cace.data.batches import ClipDataset
-from snn_cace.model import CaceNet
-from snn_cace.model.attention import SpatialAttention
+from snn_cace.model import Network
 from snn_cace.training.metrics import segment_predictions
 
 BATCH = 64
@@ -28,21 +27,18 @@ MAPS = ("spatial", "self_spatial")
 
 
 @torch.no_grad()
-def attention_maps(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> dict[str, torch.Tensor]:
+def attention_maps(network: Network, visual: torch.Tensor, audio: torch.Tensor) -> dict[str, torch.Tensor]:
     """Weights `[B, T, H, W]` that sum to 1, by which of `MAPS`: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]`."""
     grid = visual.shape[:4]
     found = {name: torch.full(grid, 1 / (grid[2] * grid[3])) for name in MAPS}
-    picture = network.guidance.picture
-    if picture is None:
-        return found
 
-    def keep(name: str, attention: SpatialAttention) -> torch.utils.hooks.RemovableHandle:
-        def hook(module: SpatialAttention, args: tuple) -> None:
+    def keep(name: str, attention: torch.nn.Module) -> torch.utils.hooks.RemovableHandle:
+        def hook(module: Any, args: tuple) -> None:
             found[name] = module.weights(*args).view(grid).float().cpu()
 
         return attention.register_forward_pre_hook(hook)
 
-    hooks = [keep(name, getattr(picture, name)) for name in MAPS]
+    hooks = [keep(name, attention) for name, attention in network.spatial_attentions().items()]
     try:
         network.eval()(visual, audio)
     finally:
@@ -83,7 +79,7 @@ def all_places(*config: int) -> np.ndarray:
 
 @torch.no_grad()
 def pointing(
-    network: CaceNet, visual: torch.Tensor, audio: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
+    network: Network, visual: torch.Tensor, audio: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
 ) -> dict[str, Pointing]:
     """Over clips of visual `[N, T, H, W, Cv]`, audio `[N, T, Ca]`, labels `[N, T, C + 1]` and places `[N, T, H, W]`."""
     event = labels[..., -1] == 0
@@ -138,7 +134,7 @@ def spread(dataset: ClipDataset, clips: int) -> list[int]:
 
 
 def record_attention(
-    network: CaceNet,
+    network: Network,
     dataset: ClipDataset,
     chosen: list[int],
     config: DataConfig,

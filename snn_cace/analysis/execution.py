@@ -9,10 +9,10 @@ import torch
 from snn_cace.counting.execution import run_event_driven
 from snn_cace.counting.operations import count_operations, event_driven
 from snn_cace.data.batches import ClipDataset
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 
 EXECUTED_CLIPS = 4
-COMPARED = ("segment_relevance", "event_logits", "gate", "av_logits")
+COMPARED = ("segment_relevance", "event_logits", "gate", "av_logits", "segment_logits", "clip_logits")
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Execution:
 
 
 @torch.no_grad()
-def execute(network: CaceNet, dataset: ClipDataset) -> Execution:
+def execute(network: Network, dataset: ClipDataset) -> Execution:
     """The first clips of a split; the network is left on the CPU, in evaluation mode."""
     clips = dataset.__getitems__(range(min(EXECUTED_CLIPS, len(dataset))))
     visual, audio = clips["visual"], clips["audio"]
@@ -46,5 +46,6 @@ def execute(network: CaceNet, dataset: ClipDataset) -> Execution:
     differences = (
         (getattr(output, name) - getattr(normal, name)).abs().max() / getattr(normal, name).abs().max()
         for name in COMPARED
+        if getattr(normal, name) is not None
     )
     return Execution(len(visual), additions, counted, max(float(difference) for difference in differences))

@@ -21,7 +21,7 @@ from snn_cace.counting.operations import ModuleCount, count_operations, event_dr
 from snn_cace.counting.rules import Cost, Operations
 from snn_cace.data.batches import ClipData, ClipDataset
 from snn_cace.data.labels import class_names
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 
 VERSION = 2
 """Of the record's layout. 2: what rates cost where they are read, and the names in `RENAMED`."""
@@ -120,7 +120,7 @@ class RunRecord:
         return record
 
 
-def trains(network: CaceNet, dataset: ClipDataset, data: ClipData) -> dict[str, Any] | None:
+def trains(network: Network, dataset: ClipDataset, data: ClipData) -> dict[str, Any] | None:
     """See `analysis.trains.TrainRecord`; None without the extra that computes it."""
     try:
         from snn_cace.analysis.trains import read_trains
@@ -141,7 +141,7 @@ def with_operations(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def record_network(
-    network: CaceNet,
+    network: Network,
     data: ClipData,
     split: str,
     clip: int,

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from neurons import LayerRecord, SpikeRecorder, Trace, trace_layers, unhealthy_shares
 from snn_cace.config import Experiment
 from snn_cace.data.batches import Batch
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 from snn_cace.training.evaluation import run_network
 from snn_cace.training.metrics import segment_predictions
 
@@ -85,7 +85,7 @@ class Raster(TypedDict):
 
 
 def record_split(
-    network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = True
+    network: Network, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = True
 ) -> tuple[dict[str, LayerRecord], float]:
     """Every spiking layer over a split, by the class of the segment (background last), and the segment accuracy."""
     right = segments = 0
@@ -145,7 +145,7 @@ def network_summary(layers: Iterable[LayerRecord]) -> NetworkSummary:
     return NetworkSummary(float(spikes.sum() / sizes.sum()), float(zeros.sum() / sizes.sum()))
 
 
-def raster(network: CaceNet, clip: Batch, index: int) -> Raster:
+def raster(network: Network, clip: Batch, index: int) -> Raster:
     """Spikes and membranes of one clip, layer by layer, in the order of segments and, within them, simulation steps.
 
     Each place of a picture is a neuron of its own.

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from neurons import eager
 from neurons.recording import trace_layers
 from snn_cace.data.batches import ClipDataset
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 
 GROUPS = ("event", "background")
 NEURONS, CLIPS, READ_CLIPS = 24, 12, 200
@@ -58,7 +58,7 @@ class TrainRecord(TypedDict):
 
 
 @torch.no_grad()
-def layer_spikes(network: CaceNet, clips: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def layer_spikes(network: Network, clips: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Spikes of every layer that has segments, by name: `[S, B, T, ..., N]`."""
     with eager():
         traces = trace_layers(network, clips["visual"], clips["audio"])
@@ -133,7 +133,7 @@ def mean(values: Any) -> float | None:
     return float(known.mean()) if known.size else None
 
 
-def read_trains(network: CaceNet, dataset: ClipDataset, training: ClipDataset) -> TrainRecord:
+def read_trains(network: Network, dataset: ClipDataset, training: ClipDataset) -> TrainRecord:
     """Measures of the first clips of `dataset`, and how well a readout trained on `training` reads it."""
     first = clips_of(dataset, CLIPS)
     event = (first["labels"][..., -1] == 0).numpy()
@@ -168,7 +168,7 @@ def clips_of(dataset: ClipDataset, most: int) -> dict[str, torch.Tensor]:
     }
 
 
-def cumulated(network: CaceNet, clips: dict[str, torch.Tensor]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def cumulated(network: Network, clips: dict[str, torch.Tensor]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """By layer: spikes of each neuron up to each step, places averaged, `[S, segments, N]`; classes `[segments]`."""
     parts: dict[str, list[np.ndarray]] = {}
     for start in range(0, len(clips["audio"]), BATCH):
@@ -187,7 +187,7 @@ def decoded(fit: np.ndarray, fit_classes: np.ndarray, held: np.ndarray, held_cla
     return 100 * float((readout.predict(scale.transform(held[step])) == held_classes).mean())
 
 
-def as_neo(network: CaceNet, dataset: ClipDataset, clips: int, classes: list[str]) -> neo.Block:
+def as_neo(network: Network, dataset: ClipDataset, clips: int, classes: list[str]) -> neo.Block:
     """The spikes of every layer as a neo Block: a Segment a clip, a SpikeTrain a neuron that fires, annotated with its
     `layer` and `neuron`, and an Epoch with the class of each of the clip's segments.
     """

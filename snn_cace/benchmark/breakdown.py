@@ -13,7 +13,7 @@ from snn_cace.analysis.stopwatch import Row, Run, side_by_side
 from snn_cace.benchmark.machine import Sizes, beside_products, matmul_flops
 from snn_cace.benchmark.steps import clips, infer, step_of
 from snn_cace.config import Experiment
-from snn_cace.model import CaceNet
+from snn_cace.model import build_network
 
 REPEATS = 3
 KINDS = {
@@ -52,7 +52,7 @@ def breakdowns(
     runs: dict[str, Run] = {}
     for name, experiment in named.items():
         runs |= {f"{name}, step of {batch} clips": step_of(experiment, sizes, batch, device) for batch in batches}
-        network = CaceNet(experiment.model, sizes.shape).to(device).eval()
+        network = build_network(experiment, sizes.shape).to(device).eval()
         runs[f"{name}, one clip"] = partial(infer, network, clips(sizes, 1, device), experiment.training.precision)
     rows = side_by_side(runs, device)
     return {

@@ -28,7 +28,7 @@ from snn_cace.benchmark.machine import (
 from snn_cace.config import DataConfig, Experiment, Precision
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
-from snn_cace.model import CaceNet
+from snn_cace.model import Network, build_network
 from snn_cace.processes import start_worker, workers
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, use_tensor_cores
 from snn_cace.training.module import EventLocaliser
@@ -132,7 +132,7 @@ def measure_inference(
     for name, experiment in named.items():
         torch.manual_seed(0)
         dtype = feature_dtype(experiment.training.precision)
-        network = CaceNet(experiment.model, sizes.shape).to(device, dtype).eval()
+        network = build_network(experiment, sizes.shape).to(device, dtype).eval()
         for kind, size in (("latency", 1), ("throughput", batches[name])):
             run = partial(infer, network, clips(sizes, size, device, dtype), experiment.training.precision)
             runs[f"{kind} {name}"] = at_precision(run, experiment.training.precision, device)
@@ -147,7 +147,7 @@ def measure_inference(
     return found
 
 
-def infer(network: CaceNet, batch: Batch, precision: Precision) -> None:
+def infer(network: Network, batch: Batch, precision: Precision) -> None:
     with torch.no_grad(), autocast(precision, batch["visual"].device):
         network(batch["visual"], batch["audio"])
 

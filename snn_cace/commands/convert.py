@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from snn_cace.commands import fitting_data
-from snn_cace.config import Experiment, Guidance, PositiveFloat, PositiveInt, as_yaml
+from snn_cace.config import Experiment, Guidance, PositiveFloat, PositiveInt, as_yaml, read_config
 from snn_cace.errors import InputError
 from snn_cace.processes import sole_writer
 
@@ -46,10 +46,10 @@ def convert(
     refuse_used(files)
     if percentile > 100:
         raise InputError(f"convert needs a --percentile up to 100, not {percentile}")
-    model = converted_config(trained.experiment.model, slots.split(","), steps)
+    converted = converted_config(trained.experiment, slots.split(","), steps)
     batches = ((batch["visual"], batch["audio"]) for batch in islice(data.loader("train"), CALIBRATION_BATCHES))
-    network = convert_network(trained.network.to(data.dtype), model, batches, percentile)
-    experiment = replace(experiment, name=f"{trained.experiment.name}-converted", model=model)
+    network = convert_network(trained.network.to(data.dtype), converted, batches, percentile)
+    experiment = replace(experiment, name=f"{trained.experiment.name}-converted", model=converted.model)
     with sole_writer(output):
         refuse_used(files)
         save_checkpoint(files.best, network, experiment)
@@ -62,7 +62,11 @@ def convert(
 
 
 def import_reference(
-    weights: str, output: str, spiking: Literal["braincog"] | None = None, guidance: Guidance = "co"
+    weights: str,
+    output: str,
+    spiking: Literal["braincog"] | None = None,
+    guidance: Guidance = "co",
+    peer: str | None = None,
 ) -> None:
     """A run directory from the original authors' released weights.
 
@@ -71,11 +75,13 @@ def import_reference(
         output: run directory to make.
         spiking: the weights are of the spiking network.
         guidance: of the weights' network.
+        peer: config file of the weights' network, where that is not CACE-Net: configs/ave/cmbs-weak.yaml.
     """
     from snn_cace.training.checkpoints import RunFiles, import_weights
 
+    experiment = read_config(peer, Experiment) if peer else None
     with sole_writer(output):
-        unused = import_weights(Path(weights), RunFiles(Path(output)), guidance, spiking)
+        unused = import_weights(Path(weights), RunFiles(Path(output)), guidance, spiking, experiment)
     print(f"{len(unused)} entries of {weights} that the network does not use:")
     for key in unused:
         print(f"  {key}")

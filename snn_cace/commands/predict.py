@@ -26,5 +26,5 @@ def predict(trained: Trained, experiment: Experiment, output: str, split: Split 
     with writing(output, "predictions.npz") as path:
         device = pick_device(experiment.training.device)
         found = evaluate_network(trained.network, data.loader(split), experiment, device, quiet)
-        save_arrays(path, {name: found.predictions[name] for name in PREDICTED})
+        save_arrays(path, {name: found.predictions[name] for name in PREDICTED if name in found.predictions})
         print(f"{len(found.predictions['index'])} clips: {path}")

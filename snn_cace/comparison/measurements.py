@@ -21,7 +21,7 @@ from snn_cace.analysis.record import RunRecord, record_network
 from snn_cace.analysis.stopwatch import Run, side_by_side
 from snn_cace.data.batches import ClipData
 from snn_cace.files import write_json
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint
 from snn_cace.training.evaluation import evaluate_network
@@ -117,7 +117,7 @@ def measure_alone(variants: Sequence[Sequence[Path]]) -> None:
 
 
 @torch.no_grad()
-def forward_pass(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> None:
+def forward_pass(network: Network, visual: torch.Tensor, audio: torch.Tensor) -> None:
     network(visual, audio)
     if visual.is_cuda:
         torch.cuda.synchronize(visual.device)

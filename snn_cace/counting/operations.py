@@ -258,7 +258,7 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
     """Operations per clip, module by module, of one forward pass in evaluation mode; spiking layers start from rest, as
     they always do.
 
-    Shape: inputs `[B, ...]`, B clips, for a `CaceNet` visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`.
+    Shape: inputs `[B, ...]`, B clips, for a `Network` visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`.
 
     Raises:
         ValueError: the inputs are not on the CPU, where attention runs decomposed.

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from neurons import SpikingLayer, SpikingProjection, eager
 from snn_cace.export.nir import Block
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 
 PACKAGES = {"spikingjelly": "spikingjelly", "snntorch": "snntorch", "norse": "norse"}
 ROUNDING = 1e-4
@@ -58,7 +58,7 @@ class Seen:
 
 
 @torch.no_grad()
-def watch(network: CaceNet, blocks: list[Block], visual: torch.Tensor, audio: torch.Tensor) -> dict[str, Seen]:
+def watch(network: Network, blocks: list[Block], visual: torch.Tensor, audio: torch.Tensor) -> dict[str, Seen]:
     """Run clips, visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`; what each block sees and fires, by label."""
     enters: dict[str, torch.Tensor] = {}
     spikes: dict[str, torch.Tensor] = {}
@@ -190,7 +190,7 @@ def nearest_miss(differs: torch.Tensor, membranes: torch.Tensor, threshold: floa
 
 
 def certify(
-    network: CaceNet, blocks: list[Block], directory: Path, simulator: str, dt: float, clips: dict[str, torch.Tensor]
+    network: Network, blocks: list[Block], directory: Path, simulator: str, dt: float, clips: dict[str, torch.Tensor]
 ) -> dict[str, Any]:
     """A simulator's certificate for the files in `directory`, from clips' `visual` and `audio` in float32."""
     network = network.float().eval()

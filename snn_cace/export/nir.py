@@ -32,7 +32,7 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 from neurons import BrainCogEncoder, SpikeLinear, SpikingLayer, SpikingProjection
 from neurons.layer import BidirectionalLayer, RecurrentLayer
 from snn_cace.files import replacing, write_json
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 from snn_cace.training.checkpoints import Trained
 
 NEVER_LEAKS = 1e20
@@ -122,7 +122,7 @@ class Block:
         return float(config.tau)
 
 
-def blocks_of(network: CaceNet) -> list[Block]:
+def blocks_of(network: Network) -> list[Block]:
     """Every spiking block of a network in evaluation mode, those that NIR cannot say with the reason."""
     slots = {name: slot for slot, names in network.slots().items() for name in names}
     found: list[Block] = []
@@ -133,7 +133,7 @@ def blocks_of(network: CaceNet) -> list[Block]:
     return found
 
 
-def readout_of(network: CaceNet, name: str) -> str:
+def readout_of(network: Network, name: str) -> str:
     """What reads a block's spikes."""
     parent = network.get_submodule(name.rpartition(".")[0])
     for reader in (getattr(parent, "readout", None), getattr(getattr(parent, "output", None), "readout", None)):

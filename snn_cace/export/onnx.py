@@ -28,13 +28,15 @@ from neurons import NodeState, SpikingLayer, eager, fold, step
 from neurons.config import WHOLE_SEQUENCE
 from neurons.layer import RecurrentLayer
 from snn_cace.analysis.stopwatch import side_by_side
+from snn_cace.contracts import NetworkOutput
 from snn_cace.errors import InputError
 from snn_cace.files import replacing
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
+from snn_cace.model.localisation import LocalisationHead
 from snn_cace.model.temporal import BiLSTM, ForwardLSTM
 
-OUTPUTS = ("segment_relevance", "event_logits", "gate", "av_logits")
-RUNNING = ("running_event_logits", "running_av_logits")
+NOT_EXPORTED = ("query", "key")
+"""The contrastive views, whose noise is drawn anew each time."""
 TRACED = (2, 10)
 """Clips and segments that the network is traced with."""
 MOST = (1 << 16, 1 << 12)
@@ -44,7 +46,7 @@ MOST = (1 << 16, 1 << 12)
 class Exported(nn.Module):
     """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to the outputs by `names`."""
 
-    def __init__(self, network: CaceNet, names: tuple[str, ...]) -> None:
+    def __init__(self, network: Network, names: tuple[str, ...]) -> None:
         super().__init__()
         self.network, self.names = network, names
 
@@ -53,8 +55,11 @@ class Exported(nn.Module):
         return tuple(getattr(output, name) for name in self.names)
 
 
-def output_names(network: CaceNet) -> tuple[str, ...]:
-    return OUTPUTS if network.window is None else OUTPUTS + RUNNING
+@torch.no_grad()
+def output_names(network: Network, visual: torch.Tensor, audio: torch.Tensor) -> tuple[str, ...]:
+    """What the network says of visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`, but the contrastive views."""
+    given = {name for name, values in vars(network(visual, audio)).items() if values is not None}
+    return tuple(field.name for field in dataclasses.fields(NetworkOutput) if field.name in given - {*NOT_EXPORTED})
 
 
 def scanned(layer: SpikingLayer, current: torch.Tensor) -> torch.Tensor:
@@ -127,25 +132,26 @@ def silent() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def write_onnx(network: CaceNet, path: Path, visual: torch.Size) -> None:
+def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
     """Write `network` as an ONNX file whose clips have pictures of `visual` `[H, W, Cv]`.
 
     Raises:
         InputError: what PyTorch's exporter cannot say, in its words.
     """
     exported = fold(copy.deepcopy(network).cpu().float().eval())
-    assert isinstance(exported, CaceNet)
-    exported.head.draw_noise = torch.zeros_like  # type: ignore[assignment]
+    assert isinstance(exported, Network)
     for layer in exported.modules():
+        if isinstance(layer, LocalisationHead):
+            layer.draw_noise = torch.zeros_like  # type: ignore[assignment]
         if isinstance(layer, SpikingLayer) and layer.config.node not in WHOLE_SEQUENCE:
             layer.fire = partial(scanned, layer)  # type: ignore[method-assign]
         if isinstance(layer, BiLSTM | ForwardLSTM):
             layer.lstm = ScannedLSTM(layer.lstm)  # type: ignore[assignment]
-    names = output_names(network)
+    example = torch.randn(*TRACED, *visual), torch.randn(*TRACED, network.shape.audio_channels)
+    names = output_names(exported, *example)
     clips = torch.export.Dim("clips", max=MOST[0])
     segments = torch.export.Dim("segments", min=network.top_segments, max=MOST[1])
     shapes = {"visual": {0: clips, 1: segments}, "audio": {0: clips, 1: segments}}
-    example = torch.randn(*TRACED, *visual), torch.randn(*TRACED, network.shape.audio_channels)
     try:
         with silent(), eager(), torch.no_grad():
             program = torch.onnx.export(
@@ -173,13 +179,13 @@ def session(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def check_onnx(network: CaceNet, path: Path, clips: dict[str, torch.Tensor], repeats: int = 10) -> dict[str, Any]:
+def check_onnx(network: Network, path: Path, clips: dict[str, torch.Tensor], repeats: int = 10) -> dict[str, Any]:
     """Largest difference of each output from PyTorch's, on clips' `visual` and `audio` and on shorter ones, and seconds
     a clip of both, in turns.
     """
     network = network.cpu().float().eval()
-    running, names = session(path), output_names(network)
     visual, audio = clips["visual"].float(), clips["audio"].float()
+    running, names = session(path), output_names(network, visual[:1], audio[:1])
     differences = dict.fromkeys(names, 0.0)
     shorter = max(network.top_segments, visual.shape[1] // 2)
     for batch, segments in ((len(visual), visual.shape[1]), (1, shorter)):

@@ -15,7 +15,7 @@ from neurons.streaming import begin, restore, snapshot
 from snn_cace.analysis.anytime import depths, simulation_steps, with_steps
 from snn_cace.config import Experiment
 from snn_cace.errors import InputError
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
 from snn_cace.training.metrics import class_logits, segment_confidence, segment_predictions
 
@@ -67,14 +67,15 @@ class Stream:
 
     >>> from snn_cace.config import ModelConfig
     >>> from snn_cace.contracts import FeatureShape
+    >>> from snn_cace.model import build_network
     >>> experiment = Experiment(model=ModelConfig(causal=True, visual_dim=8, attention_dim=8, d_model=8))
-    >>> stream = Stream(CaceNet(experiment.model, FeatureShape(5, 6, 3)), experiment)
+    >>> stream = Stream(build_network(experiment, FeatureShape(5, 6, 3)), experiment)
     >>> results = [stream.step(torch.zeros(7, 7, 5), torch.zeros(6)) for _ in range(12)]
     >>> results[-1].segment, results[-1].class_probabilities.shape
     (11, (3,))
     """
 
-    def __init__(self, network: CaceNet, experiment: Experiment, confidence: float | None = None) -> None:
+    def __init__(self, network: Network, experiment: Experiment, confidence: float | None = None) -> None:
         refuse_unstreamable(experiment)
         self.confidence = confidence
         self.device, self.dtype = pick_device(experiment.training.device), feature_dtype(experiment.training.precision)

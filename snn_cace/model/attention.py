@@ -120,6 +120,21 @@ class ChannelAttention(nn.Module):
         return 1 + torch.sigmoid(self.weight(F.relu(self.bottleneck(joint)))).unsqueeze(-2)
 
 
+class ChannelSpatialAttention(nn.Module):
+    """Sound guides pictures as in CMRAN: patches weighted by channel, then by place.
+
+    Shape: patches `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Cv]`.
+    """
+
+    def __init__(self, visual_dim: int, audio_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(visual_dim, audio_dim, hidden_dim)
+        self.spatial = SpatialAttention(visual_dim, audio_dim, hidden_dim)
+
+    def forward(self, patches: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
+        return self.spatial(patches * self.channel(patches, audio), audio)
+
+
 class AudioGuidedVisualAttention(nn.Module):
     """Sound guides pictures: patches weighted by channel and place, then by what the picture itself attends to.
 
@@ -211,6 +226,12 @@ class GuidanceAttention(nn.Module):
         picture = patches.mean(-2) if self.picture is None else self.picture(patches, next(attended), audio)
         sound = audio if self.sound is None else self.sound(next(attended), audio)
         return GuidedFeatures(picture, sound)
+
+    def spatial_attentions(self) -> dict[str, nn.Module]:
+        """What weighs patches by the sound and by the picture, where sound guides pictures."""
+        if self.picture is None:
+            return {}
+        return {"spatial": self.picture.spatial, "self_spatial": self.picture.self_spatial}
 
     def attended(self, patches: torch.Tensor) -> list[torch.Tensor]:
         """norm(patches + dropout(self-attention(patches))) of each branch that runs: `[B, T, P, Cv]`."""

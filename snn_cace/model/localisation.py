@@ -9,17 +9,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurons import LookBack
+from snn_cace.config import ContrastConfig
 
 
 class Localisation(NamedTuple):
     """segment_relevance `[B, T]` and class logits `[B, C]`, of causal networks `[B, T, C]`; query and key `[B, T, d]`,
-    unit length or zero.
+    unit length or zero, with contrast.
     """
 
     segment_relevance: torch.Tensor
     class_logits: torch.Tensor
-    query: torch.Tensor
-    key: torch.Tensor
+    query: torch.Tensor | None = None
+    key: torch.Tensor | None = None
 
 
 def windows(values: torch.Tensor, look_back: LookBack) -> torch.Tensor:
@@ -34,8 +35,27 @@ def windows(values: torch.Tensor, look_back: LookBack) -> torch.Tensor:
     return torch.cat([before, values], dim=1).unfold(1, look_back.window, 1)
 
 
+def mean_of_largest(class_logits: torch.Tensor, count: int, look_back: LookBack | None = None) -> torch.Tensor:
+    """Mean of each class's `count` largest segments: `[B, T, C]` to `[B, C]`; with a window, within it, to
+    `[B, T, C]`.
+    """
+    if look_back is None or look_back.window is None:
+        return class_logits.topk(min(count, class_logits.shape[1]), dim=1).values.mean(1)
+    within = windows(class_logits, look_back)
+    largest = within.topk(min(count, within.shape[-1]), dim=-1).values
+    there = largest > -torch.inf
+    return largest.masked_fill(~there, 0.0).sum(-1) / there.sum(-1)
+
+
+def pooled(relevance: torch.Tensor, class_logits: torch.Tensor) -> torch.Tensor:
+    """Class logits of a clip `[B, C]` under how relevant its segments are, `[B, T]` in (0, 1), each class by its
+    largest segment: a positive logit by the most relevant one, a negative by the least (CMRAN, CMBS).
+    """
+    return (relevance.unsqueeze(-1) * class_logits.unsqueeze(1)).amax(1)
+
+
 class LocalisationHead(nn.Module):
-    """Classifiers over fused features f `[B, T, d]`, with background-event contrast enhancement.
+    """Classifiers over fused features f `[B, T, d]`, with background-event contrast enhancement or without.
 
     `event` maps the largest value of each channel over segments, `[B, 1, d]`, to class logits `[B, 1, C]`; with a
     `window`, at each segment, over it and the window - 1 before.
@@ -46,15 +66,15 @@ class LocalisationHead(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, event: nn.Module, strength: float, noise: float, window: int | None = None
+        self, d_model: int, event: nn.Module, contrast: ContrastConfig | None = None, window: int | None = None
     ) -> None:
         super().__init__()
         self.look_back = LookBack(window)
-        self.strength = strength
-        self.noise_scale = noise
+        self.contrast = contrast
         self.draw_noise = torch.randn_like
         self.relevance = nn.Linear(d_model, 1)
-        self.projector = nn.Linear(d_model, d_model)
+        if contrast is not None:
+            self.projector = nn.Linear(d_model, d_model)
         self.event = event
 
     def project(self, fused: torch.Tensor) -> torch.Tensor:
@@ -67,10 +87,12 @@ class LocalisationHead(nn.Module):
         largest = windows(fused, self.look_back).amax(-1)
         return self.event(largest.flatten(0, 1).unsqueeze(1)).view(*largest.shape[:2], -1)
 
-    def forward(self, fused: torch.Tensor, enhance: bool) -> Localisation:
+    def forward(self, fused: torch.Tensor, enhance: bool = False) -> Localisation:
+        if self.contrast is None:
+            return Localisation(self.relevance(fused).squeeze(-1), self.classify(fused))
         projected = self.project(fused)
-        relevance_input = fused + self.strength * projected if enhance else fused
-        noisy = fused + self.noise_scale * self.draw_noise(fused)
+        relevance_input = fused + self.contrast.strength * projected if enhance else fused
+        noisy = fused + self.contrast.noise * self.draw_noise(fused)
         return Localisation(
             segment_relevance=self.relevance(relevance_input).squeeze(-1),
             class_logits=self.classify(fused),

@@ -1,4 +1,6 @@
-"""The original authors' state dicts: which of their entries is which of ours, and which never run."""
+"""The original authors' state dicts, CACE-Net's and its peers': which of their entries is which of ours, and which
+never run.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,18 @@ from typing import NamedTuple
 
 import torch
 
-PICTURE = {
-    "affine_video_1": "guidance.picture.channel.patch",
-    "affine_audio_1": "guidance.picture.channel.guide",
-    "affine_bottleneck": "guidance.picture.channel.bottleneck",
-    "affine_v_c_att": "guidance.picture.channel.weight",
-    "affine_video_2": "guidance.picture.spatial.patch",
-    "affine_audio_2": "guidance.picture.spatial.guide",
-    "affine_v_s_att": "guidance.picture.spatial.score",
+from snn_cace.config import Experiment
+
+CHANNEL_SPATIAL = {
+    "affine_video_1": "channel.patch",
+    "affine_audio_1": "channel.guide",
+    "affine_bottleneck": "channel.bottleneck",
+    "affine_v_c_att": "channel.weight",
+    "affine_video_2": "spatial.patch",
+    "affine_audio_2": "spatial.guide",
+    "affine_v_s_att": "spatial.score",
+}
+PICTURE = {old: f"guidance.picture.{new}" for old, new in CHANNEL_SPATIAL.items()} | {
     "affine_video_ave": "guidance.picture.self_spatial.guide",
     "affine_video_3": "guidance.picture.self_spatial.patch",
     "ave_v_att": "guidance.picture.self_spatial.score",
@@ -53,6 +59,26 @@ OUTSIDE_GUIDANCE = {
 }
 
 
+AVEL = {
+    "lstm_audio": "audio_temporal.lstm",
+    "lstm_video": "visual_temporal.lstm",
+    "affine_video": "attention.patch",
+    "affine_audio": "attention.guide",
+    "affine_v": "attention.patch_units",
+    "affine_g": "attention.guide_units",
+    "affine_h": "attention.score",
+    "L1": "classifier.linear1",
+    "L2": "classifier.linear2",
+}
+DMRN = AVEL | {"U_v": "fusion.visual", "U_a": "fusion.audio", "L2": "classifier"}
+WEAK_CMBS = {
+    # Their gates are named after the modality that they read, ours after the one that they scale: its own.
+    "audio_gated.0": "visual_gate",
+    "video_gated.0": "audio_gate",
+    "CAS_model.classifier.0": "event",
+}
+
+
 class Renamed(NamedTuple):
     """state: entries under our names. unused: the original's entries that its own forward pass never reads."""
 
@@ -60,8 +86,22 @@ class Renamed(NamedTuple):
     unused: list[str]
 
 
+def names_of(experiment: Experiment) -> dict[str, str]:
+    """The module prefixes of the original of an experiment's network to ours."""
+    model, weak = experiment.model, experiment.training.supervision == "weak"
+    if model.network == "avel":
+        return AVEL if model.avel.fusion == "concatenation" else DMRN
+    if model.network == "cmran":
+        attention = {f"spatial_channel_att.{old}": f"guidance.{new}" for old, new in CHANNEL_SPATIAL.items()}
+        return module_names("none") | attention
+    if model.network == "cmbs":
+        names = module_names("audio") | {"spatial_channel_att.norm": "guidance.visual_norm"}
+        return names | WEAK_CMBS if weak else names
+    return module_names(model.guidance)
+
+
 def module_names(guidance: str) -> dict[str, str]:
-    """The original's module prefixes to ours, for one guidance mode (`none`, `audio`, `visual`, `co`).
+    """CACE-Net's module prefixes to ours, for one guidance mode (`none`, `audio`, `visual`, `co`).
 
     Sound guidance reads `video_query`, ... in mode visual and `video_query2`, ... in mode co.
     """
@@ -87,9 +127,10 @@ def module_names(guidance: str) -> dict[str, str]:
     return names
 
 
-def rename(state: dict[str, torch.Tensor], guidance: str) -> Renamed:
-    """A released state dict, with or without `module.` before its names, under our names."""
-    names = module_names(guidance)
+def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> Renamed:
+    """A released state dict, with or without `module.` before its names, under the names that `names_of` says; a
+    convolution of kernel 1 is a linear layer.
+    """
     renamed: dict[str, torch.Tensor] = {}
     unused: list[str] = []
     for key, value in state.items():
@@ -98,5 +139,5 @@ def rename(state: dict[str, torch.Tensor], guidance: str) -> Renamed:
         if prefix is None:
             unused.append(bare)
         else:
-            renamed[names[prefix] + bare[len(prefix) :]] = value
+            renamed[names[prefix] + bare[len(prefix) :]] = value.squeeze(-1) if value.ndim == 3 else value
     return Renamed(renamed, unused)

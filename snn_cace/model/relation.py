@@ -16,13 +16,13 @@ from neurons import Dropout, Linear, LookBack, rectified_dropout, residual_norm
 
 
 class FeedForward(nn.Module):
-    """linear, relu, dropout, linear: `[B, T, width]` to `[B, T, width]`."""
+    """linear, relu, dropout, linear: `[B, T, width]` to `[B, T, outputs]`, as many as inputs unless said."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float, outputs: int | None = None) -> None:
         super().__init__()
         self.linear1 = Linear(width, hidden)
         self.dropout = Dropout(dropout)
-        self.linear2 = Linear(hidden, width)
+        self.linear2 = Linear(hidden, outputs or width)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.linear2(rectified_dropout(self.linear1(values), self.dropout))

@@ -15,12 +15,13 @@ from snn_cace.config import Experiment, SlotConfig, as_dict, as_yaml, from_dict
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.files import replacing, write_text
-from snn_cace.model import CaceNet
-from snn_cace.model.reference import rename
+from snn_cace.model import CaceNet, Network, build_network
+from snn_cace.model.reference import names_of, rename
 from snn_cace.processes import is_unused
 
 DIGEST = "digest"
 """Where a checkpoint keeps the digest of all else in it."""
+NAMES = {"cace": "CACE-Net", "avel": "AVEL", "cmran": "CMRAN", "cmbs": "CMBS"}
 PREFIX = "network."
 """Where a Lightning checkpoint of `training.EventLocaliser` keeps the network's entries."""
 
@@ -68,7 +69,7 @@ class RunFiles:
 class Trained:
     """A network with the experiment that made it."""
 
-    network: CaceNet
+    network: Network
     experiment: Experiment
     path: Path
 
@@ -160,7 +161,7 @@ def load_checkpoint(path: str | Path) -> Trained:
         raise InputError(f"{path} is damaged, or another program's: {reason}") from None
 
 
-def fitting_network(path: str, shape: FeatureShape, key: str) -> CaceNet:
+def fitting_network(path: str, shape: FeatureShape, key: str) -> Network:
     """The network of the checkpoint that config key `key` names.
 
     Raises:
@@ -180,7 +181,7 @@ def trained_network(content: Any, path: Path) -> Trained:
             f"{path} is not a checkpoint of snn-cace; for the original authors' weights use import-reference"
         )
     experiment = from_dict(parameters["experiment"], Experiment, where=f"{path}, experiment")
-    network = CaceNet(experiment.model, FeatureShape(**parameters["shape"]))
+    network = build_network(experiment, FeatureShape(**parameters["shape"]))
     load_state(network, network_state(content), path)
     return Trained(network.eval(), experiment, path)
 
@@ -190,7 +191,7 @@ def network_state(content: Any) -> dict[str, Any]:
     return {key.removeprefix(PREFIX): value for key, value in content["state_dict"].items()}
 
 
-def load_state(network: CaceNet, state: dict[str, Any], path: Path) -> None:
+def load_state(network: Network, state: dict[str, Any], path: Path) -> None:
     """Load `state` into `network`, which takes the dtype of its entries.
 
     Raises:
@@ -214,7 +215,7 @@ def load_state(network: CaceNet, state: dict[str, Any], path: Path) -> None:
     network.load_state_dict(state)
 
 
-def save_checkpoint(path: str | Path, network: CaceNet, experiment: Experiment) -> None:
+def save_checkpoint(path: str | Path, network: Network, experiment: Experiment) -> None:
     """Write a checkpoint that `load_checkpoint` reads; whole or not at all."""
     content = {
         "hyper_parameters": hyper_parameters(experiment, network.shape),
@@ -229,8 +230,11 @@ def refuse_used(files: RunFiles) -> None:
         raise InputError(f"{files.directory} is not empty; give a fresh --output")
 
 
-def import_weights(weights: Path, files: RunFiles, guidance: str = "co", spiking: str | None = None) -> list[str]:
-    """Make a run directory from a released state dict of the original, at the paper's settings.
+def import_weights(
+    weights: Path, files: RunFiles, guidance: str = "co", spiking: str | None = None, peer: Experiment | None = None
+) -> list[str]:
+    """Make a run directory from a released state dict of the original, at the paper's settings, or of the network that
+    the experiment `peer` describes.
 
     Returns the state dict's entries that the network does not use.
 
@@ -241,31 +245,43 @@ def import_weights(weights: Path, files: RunFiles, guidance: str = "co", spiking
     state = read_tensors(weights)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{weights} is not a state dict, names to tensors")
-    renamed = rename(state, guidance)
-    experiment = Experiment(name=f"reference {weights.name}")
-    experiment.model.guidance = guidance  # type: ignore[assignment]
-    experiment.training.seed = 3917
-    experiment.training.precision = "64"
-    experiment.training.protocol = "paper"
-    experiment.training.losses = "reference"
-    if spiking:
-        experiment.model.slots.temporal_encoder = reference_slot(state)
-    network = CaceNet(experiment.model, reference_shape(renamed.state, weights))
-    load_state(network, {**renamed.state, "_extra_state": {"enhance": True}}, weights)
+    experiment = peer or published_experiment(guidance, reference_slot(state) if spiking else None)
+    experiment.name = f"reference {weights.name}"
+    renamed = rename(state, names_of(experiment))
+    network = build_network(experiment, reference_shape(renamed.state, weights, experiment))
+    extra = {"_extra_state": {"enhance": True}} if isinstance(network, CaceNet) else {}
+    load_state(network, {**renamed.state, **extra}, weights)
     save_checkpoint(files.best, network, experiment)
     write_text(files.config, as_yaml(experiment))
     return [key for key in renamed.unused if state_scalar(key) not in ("threshold", "alpha")]
 
 
-def reference_shape(state: dict[str, torch.Tensor], weights: Path) -> FeatureShape:
-    """The features that renamed weights were trained on; the sound's width is fixed at 128 in the original."""
-    try:
-        visual, event = state["visual_projection.weight"], state["head.event.weight"]
-    except KeyError as missing:
+def published_experiment(guidance: str, temporal_encoder: SlotConfig | None) -> Experiment:
+    """CACE-Net at the paper's settings."""
+    experiment = Experiment()
+    experiment.model.guidance = guidance  # type: ignore[assignment]
+    experiment.training.seed = 3917
+    experiment.training.precision = "64"
+    experiment.training.protocol = "paper"
+    experiment.training.losses = "reference"
+    if temporal_encoder is not None:
+        experiment.model.slots.temporal_encoder = temporal_encoder
+    return experiment
+
+
+def reference_shape(state: dict[str, torch.Tensor], weights: Path, experiment: Experiment) -> FeatureShape:
+    """The features that renamed weights were trained on; the sound's width is fixed at 128 in all originals."""
+    network = experiment.model.network
+    first = "attention.patch.weight" if network == "avel" else "visual_projection.weight"
+    last = ("head.event.weight", "event.weight", "classifier.linear2.weight", "classifier.weight")
+    event = next((state[name] for name in last if name in state), None)
+    if event is None or first not in state:
+        missing = first if first not in state else last[0]
         raise InputError(
-            f"{weights} lacks what the original stores for {missing}; is it a CACE-Net state dict?"
-        ) from None
-    return FeatureShape(visual_channels=visual.shape[-1], audio_channels=128, classes=event.shape[0])
+            f"{weights} lacks what the original stores for '{missing}'; is it a {NAMES[network]} state dict?"
+        )
+    background = network == "avel" or experiment.training.supervision == "weak"
+    return FeatureShape(state[first].shape[-1], 128, event.shape[0] - background)
 
 
 def reference_slot(state: dict[str, torch.Tensor]) -> SlotConfig:

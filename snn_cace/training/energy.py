@@ -21,12 +21,12 @@ from torch import nn
 
 from neurons import RateObserver, SpikingLayer, count_over_processes, sum_over_processes
 from neurons.coding import Coding
-from snn_cace.config import Experiment, ModelConfig, SlotsConfig
+from snn_cace.config import Experiment, SlotsConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import EnergyPrices, energy, part_energy, read_prices
 from snn_cace.counting.operations import count_operations, event_driven
 from snn_cace.data.batches import Batch
-from snn_cace.model import CaceNet
+from snn_cace.model import build_network
 
 
 @dataclass
@@ -60,18 +60,18 @@ def all_firing(network: nn.Module) -> Iterator[dict[str, int]]:
 
 
 def expected_energy(
-    config: ModelConfig, shape: FeatureShape, visual: torch.Size, audio: torch.Size, model: str, prices: EnergyPrices
+    experiment: Experiment, shape: FeatureShape, visual: torch.Size, audio: torch.Size, model: str, prices: EnergyPrices
 ) -> ExpectedEnergy:
     """What clips of these shapes, `[T, H, W, Cv]` and `[T, Ca]`, cost by an energy `model`; neither weights nor values
     decide it.
     """
     clip = torch.zeros(1, *visual), torch.zeros(1, *audio)
-    dense = copy.deepcopy(config)
-    dense.slots = SlotsConfig()
+    dense = copy.deepcopy(experiment)
+    dense.model.slots = SlotsConfig()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network = CaceNet(config, shape)
-        ann = count_operations(CaceNet(dense, shape), *clip)
+        network = build_network(experiment, shape)
+        ann = count_operations(build_network(dense, shape), *clip)
         with all_firing(network) as fired:
             count = count_operations(network, *clip)
     modules = {module.name: module for module in event_driven(count.modules, count.consumers)}
@@ -97,7 +97,7 @@ class EnergyRegulariser(RateObserver):
 
     def __init__(self, network: nn.Module, experiment: Experiment, shape: FeatureShape) -> None:
         super().__init__(network)
-        self.model, self.shape = experiment.model, shape
+        self.experiment, self.shape = experiment, shape
         self.energy_model = experiment.training.energy_model
         self.expected: ExpectedEnergy | None = None
         self.spikes: list[tuple[str, torch.Tensor]] = []
@@ -112,7 +112,7 @@ class EnergyRegulariser(RateObserver):
         visual, audio = batch["visual"], batch["audio"]
         if self.expected is None:
             sizes = (visual.shape[1:], audio.shape[1:])
-            self.expected = expected_energy(self.model, self.shape, *sizes, self.energy_model, read_prices())
+            self.expected = expected_energy(self.experiment, self.shape, *sizes, self.energy_model, read_prices())
         expected, spikes = self.expected, self.spikes
         self.spikes = []
         clips = count_over_processes(len(visual), visual.device)

@@ -16,12 +16,22 @@ from snn_cace.config import Experiment
 from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch
 from snn_cace.files import replacing
-from snn_cace.model import CaceNet
+from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, progress, use_tensor_cores
 from snn_cace.training.losses import loss_terms, targets_from_labels, validation_loss
 from snn_cace.training.metrics import SegmentMetrics, segment_predictions
 
-PREDICTED = ("segment_relevance", "event_logits", "gate", "av_logits", "segment_class", "index")
+PREDICTED = (
+    "segment_relevance",
+    "event_logits",
+    "gate",
+    "av_logits",
+    "segment_logits",
+    "clip_logits",
+    "segment_class",
+    "index",
+)
+"""What `predict` writes, as far as the network says it."""
 
 
 @dataclass
@@ -30,8 +40,9 @@ class Evaluation:
 
     segment_accuracy: percent of segments. losses: means over clips. class_accuracy: percent of each class's segments.
     confusion: counts of segments, rows true, columns predicted. predictions: clip by clip, the arrays of `predict`
-    (`segment_relevance` `[N, T]`, `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, `segment_class`
-    `[N, T]`, `index` `[N]`, the rows on disk) and `segment_target` `[N, T]`. activity: of each spiking layer.
+    (`segment_relevance` `[N, T]`, `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, of AVEL
+    `segment_logits` `[N, T, C + 1]`, of weak networks `clip_logits` `[N, C + 1]`, `segment_class` `[N, T]`, `index`
+    `[N]`, the rows on disk) and `segment_target` `[N, T]`. activity: of each spiking layer.
     """
 
     segment_accuracy: float
@@ -47,7 +58,7 @@ class Evaluation:
 
 
 def run_network(
-    network: CaceNet,
+    network: Network,
     loader: DataLoader,
     experiment: Experiment,
     device: torch.device,
@@ -97,7 +108,7 @@ def evaluate_batch(
 
 
 def evaluate_network(
-    network: CaceNet, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = False
+    network: Network, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = False
 ) -> Evaluation:
     """Accuracy, losses and predictions of a network in one pass over a split."""
     metrics = SegmentMetrics(num_classes=network.shape.classes + 1, sync_on_compute=False).to(device)
@@ -118,6 +129,8 @@ def evaluate_network(
             "index": batch["index"],
         }
         for name in (*PREDICTED, "segment_target"):
+            if named[name] is None:
+                continue
             values = named[name].float() if named[name].dtype is torch.bfloat16 else named[name]
             parts.setdefault(name, []).append(values.cpu().numpy())
     monitor.stop()

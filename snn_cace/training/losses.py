@@ -1,15 +1,17 @@
 """The loss terms, each a function of named outputs, and the targets they are held against.
 
-The original's quirks are reproduced under `losses: reference` and mended under `corrected`:
+The originals' quirks are reproduced under `losses: reference` and mended under `corrected`:
 
 - The gate is already a product of sigmoids, yet goes through a sigmoid again inside its loss. Corrected: it is taken as
   the probability it is.
 - A clip without any event is trained as class 0. Corrected: it takes no part in the two class losses.
 - The validation loss leaves out the av and contrastive terms. Corrected: it is the training loss.
+- AVEL, and every peer under weak supervision, feed probabilities to a loss that takes logits. Corrected: cross-entropy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,19 +21,26 @@ from snn_cace.config import ContrastConfig
 from snn_cace.contracts import NetworkOutput
 
 IGNORED = -100
+MINIMISED = ("clip", "segment", "relevance", "gate", "event", "av")
+"""The terms of weight 1, in the order in which they are added."""
+REPORTED = ("clip", "segment", "relevance", "event", "gate")
+"""Those that the originals report in evaluation."""
 LEAST_LOG = -100.0
 """Log-probabilities are cut off here, as PyTorch's binary cross-entropy does; unlike it, NaN passes through."""
 
 
 class Targets(NamedTuple):
-    """is_event `[B, T]` of zeros and ones; segment_class `[B, T]`, background being the last class; clip_class `[B]`.
+    """is_event `[B, T]` of zeros and ones; segment_class `[B, T]`, background being the last class; clip_class `[B]`;
+    clip_labels `[B, C + 1]`.
 
-    clip_class is the largest class index present in any segment, and 0 for a clip without any event.
+    clip_class is the largest class index present in any segment, and 0 for a clip without any event. clip_labels are
+    those given for weak supervision, else one-hot: clip_class, or background for a clip without any event.
     """
 
     is_event: torch.Tensor
     segment_class: torch.Tensor
     clip_class: torch.Tensor
+    clip_labels: torch.Tensor
 
     @property
     def has_event(self) -> torch.Tensor:
@@ -39,10 +48,15 @@ class Targets(NamedTuple):
         return self.is_event.any(1)
 
 
-def targets_from_labels(labels: torch.Tensor) -> Targets:
-    """Targets of one-hot labels `[B, T, C + 1]`, background last."""
+def targets_from_labels(labels: torch.Tensor, clip_labels: torch.Tensor | None = None) -> Targets:
+    """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any."""
     is_event, foreground_class = labels[..., :-1].max(-1)
-    return Targets(is_event, labels.argmax(-1), foreground_class.amax(1))
+    clip_class = foreground_class.amax(1)
+    if clip_labels is None:
+        background = labels.shape[-1] - 1
+        known = torch.where(is_event.any(1), clip_class, background)
+        clip_labels = F.one_hot(known, background + 1).to(labels)
+    return Targets(is_event, labels.argmax(-1), clip_class, clip_labels)
 
 
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:
@@ -58,7 +72,7 @@ def relevance_loss(output: NetworkOutput, targets: Targets) -> torch.Tensor:
 
 def gate_loss(output: NetworkOutput, targets: Targets, reference: bool) -> torch.Tensor:
     """Binary cross-entropy of the gate `[B, T]`, a scalar; `reference` squashes it a second time."""
-    gate = at_least_float32(output.gate)
+    gate = at_least_float32(present(output.gate))
     if reference:
         return F.binary_cross_entropy_with_logits(gate, targets.is_event.to(gate))
     right = torch.where(targets.is_event.bool(), gate, 1 - gate)
@@ -81,6 +95,21 @@ def class_loss(
         wanted = wanted.masked_fill(~there, IGNORED)
     total = F.cross_entropy(at_least_float32(logits), wanted, ignore_index=IGNORED, reduction="sum")
     return total / (wanted != IGNORED).sum().clamp(min=1)
+
+
+def label_loss(logits: torch.Tensor, labels: torch.Tensor, reference: bool) -> torch.Tensor:
+    """Cross-entropy of logits `[..., C + 1]` and labels that are one-hot or, where several are set, share equally, a
+    scalar.
+
+    `reference`: the multi-label soft margin of their softmax p, mean over all entries of softplus(p) - y p, which takes
+    p for a logit: between 0.68 and 0.72 of 29 classes, whatever is learned.
+    """
+    logits = at_least_float32(logits)
+    if reference:
+        probability = logits.softmax(-1)
+        return (F.softplus(probability) - labels.to(logits) * probability).mean()
+    share = labels.to(logits) / labels.sum(-1, keepdim=True).to(logits)
+    return -(share * logits.log_softmax(-1)).sum(-1).mean()
 
 
 def contrastive_anchor_terms(
@@ -113,28 +142,51 @@ def contrastive_anchor_terms(
 
 def contrastive_loss(output: NetworkOutput, targets: Targets, temperature: float) -> torch.Tensor:
     """Mean of `contrastive_anchor_terms` over all anchors of all clips, a scalar."""
-    return contrastive_anchor_terms(output.query, output.key, targets.is_event, temperature).mean()
+    query, key = present(output.query), present(output.key)
+    return contrastive_anchor_terms(query, key, targets.is_event, temperature).mean()
+
+
+def present(values: torch.Tensor | None) -> torch.Tensor:
+    """`[...]`, an output that the network has."""
+    assert values is not None
+    return values
 
 
 def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, reference: bool) -> dict[str, torch.Tensor]:
-    """Every term by name, scalars: `relevance`, `gate`, `event`, `av`, `contrastive`."""
-    return {
-        "relevance": relevance_loss(output, targets),
-        "gate": gate_loss(output, targets, reference),
-        "event": class_loss(output.event_logits, targets, reference, output.running_event_logits),
-        "av": class_loss(output.av_logits, targets, reference, output.running_av_logits),
-        "contrastive": contrastive_loss(output, targets, temperature),
-    }
+    """Every term that the network's outputs have, by name, scalars.
+
+    Weakly supervised `clip` alone; of AVEL `segment`; of the others `relevance` and `event`, with `gate`, `av` and
+    `contrastive` where they have such outputs.
+    """
+    if output.clip_logits is not None:
+        return {"clip": label_loss(output.clip_logits, targets.clip_labels, reference)}
+    if output.segment_logits is not None:
+        labels = F.one_hot(targets.segment_class, output.classes + 1)
+        return {"segment": label_loss(output.segment_logits, labels, reference)}
+    terms = {"relevance": relevance_loss(output, targets)}
+    if output.gate is not None:
+        terms["gate"] = gate_loss(output, targets, reference)
+    terms["event"] = class_loss(output.event_logits, targets, reference, output.running_event_logits)
+    if output.av_logits is not None:
+        terms["av"] = class_loss(output.av_logits, targets, reference, output.running_av_logits)
+    if output.query is not None:
+        terms["contrastive"] = contrastive_loss(output, targets, temperature)
+    return terms
 
 
 def distillation_loss(student: NetworkOutput, teacher: NetworkOutput, temperature: float) -> torch.Tensor:
-    """How far a student's clip classes `[B, C]` and segment relevance `[B, T]` are from its teacher's, a scalar.
+    """How far a student's classes, of clips `[B, C]` or of AVEL's segments, and segment relevance `[B, T]` are from its
+    teacher's, a scalar.
 
-    temperature^2 KL(teacher || student) of the event logits over the temperature (Hinton et al., arXiv:1503.02531),
+    temperature^2 KL(teacher || student) of the class logits over the temperature (Hinton et al., arXiv:1503.02531),
     plus the binary cross-entropy of the relevance against the teacher's probabilities, less that of the teacher with
     itself: zero where both agree.
     """
-    mine, wanted = (at_least_float32(output.event_logits) / temperature for output in (student, teacher))
+    mine, wanted = (
+        at_least_float32(output.event_logits if output.segment_logits is None else output.segment_logits.flatten(0, 1))
+        / temperature
+        for output in (student, teacher)
+    )
     classes = F.kl_div(mine.log_softmax(-1), wanted.log_softmax(-1), log_target=True, reduction="batchmean")
     logits, target = (at_least_float32(output.segment_relevance) for output in (student, teacher))
     probability = target.sigmoid()
@@ -144,15 +196,21 @@ def distillation_loss(student: NetworkOutput, teacher: NetworkOutput, temperatur
 
 
 def training_loss(terms: dict[str, torch.Tensor], contrast: ContrastConfig, contrastive_on: bool) -> torch.Tensor:
-    """The sum of scalars that is minimised: four terms of weight 1, and the contrastive one once it is on."""
-    total = terms["relevance"] + terms["gate"] + terms["event"] + terms["av"]
+    """The sum of scalars that is minimised: all terms of weight 1, and the contrastive one once it is on."""
+    total = total_of(terms, MINIMISED)
     return total + contrast.coefficient * terms["contrastive"] if contrastive_on else total
+
+
+def total_of(terms: dict[str, torch.Tensor], names: Sequence[str]) -> torch.Tensor:
+    """The sum of those of the named scalars that there are."""
+    first, *others = (terms[name] for name in names if name in terms)
+    return sum(others, start=first)
 
 
 def validation_loss(
     terms: dict[str, torch.Tensor], contrast: ContrastConfig, contrastive_on: bool, reference: bool
 ) -> torch.Tensor:
-    """What is reported as loss in evaluation: the training loss, or the original's three terms of it."""
+    """What is reported as loss in evaluation: the training loss, or the terms of it that the originals report."""
     if reference:
-        return terms["relevance"] + terms["event"] + terms["gate"]
+        return total_of(terms, REPORTED)
     return training_loss(terms, contrast, contrastive_on)

@@ -20,7 +20,7 @@ from neurons import (
 from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
-from snn_cace.model import CaceNet
+from snn_cace.model import Network, build_network
 from snn_cace.runtime import feature_dtype
 from snn_cace.training.checkpoints import DIGEST, digest_of, fitting_network, hyper_parameters
 from snn_cace.training.energy import EnergyRegulariser
@@ -42,7 +42,7 @@ class EventLocaliser(L.LightningModule):
         super().__init__()
         self.save_hyperparameters(hyper_parameters(experiment, shape))
         self.experiment = experiment
-        self.network = CaceNet(experiment.model, shape)
+        self.network = build_network(experiment, shape)
         run_layers(self.network, experiment.training.fused, experiment.training.recompute)
         # In a tuple, so that it is no part of this module, which holds the network already.
         self.compiled_network = (compiled(self.network, experiment.training.compile),)
@@ -55,7 +55,7 @@ class EventLocaliser(L.LightningModule):
         self.energy = EnergyRegulariser(self.network, experiment, shape) if training.energy_weight else None
         self.observers: list[RateObserver] = [o for o in (self.regulariser, self.energy) if o is not None]
         # In a list, so that it is no part of this module: a teacher is neither trained nor saved.
-        self.teacher: list[CaceNet] = []
+        self.teacher: list[Network] = []
         if training.distillation.teacher:
             self.teacher.append(fitting_network(training.distillation.teacher, shape, "training.distillation.teacher"))
 
@@ -82,9 +82,11 @@ class EventLocaliser(L.LightningModule):
         progress = self.current_epoch / max(1, training.epochs - 1)
         scale_surrogates(self.network, 1 + progress * (training.surrogate_slope - 1))
 
-    def terms(self, output: NetworkOutput, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def terms(
+        self, output: NetworkOutput, labels: torch.Tensor, clip_labels: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
         reference = self.experiment.training.losses == "reference"
-        targets = targets_from_labels(labels)
+        targets = targets_from_labels(labels, clip_labels)
         return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
 
     def losses(self, batch: Batch, contrastive_on: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -94,7 +96,8 @@ class EventLocaliser(L.LightningModule):
         (network,) = self.compiled_network
         output = whole_output(network(batch["visual"], batch["audio"]))
         labels = gather_rows(batch["labels"])
-        terms = self.terms(output, labels)
+        clip_labels = gather_rows(batch["clip_labels"]) if "clip_labels" in batch else None
+        terms = self.terms(output, labels, clip_labels)
         loss = training_loss(terms, self.experiment.model.contrast, contrastive_on)
         if self.regulariser is not None:
             terms["firing_rate"] = self.regulariser.penalty()
@@ -158,7 +161,7 @@ def whole_output(output: NetworkOutput) -> NetworkOutput:
     return NetworkOutput(**gathered)
 
 
-def compiled(network: CaceNet, how: str) -> Callable[..., NetworkOutput]:
+def compiled(network: Network, how: str) -> Callable[..., NetworkOutput]:
     """The network as training runs it: itself, or compiled."""
     if how == "off":
         return network

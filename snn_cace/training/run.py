@@ -23,7 +23,7 @@ from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys,
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
-from snn_cace.model import CaceNet
+from snn_cace.model import build_network
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
@@ -163,7 +163,7 @@ def finish(
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint on the held-out splits and write metrics.json, which marks the run as finished."""
     content = read_tensors(files.best)
-    network = CaceNet(experiment.model, data.shape)
+    network = build_network(experiment, data.shape)
     load_state(network, network_state(content), files.best)
     device = pick_device(experiment.training.device)
     val = evaluate_network(network, data.loader("val"), experiment, device, quiet)

@@ -18,15 +18,17 @@ import torch
 from torch import nn
 
 from neurons import SpikingLinear, SpikingMLP, SpikingProjection
-from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.config import Experiment, SlotConfig, slots_of
 from snn_cace.errors import InputError
-from snn_cace.model import CaceNet
+from snn_cace.model import Network, build_network
 from snn_cace.model.relation import FeedForward
 
 CONVERTIBLE = ("feed_forward", "visual_projection")
 DENSE_TO_SPIKING = {
     ".feed_forward.linear1.": ".feed_forward.hidden.linear.",
     ".feed_forward.linear2.": ".feed_forward.output.",
+    "classifier.linear1.": "classifier.hidden.linear.",
+    "classifier.linear2.": "classifier.output.",
     "visual_projection.": "visual_projection.projection.linear.",
     "head.event.": "head.event.output.",
     "_interaction.attention.out_proj.": "_interaction.attention.output.",
@@ -43,7 +45,7 @@ class Copied:
 
 
 @torch.no_grad()
-def initialise(target: CaceNet, source: CaceNet) -> Copied:
+def initialise(target: Network, source: Network) -> Copied:
     """Start `target` from `source`, in place: entries of the same name and shape, and dense layers whose spiking
     counterpart does the same job. Temporal encoders share nothing; spiking blocks' norms and thresholds keep their own.
     """
@@ -58,7 +60,7 @@ def initialise(target: CaceNet, source: CaceNet) -> Copied:
 
 @torch.no_grad()
 def initialise_thresholds(
-    target: CaceNet, source: CaceNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float = 99.9
+    target: Network, source: Network, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float = 99.9
 ) -> list[str]:
     """Start learned thresholds where `source`'s rectified activations end on `batches`; returns the layers' names.
 
@@ -84,7 +86,7 @@ def initialise_thresholds(
     return started
 
 
-def spiking_names(source: CaceNet) -> dict[str, torch.Tensor]:
+def spiking_names(source: Network) -> dict[str, torch.Tensor]:
     """The source's entries under their own names, and under those of their spiking counterparts."""
     named = {name: value for name, value in source.state_dict().items() if isinstance(value, torch.Tensor)}
     counterparts: dict[str, torch.Tensor] = {}
@@ -100,18 +102,21 @@ def spiking_names(source: CaceNet) -> dict[str, torch.Tensor]:
     return counterparts | named
 
 
-def converted_config(config: ModelConfig, slots: Iterable[str], steps: int) -> ModelConfig:
-    """The config of an ANN whose `slots` are converted: integrate and fire, soft reset, S simulation steps.
+def converted_config(experiment: Experiment, slots: Iterable[str], steps: int) -> Experiment:
+    """The experiment of an ANN whose `slots` are converted: integrate and fire, soft reset, S simulation steps.
 
     Raises:
-        InputError: a slot that does not rectify, or that spikes already.
+        InputError: a slot that does not rectify, that the network does not have, or that spikes already.
     """
-    config = copy.deepcopy(config)
+    converted = copy.deepcopy(experiment)
+    config, there = converted.model, slots_of(experiment.model, experiment.training.supervision)
     for slot in slots:
         if slot not in CONVERTIBLE:
             raise InputError(
                 f"{slot} cannot be converted: only {' and '.join(CONVERTIBLE)} are rectified linear layers"
             )
+        if slot not in there:
+            raise InputError(f"{config.network} has no slot {slot}; it has {', '.join(there)}")
         if getattr(config.slots, slot).block != "dense":
             raise InputError(f"{slot} spikes already; convert a network whose {slot} is dense")
         own = SlotConfig(
@@ -119,19 +124,22 @@ def converted_config(config: ModelConfig, slots: Iterable[str], steps: int) -> M
             coding="constant", readout="rate", norm="none",
         )  # fmt: skip
         setattr(config.slots, slot, own)
-    return config
+    return converted
 
 
 @torch.no_grad()
 def convert(
-    source: CaceNet, config: ModelConfig, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float = 99.9
-) -> CaceNet:
-    """`source` with the slots converted that `config`, made by `converted_config`, says.
+    source: Network,
+    experiment: Experiment,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    percentile: float = 99.9,
+) -> Network:
+    """`source` with the slots converted that `experiment`, made by `converted_config`, says.
 
     Activations are recorded over `batches` of visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`; `percentile` of the
     positive ones is what a neuron that fires at every step stands for. What exceeds it is cut off.
     """
-    target = CaceNet(config, source.shape)
+    target = build_network(experiment, source.shape)
     target.to(next(source.parameters()).dtype)
     target.enhance = source.enhance
     initialise(target, source)
@@ -153,12 +161,12 @@ def rescale(linear: nn.Linear, maximum: float, steps: int) -> None:
 
 
 def activation_maxima(
-    source: CaceNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float
+    source: Network, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], percentile: float
 ) -> dict[str, float]:
     """The percentile of the positive outputs of every layer that is rectified, the largest over batches of visual
     `[B, T, H, W, Cv]` and audio `[B, T, Ca]`.
     """
-    names = ["visual_projection", *(f"{name}.linear1" for name in source.slots()["feed_forward"])]
+    names = ["visual_projection", *(f"{name}.linear1" for name in source.slots().get("feed_forward", []))]
     layers = {name: module for name in names if isinstance(module := find(source, name), nn.Linear)}
     maximum = dict.fromkeys(layers, 0.0)
 

@@ -10,7 +10,6 @@ from golden_rule import contrastive_inputs, golden
 
 from snn_cace.contracts import NetworkOutput
 from snn_cace.training.losses import (
-    Targets,
     class_loss,
     contrastive_anchor_terms,
     distillation_loss,
@@ -66,19 +65,19 @@ def test_clip_target_is_the_largest_class_and_zero_without_an_event():
 
 def test_corrected_class_loss_leaves_out_clips_without_an_event():
     logits = torch.tensor([[0.0, 2.0], [5.0, -5.0]])
-    targets = Targets(torch.tensor([[1.0], [0.0]]), torch.tensor([[1], [2]]), torch.tensor([1, 0]))
+    targets = targets_from_labels(torch.tensor([[[0.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]]]))
     first_only = torch.log(1 + torch.exp(torch.tensor(-2.0)))
     assert class_loss(logits, targets, reference=False).item() == pytest.approx(first_only.item())
     both = (first_only + torch.log(1 + torch.exp(torch.tensor(-10.0)))) / 2
     assert class_loss(logits, targets, reference=True).item() == pytest.approx(both.item())
-    none = Targets(torch.zeros(2, 1), torch.tensor([[2], [2]]), torch.tensor([0, 0]))
+    none = targets_from_labels(torch.tensor([[[0.0, 0.0, 1.0]], [[0.0, 0.0, 1.0]]]))
     assert class_loss(logits, none, reference=False).item() == 0
 
 
 def test_corrected_gate_loss_vanishes_for_a_perfect_gate_and_the_reference_one_cannot():
     is_event = torch.tensor([[1.0, 0.0]])
     output = NetworkOutput(*(torch.zeros(1, 2),) * 2, gate=is_event, av_logits=None, query=None, key=None)
-    targets = Targets(is_event, torch.zeros(1, 2), torch.zeros(1))
+    targets = targets_from_labels(torch.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
     assert gate_loss(output, targets, reference=False).item() == 0
     squashed_again = (torch.log(1 + torch.exp(torch.tensor(-1.0))) + torch.log(torch.tensor(2.0))) / 2
     assert gate_loss(output, targets, reference=True).item() == pytest.approx(squashed_again.item())

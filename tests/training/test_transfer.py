@@ -10,7 +10,7 @@ import torch
 from small import small_experiment, small_model, write_ave
 
 from snn_cace.cli import main
-from snn_cace.config import SlotConfig
+from snn_cace.config import Experiment, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
@@ -77,7 +77,7 @@ def test_a_converted_network_approaches_its_ann_as_steps_grow():
         want = source(visual, audio)
         errors = []
         for steps in (4, 32, 256, 2048):
-            config = converted_config(small_model(), ["feed_forward", "visual_projection"], steps)
+            config = converted_config(Experiment(model=small_model()), ["feed_forward", "visual_projection"], steps)
             converted = convert(source, config, [(visual, audio)], percentile=100)
             errors.append(float((converted(visual, audio).event_logits - want.event_logits).abs().max()))
     assert errors[3] < errors[2] < errors[1] < errors[0]
@@ -104,8 +104,8 @@ def test_a_slot_that_does_not_rectify_or_spikes_already_is_refused():
     with pytest.raises(
         InputError, match="temporal_encoder cannot be converted: only feed_forward and visual_projection"
     ):
-        converted_config(small_model(), ["temporal_encoder"], 4)
-    spiking = converted_config(small_model(), ["feed_forward"], 4)
+        converted_config(Experiment(model=small_model()), ["temporal_encoder"], 4)
+    spiking = converted_config(Experiment(model=small_model()), ["feed_forward"], 4)
     with pytest.raises(InputError, match="feed_forward spikes already"):
         converted_config(spiking, ["feed_forward"], 4)
 

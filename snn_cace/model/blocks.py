@@ -1,0 +1,94 @@
+"""Slots filled as a config says: the blocks that several networks are built from."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from neurons import BlockConfig, Linear, SpikingCrossAttention, SpikingLinear, SpikingMLP
+from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.model.relation import DenseAttention, FeedForward, Interaction, RelationBlock
+from snn_cace.model.temporal import temporal_encoder
+
+
+def visual_projection(config: ModelConfig, inputs: int) -> nn.Module:
+    """The layer that every patch goes through first: `[..., inputs]` to `[..., visual_dim]`."""
+    width = config.visual_dim
+    return fill(
+        config, "visual_projection", lambda: Linear(inputs, width), lambda block: SpikingLinear(inputs, width, block)
+    )
+
+
+def temporal_encoders(config: ModelConfig, *sizes: tuple[int, int]) -> list[nn.Module]:
+    """Temporal encoders of several modalities, by their `(inputs, outputs)`."""
+    with independent_stream("temporal_encoder"):
+        slot = config.slots.temporal_encoder
+        return [temporal_encoder(inputs, outputs, slot, config.spiking, config.causal) for inputs, outputs in sizes]
+
+
+def event_classifier(config: ModelConfig, classes: int, bias: bool = True, sequence: bool = False) -> nn.Module:
+    """Features `[B, T, d_model]` to class logits `[B, T, classes]`. What it classifies is one vector, T = 1, which no
+    membrane carries over to another, or a `sequence` of segments.
+    """
+    d = config.d_model
+
+    def spiking(block: BlockConfig) -> nn.Module:
+        return SpikingMLP(d, d, classes, 0.0, block if sequence else dataclasses.replace(block, membrane="reset"))
+
+    return fill(config, "event_head", lambda: Linear(d, classes, bias=bias), spiking)
+
+
+def fill(
+    config: ModelConfig, slot: str, dense: Callable[[], nn.Module], spiking: Callable[[BlockConfig], nn.Module]
+) -> nn.Module:
+    """The block that the config puts into `slot`, with initial weights from random numbers of its own."""
+    chosen: SlotConfig = getattr(config.slots, slot)
+    with independent_stream(slot):
+        return dense() if chosen.block == "dense" else spiking(chosen.spiking(config.spiking))
+
+
+def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -> RelationBlock:
+    """A relation block with the feed-forward slot that the config names."""
+    d, dropout = config.d_model, config.relation_dropout
+
+    def feed_forward() -> nn.Module:
+        return fill(
+            config,
+            "feed_forward",
+            lambda: FeedForward(d, hidden, dropout),
+            lambda block: SpikingMLP(d, hidden, d, dropout, block),
+        )
+
+    window = config.window if config.causal else None
+    return RelationBlock(inputs, d, config.heads, layers, dropout, feed_forward, window)
+
+
+def interaction(config: ModelConfig) -> Interaction:
+    """An interaction block with the attention that the config names."""
+    window = config.window if config.causal else None
+    heads = config.interaction_heads or config.heads
+    attention = fill(
+        config,
+        "interaction",
+        lambda: DenseAttention(config.d_model, heads, config.interaction_dropout, window),
+        lambda block: SpikingCrossAttention(config.d_model, heads, block, window),
+    )
+    return Interaction(config.d_model, attention, config.relation_dropout)
+
+
+@contextmanager
+def independent_stream(name: str) -> Iterator[None]:
+    """Random numbers of their own for a slot, drawn from the seed and the state of the main stream.
+
+    What a slot draws does not move the main stream: with the same seed, blocks that an ANN and an SNN share start with
+    identical weights whatever their slots hold.
+    """
+    main = torch.get_rng_state().numpy().tobytes()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(zlib.crc32(name.encode() + main))
+        yield

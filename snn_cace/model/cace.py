@@ -1,0 +1,125 @@
+"""CACE-Net, top to bottom. The same class is the ANN and the SNN: slots decide which blocks spike."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from neurons import Dropout, Linear, LookBack, rectified_dropout
+from snn_cace.config import ModelConfig
+from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.model.attention import GuidanceAttention
+from snn_cace.model.blocks import event_classifier, interaction, relation_block, temporal_encoders, visual_projection
+from snn_cace.model.localisation import LocalisationHead, mean_of_largest, pooled
+from snn_cace.model.network import Network
+
+
+class CaceNet(Network):
+    """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
+
+    A causal network (`model.causal`) sees no later segment, and says at each segment what it makes of those up to it.
+    Within a stream (`neurons.streaming`) it takes one segment at a call, T = 1, and goes on from those before.
+
+    `enhance` says whether the contrast-enhanced features are added; it is stored with the state dict, so a checkpoint
+    is evaluated as it was trained.
+
+    Weakly supervised, which the original is not, its class logits are of C + 1 classes and are pooled as CMRAN's are.
+    There is no contrast then: that needs labels of segments.
+
+    Raises:
+        ValueError: features whose shape is not the one the network was built for, naming both.
+    """
+
+    has_contrast = True
+
+    def __init__(self, config: ModelConfig, shape: FeatureShape, weak: bool = False) -> None:
+        super().__init__(shape, weak)
+        self.alpha, self.gamma, self.top_segments = config.alpha, config.gamma, config.top_segments
+        self.contrast_enabled = config.contrast.enabled
+        self.enhance = False
+        self.window = config.window if config.causal else None
+        self.visual_look_back, self.audio_look_back = LookBack(self.window), LookBack(self.window)
+        d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
+
+        self.visual_projection = visual_projection(config, shape.visual_channels)
+        self.dropout = Dropout(config.dropout)
+        self.guidance = GuidanceAttention(
+            config.guidance,
+            visual_dim,
+            audio_dim,
+            config.attention_dim,
+            config.key_dim or max(1, visual_dim // 4),
+            config.psi,
+            config.beta,
+            config.dropout if config.guidance_dropout is None else config.guidance_dropout,
+            self.window,
+        )
+        self.audio_temporal, self.visual_temporal = temporal_encoders(config, (audio_dim, d), (visual_dim, 2 * d))
+        self.visual_relation = relation_block(config, 2 * d, config.encoder_layers, config.encoder_feed_forward)
+        self.audio_relation = relation_block(config, d, config.encoder_layers, config.encoder_feed_forward)
+        self.visual_cross = relation_block(config, 2 * d, config.decoder_layers, config.decoder_feed_forward)
+        self.audio_cross = relation_block(config, d, config.decoder_layers, config.decoder_feed_forward)
+        self.audio_gate = Linear(d, 1)
+        self.visual_gate = Linear(d, 1)
+        self.visual_av = Linear(d, self.scored)
+        self.audio_av = Linear(d, self.scored)
+        self.visual_interaction = interaction(config)
+        self.audio_interaction = interaction(config)
+        event = event_classifier(config, self.scored)
+        contrast = config.contrast if self.has_contrast and not weak else None
+        self.head = LocalisationHead(d, event, contrast, self.window)
+
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+        self.check(visual, audio)
+        patches = rectified_dropout(self.visual_projection(visual), self.dropout)
+        guided = self.guidance(patches, audio)
+        audio_seq = self.audio_temporal(guided.audio)
+        visual_seq = self.visual_temporal(guided.visual)
+
+        visual_memory = self.visual_relation(visual_seq)
+        audio_memory = self.audio_relation(audio_seq)
+        audio_stream = self.audio_cross(audio_seq, visual_memory)
+        visual_stream = self.visual_cross(visual_seq, audio_memory)
+
+        audio_gate = torch.sigmoid(self.audio_gate(audio_memory))
+        visual_gate = torch.sigmoid(self.visual_gate(visual_memory))
+        visual_stream = visual_stream + self.alpha * audio_gate * visual_stream
+        audio_stream = audio_stream + self.alpha * visual_gate * audio_stream
+        visual_av = mean_of_largest(self.visual_av(visual_stream), self.top_segments, self.visual_look_back)
+        audio_av = mean_of_largest(self.audio_av(audio_stream), self.top_segments, self.audio_look_back)
+        av_logits = (visual_av + audio_av) / 2
+
+        visual_stream = self.visual_interaction(visual_stream, audio_stream)
+        audio_stream = self.audio_interaction(audio_stream, visual_stream)
+        found = self.head((visual_stream + audio_stream) / 2, self.enhance and self.contrast_enabled)
+        event_logits = found.class_logits + self.gamma * av_logits
+        causal = self.window is not None
+        return NetworkOutput(
+            segment_relevance=found.segment_relevance,
+            event_logits=event_logits[:, -1] if causal else event_logits,
+            gate=(audio_gate * visual_gate).squeeze(-1),
+            av_logits=av_logits[:, -1] if causal else av_logits,
+            query=found.query,
+            key=found.key,
+            running_event_logits=event_logits if causal else None,
+            running_av_logits=av_logits if causal else None,
+            clip_logits=pooled(found.segment_relevance.sigmoid(), event_logits) if self.weak else None,
+        )
+
+    def slots(self) -> dict[str, list[str]]:
+        return {
+            "visual_projection": ["visual_projection"],
+            "temporal_encoder": ["audio_temporal", "visual_temporal"],
+            "feed_forward": [name for name, _ in self.named_modules() if name.endswith(".feed_forward")],
+            "interaction": ["visual_interaction.attention", "audio_interaction.attention"],
+            "event_head": ["head.event"],
+        }
+
+    def spatial_attentions(self) -> dict[str, nn.Module]:
+        return self.guidance.spatial_attentions()
+
+    def get_extra_state(self) -> dict[str, bool]:
+        return {"enhance": self.enhance}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        self.enhance = state["enhance"]
