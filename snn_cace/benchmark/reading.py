@@ -53,7 +53,7 @@ def rewrite(source: Path, target: Path, rows: int | None = None, compression: st
 def one_epoch(directory: str, place: Any, batch: int) -> dict[str, float]:
     started = time.perf_counter()
     data = ClipData(DataConfig(directory=directory, batch_size=batch, keep_in=place), torch.float32)
-    loader = data.loader("train", shuffled=True)
+    loader = data.batches(data.dataset("train"), shuffled=True)
     read = time.perf_counter()
     for _ in loader:
         pass

@@ -11,7 +11,8 @@ event. Where digit k is absent, a distractor may be seen; beside digit k a secon
 says which one counts; where speaker k is silent, there is silence or another speaker, never one whose digit is visible.
 
 Train clips use the official training utterances and the first 60 % of each digit's images. Validation and test have
-halves of the official test utterances and 20 % of the images each.
+halves of the official test utterances and 20 % of the images each. Background clips, which training alone may have, are
+made as the others are, but for the event, in which digit or speaker is missing.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ CLASSES = 9
 CANVAS = 28
 PATCH = 4
 IMAGE_SHARES = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
+BACKGROUND = "background"
+"""Clips without an event, made from training's recordings."""
 
 EVENT_SEGMENTS = (3, 7)
 """Shortest and longest event, in segments, both included: half of all segments on average."""
@@ -90,6 +93,11 @@ def write_avdigits(directory: str | Path, config: AVDigitsConfig) -> None:
     """
     directory = Path(directory)
     ave.refuse_existing(directory)
+    if config.background_clips:
+        without = make_clips(config, BACKGROUND)
+        for name, file in ave.BACKGROUND_FILES.items():
+            values = getattr(without, name)
+            ave.write_dataset(directory / file, values.shape, iter([values]), "float32", ave.DATASET_NAMES[0])
     splits = {split: make_clips(config, split) for split in ave.SPLITS}
     for name, path in ave.FILES.items():
         parts = [getattr(clips, name) for clips in splits.values()]
@@ -134,10 +142,12 @@ def cached_avdigits(config: AVDigitsConfig) -> Path:
 
 
 def make_clips(config: AVDigitsConfig, split: str) -> Clips:
-    """The clips of `train`, `val` or `test`, the same for the same config on every machine."""
-    count = {"train": config.train_clips, "val": config.val_clips, "test": config.test_clips}[split]
-    rng = np.random.default_rng([config.seed, list(IMAGE_SHARES).index(split)])
-    recordings = load_recordings(split)
+    """The clips of `train`, `val` or `test`, or `background`, those to train on without an event; the same for the same
+    config on every machine.
+    """
+    count: int = getattr(config, f"{split}_clips")
+    rng = np.random.default_rng([config.seed, [*IMAGE_SHARES, BACKGROUND].index(split)])
+    recordings = load_recordings("train" if split == BACKGROUND else split)
     visual = np.zeros((count, SEGMENTS, CANVAS, CANVAS), np.float32)
     audio = np.zeros((count, SEGMENTS, next(iter(recordings.speakers.values())).shape[1]), np.float32)
     classes = np.full((count, SEGMENTS), CLASSES)
@@ -146,6 +156,8 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
     rng.shuffle(event_class[CLASSES:])
     for clip, own in enumerate(event_class.tolist()):
         timeline = draw_timeline(rng)
+        if split == BACKGROUND:
+            timeline = without_event(rng, timeline)
         shown = draw_digits(rng, own + 1, timeline)
         spoken = draw_speakers(rng, own + 1, timeline, shown)
         classes[clip, timeline.visible & timeline.heard] = own
@@ -172,6 +184,14 @@ def draw_timeline(rng: np.random.Generator) -> Timeline:
     end[rng.choice(list(end))] += lone_segments(rng, SEGMENTS - stop)
     segment = np.arange(SEGMENTS)
     return Timeline(*((begin[m] <= segment) & (segment < end[m]) for m in ("visible", "heard")))
+
+
+def without_event(rng: np.random.Generator, timeline: Timeline) -> Timeline:
+    """The same with one modality missing while both were there: digit or speaker of the class, never both at once."""
+    both = timeline.visible & timeline.heard
+    if rng.random() < 0.5:
+        return Timeline(timeline.visible & ~both, timeline.heard)
+    return Timeline(timeline.visible, timeline.heard & ~both)
 
 
 def lone_segments(rng: np.random.Generator, room: int) -> int:

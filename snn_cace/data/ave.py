@@ -16,6 +16,10 @@ from snn_cace.errors import InputError
 from snn_cace.files import replacing
 
 FILES = {"visual": "visual_feature.h5", "audio": "audio_feature.h5", "labels": "labels.h5"}
+CLIP_LABELS = "mil_labels.h5"
+"""Labels of clips `[N, C + 1]`, background last, for weak supervision; optional."""
+BACKGROUND_FILES = {"visual": "visual_feature_noisy.h5", "audio": "audio_feature_noisy.h5"}
+"""Features of clips without any event, for weak supervision; optional."""
 SPLITS = ("train", "val", "test")
 DATASET_NAMES = ("avadataset", "dataset")
 ORDER_NAMES = ("order",)
@@ -194,6 +198,46 @@ def read_layout(directory: str | Path) -> Layout:
     )
 
 
+def background_clips(directory: Path, layout: Layout) -> int:
+    """How many clips without any event the directory holds beside its others.
+
+    Raises:
+        InputError: a file is missing, or its clips are of another shape than the others.
+    """
+    clips = {}
+    for name, file in BACKGROUND_FILES.items():
+        path = directory / file
+        with opened(path) as dataset:
+            clips[name], *shape = dataset.shape or (0,)
+        of_one = {"visual": [layout.height, layout.width, layout.visual_channels], "audio": [layout.audio_channels]}
+        if shape != [layout.segments, *of_one[name]] or not clips[name]:
+            want = [layout.segments, *of_one[name]]
+            raise InputError(f"{path} holds clips of shape {shape}, those of {FILES[name]} have {want}")
+    if clips["visual"] != clips["audio"]:
+        raise InputError(
+            f"{directory}: {BACKGROUND_FILES['visual']} has {clips['visual']} clips, {BACKGROUND_FILES['audio']} "
+            f"{clips['audio']}; they must be the same"
+        )
+    return clips["visual"]
+
+
+def check_clip_labels(directory: Path, layout: Layout) -> bool:
+    """Whether the directory holds labels of clips.
+
+    Raises:
+        InputError: of another shape than its other files.
+    """
+    path, want = directory / CLIP_LABELS, (layout.clips, layout.classes + 1)
+    if not path.is_file():
+        return False
+    with opened(path) as dataset:
+        if dataset.shape != want:
+            raise InputError(f"{path} has shape {list(dataset.shape)}, expected {list(want)}, background last")
+        if (read_rows(dataset, slice(None), path) < 0).any() or (read_values(dataset, (), path).sum(1) <= 0).any():
+            raise InputError(f"{path}: each clip needs one class or more, as ones among zeros")
+    return True
+
+
 def fingerprint(directory: str | Path) -> str:
     """A digest of labels, splits, shapes and types, and of features in `SAMPLED_ROWS` evenly spaced rows: another
     wherever these are.
@@ -203,12 +247,13 @@ def fingerprint(directory: str | Path) -> str:
     for split in SPLITS:
         with opened(order_path(directory, split), ORDER_NAMES) as dataset:
             found.update(np.asarray(dataset[()]).tobytes())
-    for name, file in FILES.items():
+    others = {"clip_labels": CLIP_LABELS} | {f"background {name}": file for name, file in BACKGROUND_FILES.items()}
+    for name, file in (FILES | {name: file for name, file in others.items() if (directory / file).is_file()}).items():
         path = directory / file
         with opened(path) as dataset:
             found.update(f"{name} {dataset.shape} {dataset.dtype}".encode())
             rows = range(len(dataset))
-            if name != "labels":
+            if "labels" not in name:
                 rows = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_ROWS).astype(int)).tolist()
             for row in rows:
                 found.update(np.asarray(read_values(dataset, row, path)).tobytes())

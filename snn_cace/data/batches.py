@@ -24,7 +24,9 @@ from snn_cace.errors import InputError
 from snn_cace.processes import start_data_worker
 
 Batch = dict[str, torch.Tensor]
-"""`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows on disk."""
+"""`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows on disk; and to
+train under weak supervision, where the directory has them, `clip_labels` `[B, C + 1]`.
+"""
 
 
 ABSENT = {"both": None, "audio": "visual", "visual": "audio"}
@@ -67,7 +69,7 @@ class ClipDataset(Dataset):
     """The clips of one split, kept at `keep_in` (see `DataConfig`), or read row by row as they are asked for (`disk`).
 
     HDF5 files are opened by the process that reads them, on its first read: handles cross neither fork nor spawn.
-    Asking for a list of positions gives one batch.
+    Asking for a list of positions gives one batch. files: what a batch has, by name.
 
     Raises:
         InputError: on reading a row that is truncated, or holds NaN or infinity.
@@ -82,8 +84,10 @@ class ClipDataset(Dataset):
         keep_in: str = "disk",
         keep_as: str = "full",
         device: torch.device = HOST,
+        files: dict[str, str] = ave.FILES,
     ) -> None:
         self.directory, self.rows, self.dtype, self.modalities = directory, rows, dtype, modalities
+        self.files = files
         self.kept_dtype = kept_dtype(keep_as, dtype)
         self.place, self.device = keep_in, device
         self._files: dict[str, h5py.File] = {}
@@ -109,7 +113,7 @@ class ClipDataset(Dataset):
 
     def _read(self, positions: Sequence[int]) -> Batch:
         rows = self.rows[list(positions)]
-        batch = {name: self._read_file(name, rows) for name in ave.FILES}
+        batch = {name: self._read_file(name, rows) for name in self.files}
         absent = ABSENT[self.modalities]
         if absent:
             batch[absent].zero_()
@@ -122,10 +126,10 @@ class ClipDataset(Dataset):
         places = np.argsort(self.rows, kind="stable")
         ordered = self.rows[places]
         held: Batch = {}
-        for name, file in ave.FILES.items():
+        for name, file in self.files.items():
             path = self.directory / file
             with ave.opened(path) as dataset:
-                dtype = self.dtype if name == "labels" else self.kept_dtype
+                dtype = self.dtype if "labels" in name else self.kept_dtype
                 values = allocate((len(self.rows), *dataset.shape[1:]), dtype, self.place, self.device)
                 small = values.numel() * dataset.dtype.itemsize < SHOWN_BYTES
                 pieces = list(ave.row_chunks(dataset))
@@ -138,10 +142,10 @@ class ClipDataset(Dataset):
         absent = ABSENT[self.modalities]
         if absent:
             held[absent].zero_()
-        return held | {"index": torch.from_numpy(self.rows).to(held["labels"].device)}
+        return held | {"index": torch.from_numpy(self.rows).to(held["visual"].device)}
 
     def _read_file(self, name: str, rows: np.ndarray) -> torch.Tensor:
-        path, dataset = self.directory / ave.FILES[name], self._dataset(name)
+        path, dataset = self.directory / self.files[name], self._dataset(name)
         read: Callable[[int], np.ndarray] = partial(ave.read_values, dataset, path=path)
         if dataset.chunks and dataset.chunks[0] > 1:
             if name not in self._decoded:
@@ -158,9 +162,49 @@ class ClipDataset(Dataset):
         if self._owner != os.getpid():
             self._files, self._decoded, self._owner = {}, {}, os.getpid()
         if name not in self._files:
-            self._files[name] = ave.find_dataset(self.directory / ave.FILES[name]).file
+            self._files[name] = ave.find_dataset(self.directory / self.files[name]).file
         file = self._files[name]
         return next(file[candidate] for candidate in ave.DATASET_NAMES if candidate in file)
+
+
+class BackgroundClips(ClipDataset):
+    """A directory's clips without any event; their index goes on after `first`, the number of its other clips.
+
+    labels: what a batch says of one clip, by name: `labels` `[T, C + 1]`, `clip_labels` `[C + 1]`.
+    """
+
+    labels: Batch
+    first: int
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        batch = super().__getitems__(positions)
+        like = batch["visual"]
+        labels = {name: label.to(like).expand(len(like), *label.shape) for name, label in self.labels.items()}
+        return batch | labels | {"index": batch["index"] + self.first}
+
+
+class JoinedClips(Dataset):
+    """The clips of several data sets, one after another."""
+
+    def __init__(self, *parts: ClipDataset) -> None:
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, position: int) -> Batch:
+        return {name: values[0] for name, values in self.__getitems__([position]).items()}
+
+    def __getitems__(self, positions: Sequence[int]) -> Batch:
+        batches, places, first = [], [], 0
+        for part in self.parts:
+            within = [place for place, position in enumerate(positions) if first <= position < first + len(part)]
+            if within:
+                batches.append(part.__getitems__([positions[place] - first for place in within]))
+            places += within
+            first += len(part)
+        order = torch.tensor(places, device=batches[0]["index"].device).argsort()
+        return {name: torch.cat([batch[name] for batch in batches])[order] for name in batches[0]}
 
 
 def kept_dtype(keep_as: str, dtype: torch.dtype) -> torch.dtype:
@@ -188,8 +232,10 @@ class BatchShare(BatchSampler):
     one process's share, and shares differ by one at most. The share of a small last batch may be empty.
     """
 
-    def __init__(self, sampler: Sampler[int], batch_size: int, processes: int = 1, rank: int = 0) -> None:
-        super().__init__(sampler, batch_size, drop_last=False)
+    def __init__(
+        self, sampler: Sampler[int], batch_size: int, processes: int = 1, rank: int = 0, drop_last: bool = False
+    ) -> None:
+        super().__init__(sampler, batch_size, drop_last)
         self.processes, self.rank = processes, rank
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -200,10 +246,11 @@ class ClipData(L.LightningDataModule):
     """Data loaders over an AVE directory, or over AV-Digits where the config names none.
 
     `evaluation_split` is what validation runs on during training: `val`, or `test` under the paper's protocol. device:
-    what uses the clips, and may keep them; a trainer's own where one is attached.
+    what uses the clips, and may keep them; a trainer's own where one is attached. weak: training reads labels of clips
+    where the directory has them.
 
     Raises:
-        InputError: the directory does not hold AVE's layout.
+        InputError: the directory does not hold AVE's layout, or not the background clips that the config asks for.
     """
 
     def __init__(
@@ -213,6 +260,7 @@ class ClipData(L.LightningDataModule):
         seed: int = 0,
         evaluation_split: str = "val",
         device: torch.device = HOST,
+        weak: bool = False,
     ) -> None:
         super().__init__()
         self.device = device
@@ -220,6 +268,8 @@ class ClipData(L.LightningDataModule):
         self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
         self.layout = ave.read_layout(self.directory)
         self._datasets: dict[str, ClipDataset] = {}
+        self.clip_labels = weak and ave.check_clip_labels(self.directory, self.layout)
+        self.background = ave.background_clips(self.directory, self.layout) if config.background_clips else 0
 
     @property
     def shape(self) -> FeatureShape:
@@ -247,22 +297,45 @@ class ClipData(L.LightningDataModule):
         """The clips of `train`, `val`, `test`, or of `all` in their order on disk."""
         if split not in self._datasets:
             rows = np.arange(self.layout.clips) if split == "all" else self.layout.orders[split]
-            self._datasets[split] = ClipDataset(
-                self.directory, rows, self.dtype, self.config.modalities, self.place, self.config.keep_as, self.used_on
-            )
+            self._datasets[split] = self._read(ClipDataset, rows, ave.FILES)
         return self._datasets[split]
 
-    def loader(self, split: str, shuffled: bool = False, shared: bool = False) -> DataLoader:
-        """Batches of a split. Shuffled, the order is a function of seed and epoch alone, whatever ran before. shared:
-        this process's share of them, where several train one network.
-        """
-        dataset = self.dataset(split)
+    def _read(self, kind: type[ClipDataset], rows: np.ndarray, files: dict[str, str]) -> ClipDataset:
+        config = self.config
+        return kind(
+            self.directory, rows, self.dtype, config.modalities, self.place, config.keep_as, self.used_on, files
+        )
+
+    def training_clips(self) -> ClipDataset | JoinedClips:
+        """The clips that training draws from: its split, with labels of clips and background clips where it has any."""
+        if not self.clip_labels and not self.background:
+            return self.dataset("train")
+        clip_labels = {"clip_labels": ave.CLIP_LABELS} if self.clip_labels else {}
+        labelled = self._read(ClipDataset, self.layout.orders["train"], ave.FILES | clip_labels)
+        if not self.background:
+            return labelled
+        without = self._read(BackgroundClips, np.arange(self.background), ave.BACKGROUND_FILES)
+        assert isinstance(without, BackgroundClips)
+        background = torch.eye(self.layout.classes + 1)[-1]
+        without.labels = {"labels": background.expand(self.layout.segments, -1)}
+        without.labels |= dict.fromkeys(clip_labels, background)
+        without.first = self.layout.clips
+        return JoinedClips(labelled, without)
+
+    def loader(self, split: str, shared: bool = False) -> DataLoader:
+        """Batches of a split in its order. shared: this process's share of them, where several train one network."""
+        return self.batches(self.dataset(split), shared=shared)
+
+    def batches(
+        self, dataset: ClipDataset | JoinedClips, shuffled: bool = False, shared: bool = False, drop_last: bool = False
+    ) -> DataLoader:
+        """Batches of a data set. Shuffled, the order is a function of seed and epoch alone, whatever ran before."""
         # With one replica: batches, not clips, are what processes share.
         sampler = DistributedSampler(dataset, 1, 0, seed=self.seed) if shuffled else SequentialSampler(dataset)
         processes, rank = (self.trainer.world_size, self.trainer.global_rank) if shared and self.trainer else (1, 0)
         return DataLoader(
             dataset,
-            batch_sampler=BatchShare(sampler, self.config.batch_size, processes, rank),
+            batch_sampler=BatchShare(sampler, self.config.batch_size, processes, rank, drop_last),
             num_workers=self.config.workers,
             persistent_workers=self.config.workers > 0,
             pin_memory=torch.cuda.is_available() and self.place != "device",
@@ -271,7 +344,7 @@ class ClipData(L.LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader:
-        return self.loader("train", shuffled=True, shared=True)
+        return self.batches(self.training_clips(), self.config.shuffle, shared=True, drop_last=self.config.drop_last)
 
     def val_dataloader(self) -> DataLoader:
         return self.loader(self.evaluation_split, shared=True)

@@ -124,6 +124,7 @@ def train_alone(
         training.seed,
         "test" if training.protocol == "paper" else "val",
         device,
+        training.supervision == "weak",
     )
     if getattr(rank_zero_only, "rank", 0) == 0:
         prepare_directory(experiment, files, resume)
@@ -258,8 +259,9 @@ def describe_run(module: EventLocaliser, data: ClipData) -> str:
     experiment = module.experiment
     parameters = sum(p.numel() for p in module.network.parameters())
     splits = ", ".join(f"{split} {len(order)}" for split, order in data.layout.orders.items())
+    background = f", {data.background} without an event to train on" if data.background else ""
     lines = [
-        f"{experiment.name}: {parameters:,} parameters, clips: {splits}",
+        f"{experiment.name}: {parameters:,} parameters, clips: {splits}{background}",
         f"features: {data.kept_bytes / 2**20:,.0f} MiB, {PLACES[data.place]}",
         f"protocol {experiment.training.protocol}: the best epoch is picked on the {data.evaluation_split} split",
     ]
