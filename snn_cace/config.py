@@ -42,6 +42,7 @@ Protocol = Literal["validation", "paper"]
 Guidance = Literal["none", "audio", "visual", "co"]
 NetworkName = Literal["cace", "avel", "cmran", "cmbs"]
 Supervision = Literal["full", "weak"]
+NETWORK_NAMES = {"cace": "CACE-Net", "avel": "AVEL", "cmran": "CMRAN", "cmbs": "CMBS"}
 LONGEST_NAME = 200
 """Bytes of an experiment's or a comparison's name in UTF-8, which file systems take with an ending added."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
-from snn_cace.comparison.summary import Run, summarise
+from snn_cace.comparison.summary import Published, Run, network_of, summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
 from snn_cace.config import DataConfig, Experiment, check_file_name, different_keys, put_over, read_config
 from snn_cace.errors import InputError
@@ -21,6 +21,8 @@ from snn_cace.training.checkpoints import RunFiles
 
 if TYPE_CHECKING:
     from snn_cace.comparison.measurements import BitMatchedBaseline
+
+    Baselines = dict[tuple[str, ...], list[BitMatchedBaseline]]
 
 
 @dataclass
@@ -34,6 +36,9 @@ class Comparison:
         common: by dotted key, what is put over every experiment.
         tuning: the search that every experiment gets before its seeds are trained with the best setting.
         energy: a file of prices, beside this one's directory, in place of the package's own.
+        pairs: names of two experiments each that are tested against each other, besides all against the first and
+            spiking ones against their own network's first ANN.
+        published: by experiment, `{accuracy: 72.7, note: how it was reached}`, shown beside what was measured.
     """
 
     name: str = "comparison"
@@ -42,9 +47,18 @@ class Comparison:
     common: dict[str, Any] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
     energy: str | None = None
+    pairs: list[list[str]] = field(default_factory=list)
+    published: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_file_name(self.name)
+        for pair in self.pairs:
+            if len(pair) != 2 or pair[0] == pair[1]:
+                raise InputError(f"pairs: {pair} should be the names of two experiments")
+        for name, known in self.published.items():
+            plain = known if isinstance(known, dict) else {}
+            if set(plain) != {"accuracy", "note"} or not isinstance(plain["accuracy"], int | float):
+                raise InputError(f"published: {name} needs {{accuracy: PERCENT, note: how it was reached}}")
         if self.tuning.trials and self.tuning.training_seed in self.seeds:
             raise InputError(f"tuning.training_seed {self.tuning.training_seed} is one of the seeds to compare with")
 
@@ -120,11 +134,35 @@ def run_comparison(
     changes = put_over(comparison.common, overrides or {})
     variants = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
     prices = config_path.parent / comparison.energy if comparison.energy else None
+    check_names(comparison, variants)
+    published = {name: Published(**known) for name, known in comparison.published.items()}
+    pairs = [(first, second) for first, second in comparison.pairs]
     result = compare_variants(
-        comparison.name, variants, comparison.seeds, config_path, Path(output), launch, prices, comparison.tuning
+        comparison.name,
+        variants,
+        comparison.seeds,
+        config_path,
+        Path(output),
+        launch,
+        prices,
+        comparison.tuning,
+        pairs,
+        published,
     )
     raise_for_failed(result, Path(output))
     return result
+
+
+def check_names(comparison: Comparison, variants: Sequence[Variant]) -> None:
+    """Raise InputError where `pairs` or `published` name no experiment of the comparison."""
+    there = [variant.read().name for variant in variants]
+    for key, names in (
+        ("pairs", [name for pair in comparison.pairs for name in pair]),
+        ("published", comparison.published),
+    ):
+        unknown = next((name for name in names if name not in there), None)
+        if unknown is not None:
+            raise InputError(f"{key}: no experiment is called '{unknown}'; there are {', '.join(there)}")
 
 
 def compare_variants(
@@ -136,6 +174,8 @@ def compare_variants(
     launch: Launch | None = None,
     price_file: Path | None = None,
     tuning: Tuning | None = None,
+    pairs: Sequence[tuple[str, str]] = (),
+    published: dict[str, Published] | None = None,
 ) -> dict[str, Any]:
     """What `run_comparison` does, of any variants, and without an error for runs that failed beside others that did
     not. where: the file that names them.
@@ -165,7 +205,7 @@ def compare_variants(
             raise InputError(failed[0]["reason"])
         print("measuring operations, energy, firing rates and latency", flush=True)
         measure_missing(finished, launch.jobs or default_jobs())
-        result = summarise(name, runs, failed, prices)
+        result = summarise(name, runs, failed, prices, pairs, published)
         result["tuning"] = tuning_json(tuning, tuned) if tuned else None
         write_json(output / "comparison.json", result)
         text = write_report(output / "comparison.json", output)
@@ -194,9 +234,9 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
     from snn_cace.comparison.measurements import measure_alone
 
     spiking = [run for run in runs if simulation_steps(run.experiment)]
-    new = measure_each([run for run in spiking if not measured(run.files, [])], [], jobs)
+    new = measure_each([run for run in spiking if not measured(run.files, [])], {}, jobs)
     baselines = bit_matched_baselines(spiking)
-    dense = [run for run in runs if run not in spiking and not measured(run.files, baselines)]
+    dense = [run for run in runs if run not in spiking and not measured(run.files, matching(run, baselines))]
     if measure_each(dense, baselines, jobs) + new:
         variants: dict[str, list[Path]] = {}
         for run in runs:
@@ -204,7 +244,12 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
         measure_alone(list(variants.values()))
 
 
-def measure_each(runs: list[Run], baselines: list[BitMatchedBaseline], jobs: int) -> int:
+def matching(run: Run, baselines: Baselines) -> list[BitMatchedBaseline]:
+    """The baselines that an ANN's own network is asked for."""
+    return baselines.get(network_of(run.experiment), [])
+
+
+def measure_each(runs: list[Run], baselines: Baselines, jobs: int) -> int:
     """Measure runs, `jobs` at a time; returns how many."""
     from snn_cace.comparison.measurements import measure
 
@@ -212,7 +257,7 @@ def measure_each(runs: list[Run], baselines: list[BitMatchedBaseline], jobs: int
         threads = max(1, usable_cores() // jobs)
         with ProcessPoolExecutor(min(jobs, len(runs)), workers(), start_worker, (threads,)) as pool:
             try:
-                for future in [pool.submit(measure, run.files.directory, baselines) for run in runs]:
+                for future in [pool.submit(measure, run.files.directory, matching(run, baselines)) for run in runs]:
                     future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -220,20 +265,21 @@ def measure_each(runs: list[Run], baselines: list[BitMatchedBaseline], jobs: int
                 raise
     else:
         for run in runs:
-            measure(run.files.directory, baselines)
+            measure(run.files.directory, matching(run, baselines))
     return len(runs)
 
 
-def bit_matched_baselines(spiking: list[Run]) -> list[BitMatchedBaseline]:
-    """The ANNs that measured spiking runs are fairly held against, conservatively and event-driven."""
+def bit_matched_baselines(spiking: list[Run]) -> Baselines:
+    """By network, the ANNs that measured spiking runs are fairly held against, conservatively and event-driven."""
     from snn_cace.analysis.quantised import LARGEST_BITS
     from snn_cace.comparison.summary import Compared, Measured
 
-    found = set()
+    found: dict[tuple[str, ...], set[BitMatchedBaseline]] = {}
     for run in spiking:
         within = Compared.of(Measured.of(run))
-        found |= {(within.bits, tuple(within.slots)), (within.bits, (*within.slots, *within.readers))}
-    return sorted(baseline for baseline in found if baseline[0] <= LARGEST_BITS)
+        both = {(within.bits, tuple(within.slots)), (within.bits, (*within.slots, *within.readers))}
+        found.setdefault(network_of(run.experiment), set()).update(both if within.bits <= LARGEST_BITS else ())
+    return {network: sorted(baselines) for network, baselines in found.items()}
 
 
 def measured(files: RunFiles, baselines: list[BitMatchedBaseline]) -> bool:

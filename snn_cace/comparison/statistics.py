@@ -4,7 +4,7 @@ The interval is a percentile bootstrap that draws seeds and clips anew together,
 tests ask whether the mean difference is zero: a paired t test over seeds (clips as they are) and a sign-flip
 permutation over clips (seeds as they are). The p value is the larger of the two, so that a difference counts only where
 neither the choice of seeds nor that of clips explains it (an intersection-union test: Berger, Technometrics 24, 1982).
-Holm's step-down correction (Scandinavian Journal of Statistics 6, 1979) is over all variants held against the baseline.
+Holm's step-down correction (Scandinavian Journal of Statistics 6, 1979) is over all pairs that a comparison tests.
 """
 
 from __future__ import annotations
@@ -73,15 +73,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return result.tolist()
 
 
-def compare_with_baseline(scores: dict[str, dict[int, np.ndarray]], baseline: str) -> list[dict[str, Any]]:
-    """Every other variant against the baseline, over the seeds that both have. scores: `[clips]` by variant, seed."""
+def compare_with_baseline(
+    scores: dict[str, dict[int, np.ndarray]], baseline: str, pairs: Sequence[tuple[str, str]] = ()
+) -> list[dict[str, Any]]:
+    """Every other variant against the baseline, and the first of each of `pairs` against the second, over the seeds
+    that both have. scores: `[clips]` by variant, seed.
+    """
     tests = []
-    for variant, by_seed in scores.items():
-        common = sorted(by_seed.keys() & scores[baseline].keys())
-        if variant == baseline or not common:
+    for variant, other in [*((variant, baseline) for variant in scores if variant != baseline), *pairs]:
+        common = sorted(scores[variant].keys() & scores[other].keys())
+        if not common:
             continue
-        a, b = (np.stack([scores[name][seed] for seed in common]) for name in (variant, baseline))
-        tests.append({"a": variant, "b": baseline, "seeds": common, **paired_difference(a, b)})
+        a, b = (np.stack([scores[name][seed] for seed in common]) for name in (variant, other))
+        tests.append({"a": variant, "b": other, "seeds": common, **paired_difference(a, b)})
     for test, corrected in zip(tests, holm([test["p_value"] for test in tests]), strict=True):
         test["p_holm"] = corrected
         test["shown"] = corrected < SIGNIFICANT and not test["ci95"][0] <= 0 <= test["ci95"][1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -107,30 +107,77 @@ class Compared:
         return cls(sorted(record.simulation_steps), readers, max(record.simulation_steps.values()))
 
 
-def compared_slots(runs: Sequence[Run]) -> list[str]:
+def compared_slots(experiments: Iterable[Experiment]) -> list[str]:
     """Slots that spike in at least one of the experiments."""
-    return sorted({s for run in runs for s, slot in vars(run.experiment.model.slots).items() if slot.block != "dense"})
+    return sorted({s for e in experiments for s, slot in vars(e.model.slots).items() if slot.block != "dense"})
 
 
-def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: EnergyPrices) -> dict[str, Any]:
-    """What comparison.json holds, see DESIGN: all that a report needs."""
-    slots = compared_slots(runs)
+def network_of(experiment: Experiment) -> tuple[str, ...]:
+    """What must be the same for two variants to be held against each other block by block."""
+    model = experiment.model
+    avel = (model.avel.inputs, model.avel.fusion) if model.network == "avel" else ()
+    return model.network, experiment.training.supervision, *avel
+
+
+@dataclass
+class Family:
+    """The variants of one network: its first ANN, which its spiking ones are held against, and what spikes in any."""
+
+    dense: list[Measured] | None
+    within: Compared
+
+    @classmethod
+    def of(cls, members: list[list[Measured]]) -> Family:
+        dense = next((runs for runs in members if runs[0].record.kind == "ann"), None)
+        spiking = [runs[0] for runs in members if runs[0].record.kind == "snn"]
+        readers = dict.fromkeys(name for measured in spiking for name in Compared.of(measured).readers)
+        return cls(dense, Compared(compared_slots(runs[0].run.experiment for runs in members), list(readers)))
+
+
+@dataclass
+class Published:
+    """A published accuracy of what a variant is, in percent, and by which protocol it was reached."""
+
+    accuracy: float
+    note: str
+
+
+def summarise(
+    name: str,
+    runs: list[Run],
+    failed: list[dict[str, Any]],
+    prices: EnergyPrices,
+    pairs: Sequence[tuple[str, str]] = (),
+    published: dict[str, Published] | None = None,
+) -> dict[str, Any]:
+    """What comparison.json holds, see DESIGN: all that a report needs. pairs: names of variants that are tested against
+    each other besides; so is a spiking variant against its own ANN. published: by variant.
+    """
     by_variant: dict[str, list[Measured]] = {}
     for run in runs:
         if run.finished and not any((run.experiment.name, run.seed) == (f["variant"], f["seed"]) for f in failed):
             by_variant.setdefault(run.experiment.name, []).append(Measured.of(run))
     first = runs[0].experiment
+    families: dict[tuple[str, ...], list[list[Measured]]] = {}
+    for members in by_variant.values():
+        families.setdefault(network_of(members[0].run.experiment), []).append(members)
+    # An ANN is compared in all that spikes or reads rates in any variant of the same network.
+    family = {network: Family.of(members) for network, members in families.items()}
+    variants = [
+        summarise_variant(members, family[network_of(members[0].run.experiment)], prices)
+        for members in by_variant.values()
+    ]
+    for variant in variants:
+        known = (published or {}).get(variant["name"])
+        variant["published"] = None if known is None else vars(known)
     dense = next((members for members in by_variant.values() if members[0].record.kind == "ann"), None)
-    spiking = [members[0] for members in by_variant.values() if members[0].record.kind == "snn"]
-    # An ANN is compared in all that spikes or reads rates in any variant.
-    readers = dict.fromkeys(name for measured in spiking for name in Compared.of(measured).readers)
-    everything = Compared(slots, list(readers))
-    variants = [summarise_variant(members, everything, dense, prices) for members in by_variant.values()]
     scores = {
         variant: {member.run.seed: clip_scores(member.run.files) for member in members}
         for variant, members in by_variant.items()
     }
     baseline = next(iter(scores))
+    own = [(v["name"], v["dense_counterpart"]) for v in variants if v["kind"] == "snn" and v["dense_counterpart"]]
+    wanted = dict.fromkeys([*(pair for pair in own if pair[1] != baseline), *pairs])
     measured = next(iter(by_variant.values()))[0]
     return {
         "name": name,
@@ -142,14 +189,14 @@ def summarise(name: str, runs: list[Run], failed: list[dict[str, Any]], prices: 
         "measured_clips": measured.record.clips,
         "test_clips": len(next(iter(scores[baseline].values()))),
         "classes": measured.record.classes,
-        "compared_slots": slots,
+        "compared_slots": compared_slots(run.experiment for run in runs),
         "attention": attention({variant: members[0].record for variant, members in by_variant.items()}),
         "baseline": baseline,
         "dense_baseline": dense[0].run.experiment.name if dense else None,
         "energy_models": list(MODELS),
         "prices": sources(prices),
         "variants": variants,
-        "tests": compare_with_baseline(scores, baseline),
+        "tests": compare_with_baseline(scores, baseline, [pair for pair in wanted if scores.keys() >= {*pair}]),
         "failed": failed,
         "runs": [
             {
@@ -183,11 +230,10 @@ def mean_of(values: Sequence[Any]) -> Any:
     return fmean(values)
 
 
-def summarise_variant(
-    members: list[Measured], within: Compared, dense: list[Measured] | None, prices: EnergyPrices
-) -> dict[str, Any]:
+def summarise_variant(members: list[Measured], family: Family, prices: EnergyPrices) -> dict[str, Any]:
     """One variant; operations and energies conservatively counted, and under `event_driven` the same event-driven."""
     records = [member.record for member in members]
+    dense, within = family.dense, family.within
     if records[0].kind == "snn":
         within = Compared.of(members[0])
     fired = [r.spikes for r in records if r.spikes is not None]
@@ -196,6 +242,8 @@ def summarise_variant(
     result = {
         "name": members[0].run.experiment.name,
         "kind": records[0].kind,
+        "network": members[0].run.experiment.model.network,
+        "dense_counterpart": dense[0].run.experiment.name if dense else None,
         "seeds": [member.run.seed for member in members],
         "test_segment_accuracy": mean_std([member.metrics["test"]["segment_accuracy"] for member in members]),
         "parameters": records[0].parameters,

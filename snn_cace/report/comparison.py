@@ -11,24 +11,26 @@ from typing import Any
 
 import yaml
 
-from snn_cace.config import dotted
+from snn_cace.config import NETWORK_NAMES, dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
 from snn_cace.report import attention, figures, trains, tuning
 from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
+    against_baseline,
     bits_of,
     break_even_words,
     cautions,
     change,
+    counterpart,
+    counterparts,
     fewest_seeds,
     limits,
     markdown_table,
     notes,
     percent_range,
     sentences,
-    variant_named,
 )
 
 RESULT_HEADINGS = (
@@ -137,16 +139,22 @@ def table_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def result_headings(result: dict[str, Any]) -> list[str]:
+    """`RESULT_HEADINGS`, with one more where figures were published."""
+    published = any(variant.get("published") for variant in result["variants"])
+    return [*RESULT_HEADINGS, *["published, %"] * published]
+
+
 def result_rows(result: dict[str, Any]) -> list[list[str]]:
-    """One row of text per variant, in the order of `RESULT_HEADINGS`: accuracy, energy and time against the ANN.
+    """One row of text per variant, in the order of `result_headings`: accuracy, energy and time against the ANN.
 
     Ranges are from the lowest to the highest energy model. A cell that does not apply is "-".
     """
-    models, dense = result["energy_models"], variant_named(result, result["dense_baseline"])
-    tests = {test["a"]: test for test in result["tests"]}
+    models, tests = result["energy_models"], against_baseline(result)
+    headings = result_headings(result)
     rows = []
     for variant in result["variants"]:
-        test = tests.get(variant["name"])
+        test, dense = tests.get(variant["name"]), counterpart(result, variant)
 
         def range_of(counted: dict[str, Any]) -> str:
             low, high = (microjoules(pick(counted["energy_mj"][model] for model in models)) for pick in (min, max))
@@ -164,8 +172,10 @@ def result_rows(result: dict[str, Any]) -> list[list[str]]:
             row[5] = f"{both(partial(bit_matched_cell, models=models), variant)}, {bits_of(variant['bit_matched'])}"
             row[6] = both(lambda counted: break_even_words(counted, models), variant)
             row[6] += f"; fires at {variant['firing_rate']['mean']:.3f}"
+        if len(headings) > len(RESULT_HEADINGS):
+            row.append(f"{variant['published']['accuracy']}" if variant.get("published") else "-")
         rows.append(row)
-    return rows + [[name, "failed", *["-"] * (len(RESULT_HEADINGS) - 2)] for name in failed_only(result)]
+    return rows + [[name, "failed", *["-"] * (len(headings) - 2)] for name in failed_only(result)]
 
 
 def operation_cell(counted: dict[str, Any], name: str) -> str:
@@ -210,7 +220,7 @@ def test_lines(result: dict[str, Any]) -> list[str]:
 
 def summary(result: dict[str, Any]) -> str:
     """What the command line prints: the result table, what must not be overlooked, and a sentence for each variant."""
-    lines = markdown_table(RESULT_HEADINGS, result_rows(result))
+    lines = markdown_table(result_headings(result), result_rows(result))
     return "\n".join([*lines, "", *(f"- {line}" for line in cautions(result) + sentences(result))]) + "\n"
 
 
@@ -293,9 +303,9 @@ def distinct_counts(variant: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]
 
 def energy_rows(result: dict[str, Any]) -> list[list[str]]:
     """Energy of each spiking variant against the ANN, by count and model: whole network, what spikes, bit-matched."""
-    dense = variant_named(result, result["dense_baseline"])
     rows = []
     for variant in result["variants"]:
+        dense = counterpart(result, variant)
         if dense is None or variant["kind"] != "snn":
             continue
         for name, counted in distinct_counts(variant):
@@ -460,10 +470,14 @@ def write_report(source: Path, directory: Path) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     page = environment.from_string(template).render(
         result=result,
+        dense=[variant["name"] for variant in counterparts(result)],
+        networks=", ".join(
+            dict.fromkeys(NETWORK_NAMES[variant.get("network", "cace")] for variant in result["variants"])
+        ),
         cautions=cautions(result),
         sentences=sentences(result),
         limits=limits(result),
-        result_headings=RESULT_HEADINGS,
+        result_headings=result_headings(result),
         result_rows=result_rows(result),
         notes=notes(result),
         headings=HEADINGS,

@@ -26,6 +26,17 @@ def variant_named(result: dict[str, Any], name: str | None) -> dict[str, Any] | 
     return next((variant for variant in result["variants"] if variant["name"] == name), None)
 
 
+def counterpart(result: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any] | None:
+    """The ANN that a variant's energy and latency are held against: its own network's first."""
+    return variant_named(result, variant.get("dense_counterpart", result["dense_baseline"]))
+
+
+def counterparts(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The ANNs that spiking variants are held against, each once."""
+    spiking = [counterpart(result, variant) for variant in result["variants"] if variant["kind"] == "snn"]
+    return list({dense["name"]: dense for dense in spiking if dense is not None}.values())
+
+
 def p_words(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
@@ -157,10 +168,10 @@ def break_even_words(variant: dict[str, Any], models: list[str]) -> str:
 
 def sentences(result: dict[str, Any]) -> list[str]:
     """One for each variant that was tested against the baseline or that spikes: its accuracy, and its energy."""
-    dense = variant_named(result, result["dense_baseline"])
-    tests, seeds = {test["a"]: test for test in result["tests"]}, fewest_seeds(result)
+    tests, seeds = against_baseline(result), fewest_seeds(result)
     said = []
     for variant in result["variants"]:
+        dense = counterpart(result, variant)
         clauses = [accuracy_words(tests[variant["name"]], seeds)] if variant["name"] in tests else []
         if dense and variant["kind"] == "snn":
             event_driven, conservative = (
@@ -169,23 +180,27 @@ def sentences(result: dict[str, Any]) -> list[str]:
             )
             counted = f" counted event-driven, {conservative} conservatively" if event_driven != conservative else ""
             whose = "its" if clauses else f"{variant['name']}'s"
-            clauses.append(f"{whose} whole network takes {event_driven} energy{counted}, by model")
+            than = f" than {dense['name']}'s" if len(counterparts(result)) > 1 else ""
+            clauses.append(f"{whose} whole network takes {event_driven} energy{than}{counted}, by model")
         if clauses:
             said.append("; ".join(clauses) + ".")
-    return said
+    return said + [f"{accuracy_words(test, seeds)}." for test in result["tests"] if test not in tests.values()]
+
+
+def against_baseline(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tests of variants against the first, by variant."""
+    return {test["a"]: test for test in result["tests"] if test["b"] == result["baseline"]}
 
 
 def limits(result: dict[str, Any]) -> list[str]:
     """What bounds the saving: the compared slots' share, blocks that are smaller, the GPU's meter."""
-    models, dense = result["energy_models"], variant_named(result, result["dense_baseline"])
-    spiking = [variant for variant in result["variants"] if variant["kind"] == "snn"]
-    if not dense or not spiking:
-        return []
-    said = [share_sentence(dense, models)]
-    for variant in spiking:
-        said += filter(
-            None, [bit_matched_sentence(variant), smaller_blocks_sentence(variant), joules_sentence(variant, dense)]
-        )
+    said = [share_sentence(dense, result["energy_models"]) for dense in counterparts(result)]
+    for variant in result["variants"]:
+        dense = counterpart(result, variant)
+        if variant["kind"] == "snn" and dense:
+            said += filter(
+                None, [bit_matched_sentence(variant), smaller_blocks_sentence(variant), joules_sentence(variant, dense)]
+            )
     return said
 
 
@@ -206,6 +221,12 @@ def idle_lines(result: dict[str, Any]) -> list[str]:
     """Modules that hold parameters or compute, but never ran while operations were counted."""
     idle = {variant["name"]: variant["idle_modules"] for variant in result["variants"] if variant["idle_modules"]}
     return [f"Never ran in {name} while operations were counted: {', '.join(found)}." for name, found in idle.items()]
+
+
+def published_lines(result: dict[str, Any]) -> list[str]:
+    """What was published of a variant, and how."""
+    known = [(variant["name"], variant.get("published")) for variant in result["variants"]]
+    return [f"Published of {name}: {found['accuracy']} %, {found['note']}." for name, found in known if found]
 
 
 def notes(result: dict[str, Any]) -> list[str]:
@@ -229,6 +250,7 @@ def notes(result: dict[str, Any]) -> list[str]:
         "weights between segments are left out.",
         f"Compared slots, spiking in at least one variant: {slots}.",
         *idle_lines(result),
+        *published_lines(result),
         "Fewer simulation steps and early exit run the same trained weights; where membranes are carried from segment "
         "to segment, a deeper run cannot go on from a shallower one, and all depths tried are counted.",
         "Latency: one clip, forward pass, median; runs take turns, nothing beside them. Training seconds and memory: "

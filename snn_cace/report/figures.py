@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snn_cace.files import replacing, write_text
-from snn_cace.report.conclusions import bits_of
+from snn_cace.report.conclusions import bits_of, counterpart
 
 COLOURS = ("#2a7f9e", "#d1603d", "#5f9440", "#8a63ad", "#b8860b", "#6f6f6f", "#c2185b", "#4f8ccc")
 INK = "#26282b"
@@ -217,12 +217,12 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
     """Whole-network energy of each spiking variant over the ANN's, and over the bit-matched ANN's, by every count and
     published model: which conclusions flip from one to another.
     """
-    dense = next((v for v in result["variants"] if v["name"] == result["dense_baseline"]), None)
-    spiking = [variant for variant in result["variants"] if variant["kind"] == "snn"]
-    if dense is None or not spiking:
+    pairs = [(v, counterpart(result, v)) for v in result["variants"] if v["kind"] == "snn"]
+    spiking = [(variant, dense) for variant, dense in pairs if dense is not None]
+    if not spiking:
         return None
     figure, panels = new_figure(11, 1.6 + 0.45 * len(spiking), columns=2, sharey=True)
-    for row, variant in enumerate(spiking):
+    for row, (variant, dense) in enumerate(spiking):
         for shift, filled, counted in ((-0.12, "full", variant["event_driven"]), (0.12, "none", variant)):
             for index, model in enumerate(result["energy_models"]):
                 for axes, baseline in zip(
@@ -239,7 +239,7 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
         axes.axvline(1, color=INK, linewidth=1)
         axes.set_xlabel(f"whole-network energy {title}")
         axes.margins(0.08, 0.15)
-    panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant in spiking])
+    panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant, _ in spiking])
     panels[0].invert_yaxis()
     legend_below(figure, panels[0], columns=3)
     return figure

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from snn_cace.config import Experiment, SlotConfig, as_dict, as_yaml, from_dict
+from snn_cace.config import NETWORK_NAMES, Experiment, SlotConfig, as_dict, as_yaml, from_dict
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.files import replacing, write_text
@@ -21,7 +21,6 @@ from snn_cace.processes import is_unused
 
 DIGEST = "digest"
 """Where a checkpoint keeps the digest of all else in it."""
-NAMES = {"cace": "CACE-Net", "avel": "AVEL", "cmran": "CMRAN", "cmbs": "CMBS"}
 PREFIX = "network."
 """Where a Lightning checkpoint of `training.EventLocaliser` keeps the network's entries."""
 
@@ -278,7 +277,7 @@ def reference_shape(state: dict[str, torch.Tensor], weights: Path, experiment: E
     if event is None or first not in state:
         missing = first if first not in state else last[0]
         raise InputError(
-            f"{weights} lacks what the original stores for '{missing}'; is it a {NAMES[network]} state dict?"
+            f"{weights} lacks what the original stores for '{missing}'; is it a {NETWORK_NAMES[network]} state dict?"
         )
     background = network == "avel" or experiment.training.supervision == "weak"
     return FeatureShape(state[first].shape[-1], 128, event.shape[0] - background)
