@@ -18,7 +18,7 @@ from snn_cace.cli import VERBS, main
 from snn_cace.commands import make_parser
 from snn_cace.config import as_yaml
 from snn_cace.contracts import FeatureShape
-from snn_cace.model import CaceNet
+from snn_cace.model import build_network
 from snn_cace.training.run import train
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -245,11 +245,11 @@ def test_every_shipped_config_is_an_experiment(config: Path):
     experiment = read_config(config, Experiment)
     assert experiment.name == config.stem
     if config.parent.name == "avdigits":
-        output = CaceNet(experiment.model, FeatureShape(16, 48, 9))(
-            torch.randn(2, 10, 2, 2, 16), torch.randn(2, 10, 48)
+        output = build_network(experiment, FeatureShape(16, 48, 9))(
+            torch.randn(2, 10, 7, 7, 16), torch.randn(2, 10, 48)
         )
         output.segment_relevance.sum().backward()
-    if config.parent.name == "ave":
+    if config.parent.name == "ave" and experiment.model.network == "cace":
         training, model = experiment.training, experiment.model
         assert (training.learning_rate, training.gradient_clip, training.epochs, training.seed) == (
             7e-4,
@@ -258,16 +258,18 @@ def test_every_shipped_config_is_an_experiment(config: Path):
             3917,
         )
         assert (experiment.data.batch_size, training.milestones, training.decay) == (64, [10, 20, 30], 0.5)
+        assert model.contrast.enabled == (training.supervision == "full")
         assert (model.psi, model.contrast.strength, model.contrast.coefficient) == (0.3, 0.6, 1.0)
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("compare/*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path, tmp_path: Path):
-    from snn_cace.comparison.run import Comparison, Variant, plan_runs
+    from snn_cace.comparison.run import Comparison, Variant, check_names, plan_runs
     from snn_cace.config import read_config
 
     comparison = read_config(config, Comparison)
     variants = [Variant(config.parent / file, comparison.common) for file in comparison.experiments]
+    check_names(comparison, variants)
     runs = plan_runs(variants, comparison.seeds, config, tmp_path)
     assert len(runs) == len(comparison.experiments) * len(comparison.seeds)
 
@@ -278,7 +280,7 @@ def test_every_shipped_sweep_varies_experiments_that_can_be_built(config: Path, 
     from snn_cace.comparison.sweep import Sweep, rows_of
     from snn_cace.config import read_config
     from snn_cace.contracts import FeatureShape
-    from snn_cace.model import CaceNet
+    from snn_cace.model import build_network
 
     sweep = read_config(config, Sweep)
     rows = rows_of(sweep, config, {})
@@ -287,4 +289,4 @@ def test_every_shipped_sweep_varies_experiments_that_can_be_built(config: Path, 
     assert len({tuple(sorted(row.changes.items())) for row in rows}) * len(sweep.bases) == len(rows)
     if "ave" not in config.stem.split("-"):
         for run in runs:
-            CaceNet(run.experiment.model, FeatureShape(visual_channels=16, audio_channels=48, classes=9))
+            build_network(run.experiment, FeatureShape(visual_channels=16, audio_channels=48, classes=9))

@@ -26,6 +26,8 @@ from neurons.coding import Coding
 from neurons.readout import Readout
 
 aten = torch.ops.aten
+SEVERAL = ", "
+"""Joins the names of several sources."""
 NETWORK = ""
 """The name of the network itself: what its own `forward` runs."""
 
@@ -46,9 +48,9 @@ class Rate:
     """A tensor that is `sum over t of weights[t] * steps[t]`, times `gate` where there is one.
 
     steps: spikes of each simulation step, shaped as the tensor itself, `[..., C]`. source: the spiking layer or coding
-    that fired them. gate: a factor per channel, expanded to the tensor's shape; `gates` different rows of it, computed
-    from activations (0: a parameter, which is multiplied into weights beforehand). values: the tensor, held so that its
-    memory is not another's meanwhile.
+    that fired them; several, by comma, where channels of several are side by side. gate: a factor per channel, expanded
+    to the tensor's shape; `gates` different rows of it, computed from activations (0: a parameter, which is multiplied
+    into weights beforehand). values: the tensor, held so that its memory is not another's meanwhile.
     """
 
     steps: list[torch.Tensor]
@@ -146,7 +148,7 @@ class SpikeTracker(TorchDispatchMode):
     def follow_view(self, func: Any, args: tuple, kwargs: dict, out: Any) -> None:
         """The same view of every step, of the gate, and of each of several results."""
         rates = [rate for x in flat(args) if (rate := self.rate_of(x))]
-        first = rates[0]
+        first = replace(rates[0], source=SEVERAL.join(dict.fromkeys(rate.source for rate in rates)))
         if any((r.weights, r.gates, r.gate is None) != (first.weights, first.gates, first.gate is None) for r in rates):
             return
 

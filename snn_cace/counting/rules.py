@@ -11,6 +11,7 @@ n is the number of elements output. A rule says what ran, in evaluation mode, fo
 | multiply, divide by a constant | n MACs; by exactly 1, nothing |
 | divide | n transcendental |
 | exp, sigmoid, tanh, square root, a random normal draw | n transcendental |
+| logit, its argument clamped | n ACs, 2n transcendental, 2n comparisons |
 | relu, clamp, compare, round, and of masks: and, not | n comparisons |
 | largest of k | k - 1 comparisons |
 | mean of k | k - 1 ACs, 1 MAC; of spikes: an AC per spike, 1 MAC |
@@ -164,6 +165,12 @@ def elementwise(kind: str) -> Callable[[Call], Cost]:
     return rule
 
 
+def logit(call: Call) -> Cost:
+    """log(p / (1 - p)) of a clamped p."""
+    count = call.out.numel()
+    return Cost.of(acs=count, transcendental=2 * count, comparisons=2 * count, value_reads=count, value_writes=count)
+
+
 def addition(call: Call) -> Cost:
     """Adding a parameter is a bias, which starts an accumulator wherever PyTorch adds it."""
     if any(call.weight(x) for x in call.args):
@@ -270,6 +277,7 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     aten.mul_: scaling,
     aten.div: division,
     aten.exp: elementwise("transcendental"),
+    aten.logit: logit,
     aten.sigmoid: elementwise("transcendental"),
     aten.sigmoid_: elementwise("transcendental"),
     aten.tanh: elementwise("transcendental"),

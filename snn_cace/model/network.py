@@ -15,11 +15,13 @@ class Network(nn.Module):
     shape: of the features it was built for. weak: it learns from labels of clips alone, and scores background as a
     class of the clip, the last. window: segments that it looks back at, where it is causal. top_segments: the fewest
     segments that it takes. enhance: whether contrast-enhanced features are added, where there are any.
+    classifies_segments: whether it says the class of each segment, rather than that of the clip and which are events.
     """
 
     window: int | None = None
     top_segments = 1
     enhance = False
+    classifies_segments = False
 
     def __init__(self, shape: FeatureShape, weak: bool = False) -> None:
         super().__init__()

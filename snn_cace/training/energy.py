@@ -25,6 +25,7 @@ from snn_cace.config import Experiment, SlotsConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import EnergyPrices, energy, part_energy, read_prices
 from snn_cace.counting.operations import count_operations, event_driven
+from snn_cace.counting.provenance import SEVERAL
 from snn_cace.data.batches import Batch
 from snn_cace.model import build_network
 
@@ -75,11 +76,12 @@ def expected_energy(
         with all_firing(network) as fired:
             count = count_operations(network, *clip)
     modules = {module.name: module for module in event_driven(count.modules, count.consumers)}
-    per_spike = {
-        source: math.fsum(part_energy(spent, modules[name], model, prices) for name, spent in caused.items())
-        / fired[source]
-        for source, caused in count.sources.items()
-    }
+    per_spike: dict[str, float] = {}
+    for sources, caused in count.sources.items():
+        spent = math.fsum(part_energy(part, modules[name], model, prices) for name, part in caused.items())
+        named = sources.split(SEVERAL)
+        for source in named:
+            per_spike[source] = per_spike.get(source, 0.0) + spent / sum(fired[name] for name in named)
     return ExpectedEnergy(
         static=energy(modules.values(), model, prices).static,
         per_spike=per_spike,

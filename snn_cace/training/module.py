@@ -20,6 +20,7 @@ from neurons import (
 from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
+from snn_cace.errors import InputError
 from snn_cace.model import Network, build_network
 from snn_cace.runtime import feature_dtype
 from snn_cace.training.checkpoints import DIGEST, digest_of, fitting_network, hyper_parameters
@@ -57,7 +58,15 @@ class EventLocaliser(L.LightningModule):
         # In a list, so that it is no part of this module: a teacher is neither trained nor saved.
         self.teacher: list[Network] = []
         if training.distillation.teacher:
-            self.teacher.append(fitting_network(training.distillation.teacher, shape, "training.distillation.teacher"))
+            self.teacher.append(self._fitting_teacher(training.distillation.teacher))
+
+    def _fitting_teacher(self, path: str) -> Network:
+        """The teacher at `path`; an InputError where it does not say the same things as the student."""
+        key, student = "training.distillation.teacher", self.network
+        teacher = fitting_network(path, student.shape, key)
+        if (teacher.scored, teacher.classifies_segments) != (student.scored, student.classifies_segments):
+            raise InputError(f"{key}: {path} was trained for other outputs; give one of the same network")
+        return teacher
 
     def on_fit_start(self) -> None:
         self.teacher = [

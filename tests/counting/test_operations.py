@@ -133,6 +133,11 @@ def test_spatial_attention_by_hand():
     assert found == expected
 
 
+class Logit(nn.Module):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.logit(values, eps=1e-6)
+
+
 @pytest.mark.parametrize(
     ("module", "expected"),
     [
@@ -141,6 +146,7 @@ def test_spatial_attention_by_hand():
         (nn.Softmax(-1), softmax(rows=4, size=5)),
         (nn.ReLU(), {"comparisons": 20}),
         (nn.Sigmoid(), {"transcendental": 20}),
+        (Logit(), {"acs": 20, "transcendental": 40, "comparisons": 40}),
         (nn.Tanh(), {"transcendental": 20}),
         (nn.Dropout(), {}),
         (FeedForward(5, 6, 0.1), {"macs": 2 * 4 * 5 * 6, "comparisons": 4 * 6}),

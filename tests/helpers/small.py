@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import torch
 
-from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig, as_yaml
+from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig, as_dict, as_yaml, from_dict, slots_of
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 
@@ -85,3 +85,29 @@ def write_variants(directory: Path, epochs: int) -> None:
     write_ave(directory / "ave")
     for block in ("dense", "spiking"):
         (directory / f"{block}.yaml").write_text(as_yaml(small_experiment(directory / "ave", epochs, block)))
+
+
+def peer_experiment(directory: Path | None, network: str, weak: bool = False, spiking: bool = False) -> Experiment:
+    """A small experiment of `network`, fully or weakly supervised, dense or with all of its slots `feed_forward` and
+    `temporal_encoder` spiking.
+    """
+    plain = as_dict(small_experiment(directory))
+    plain["name"] = "-".join([network, *["weak"] * weak, *["snn"] * spiking])
+    plain["training"]["supervision"] = "weak" if weak else "full"
+    plain["model"] |= {"network": network, "guidance": "co" if network == "cace" else "audio"}
+    plain["model"]["contrast"]["enabled"] = network == "cace" and not weak
+    plain["model"]["avel"] |= {"units": 6, "hidden": 8}
+    if spiking:
+        there = slots_of(small_model(network=network), plain["training"]["supervision"])
+        for slot in {"feed_forward", "temporal_encoder"} & set(there):
+            plain["model"]["slots"][slot]["block"] = "spiking"
+    return from_dict(plain, Experiment, "peer_experiment")
+
+
+PEERS = [
+    (network, weak, spiking)
+    for network in ("cace", "avel", "cmran", "cmbs")
+    for weak in (False, True)
+    for spiking in (False, True)
+]
+"""Arguments of `peer_experiment`."""

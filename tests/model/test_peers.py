@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 from golden_rule import GOLDEN, fill, golden, golden_inputs, golden_labels, normal, one_hot
+from small import peer_experiment
 
 from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model import Network, build_network
+from snn_cace.model.localisation import pooled
 from snn_cace.model.reference import names_of, rename
 from snn_cace.training.checkpoints import load_state
 from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
@@ -197,3 +199,92 @@ def test_losses_and_decisions_of_corner_cases_equal_the_original(case: str):
     metrics = SegmentMetrics(num_classes=29)
     metrics.update(predicted, targets.segment_class)
     assert metrics.segment_accuracy() == pytest.approx(100 * float(stored["made_up/accuracy"]))
+
+
+SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
+
+
+def small_network(name: str, weak: bool = False, **changes: object) -> Network:
+    experiment = peer_experiment(None, name, weak)
+    for key, value in changes.items():
+        setattr(experiment.model.avel if hasattr(experiment.model.avel, key) else experiment.model, key, value)
+    torch.manual_seed(0)
+    return build_network(experiment, SHAPE).double().eval()
+
+
+def small_clips(segments: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(1)
+    return torch.rand(2, segments, 2, 3, 5).double(), torch.rand(2, segments, 6).double()
+
+
+def test_avels_attention_adds_the_sound_to_every_patch_unit_by_unit():
+    """The paper's formula written out; the original adds unit p of the sound to all units of patch p."""
+    visual, audio = small_clips()
+    attention = small_network("avel").attention
+    patches = visual.flatten(2, 3)
+    relu = torch.nn.functional.relu
+    for reference in (False, True):
+        attention.reference = reference
+        got = attention.energies(patches, audio)[1, 4].squeeze(-1)
+        heard = attention.guide_units.weight @ relu(attention.guide(audio[1, 4]))
+        for p in range(6):
+            seen = attention.patch_units.weight @ relu(attention.patch(patches[1, 4, p]))
+            content = torch.tanh(seen + (heard[p] if reference else heard))
+            assert got[p].item() == pytest.approx((attention.score.weight[0] @ content).item(), rel=1e-12)
+
+
+def test_the_originals_attention_needs_a_unit_per_patch():
+    with pytest.raises(ValueError, match=r"set model\.avel.units to 6"):
+        small_network("avel", units=5, reference=True)(*small_clips())
+
+
+@pytest.mark.parametrize(
+    ("inputs", "guidance", "hears", "sees"),
+    [
+        ("audio", "none", True, False),
+        ("visual", "none", False, True),
+        ("visual", "audio", True, True),
+        ("both", "none", True, True),
+    ],
+)
+def test_each_row_of_avels_table_uses_what_it_says(inputs: str, guidance: str, hears: bool, sees: bool):
+    network = small_network("avel", inputs=inputs, guidance=guidance)
+    visual, audio = small_clips()
+    before = network(visual, audio).segment_logits
+    assert torch.equal(before, network(visual, torch.rand_like(audio)).segment_logits) != hears
+    assert torch.equal(before, network(torch.rand_like(visual), audio).segment_logits) != sees
+
+
+@pytest.mark.parametrize(
+    ("name", "weak", "knows"),
+    [
+        ("avel", False, True),
+        ("cmran", False, False),
+        ("cmran", True, False),
+        ("cmbs", False, True),
+        ("cmbs", True, False),
+    ],
+)
+def test_only_networks_with_a_temporal_encoder_know_the_order_of_segments(name: str, weak: bool, knows: bool):
+    network = small_network(name, weak)
+    visual, audio = small_clips()
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    straight, moved = network(visual, audio), network(visual[:, order], audio[:, order])
+    same = torch.allclose(straight.segment_relevance[:, order], moved.segment_relevance, atol=1e-12)
+    assert same != knows
+
+
+def test_weak_cmbs_as_published_gives_all_segments_of_a_clip_one_class():
+    visual, audio = small_clips()
+    published, corrected = (small_network("cmbs", weak=True, reference=flag) for flag in (True, False))
+    of_clip = segment_predictions(published(visual, audio))
+    assert torch.equal(of_clip, of_clip[:, :1].expand_as(of_clip))
+    output = corrected(visual, audio)
+    assert torch.allclose(output.segment_relevance.sigmoid(), output.gate)
+    found = segment_predictions(output)
+    assert torch.equal(found == SHAPE.classes, (output.gate <= 0.5) | (of_clip == SHAPE.classes))
+
+
+def test_pooling_takes_the_most_relevant_segment_of_a_positive_logit_and_the_least_of_a_negative():
+    relevance, logits = torch.tensor([[0.2, 0.9, 0.5]]), torch.tensor([[4.0, -4.0, 0.0]])
+    assert pooled(relevance, logits).tolist() == [[pytest.approx(3.6), pytest.approx(-0.8), 0.0]]

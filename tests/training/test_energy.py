@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import small_model
+from small import peer_experiment, small_model
 
 from snn_cace.config import Experiment, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import MODELS, energies_mj, read_prices
 from snn_cace.counting.operations import count_operations, event_driven
-from snn_cace.model import CaceNet
+from snn_cace.model import CaceNet, build_network
 from snn_cace.training.energy import EnergyRegulariser
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
@@ -55,6 +55,25 @@ def test_the_expected_share_is_the_counted_one(energy_model: str, coding: str):
     if coding != "constant":
         threshold = dict(network.visual_projection.projection.coding.named_parameters())
         assert all(parameter.grad.abs().sum() > 0 for parameter in threshold.values())
+
+
+@pytest.mark.parametrize("network", ["avel", "cmran", "cmbs"])
+@pytest.mark.parametrize("weak", [False, True])
+def test_the_expected_share_of_a_peer_is_the_counted_one(network: str, weak: bool):
+    """AVEL's hidden layer reads the rates of two temporal encoders side by side."""
+    experiment, dense = (peer_experiment(None, network, weak, spiking) for spiking in (True, False))
+    torch.manual_seed(0)
+    spiking = build_network(experiment, SHAPE).eval()
+    regulariser = EnergyRegulariser(spiking, experiment, SHAPE)
+    regulariser.start()
+    spiking(**batch())
+    share = regulariser.share(batch())
+    count = count_operations(spiking, *batch().values())
+    ours = energies_mj(event_driven(count.modules, count.consumers), read_prices())["memory"]
+    theirs = count_operations(build_network(dense, SHAPE), *batch().values()).modules
+    assert share.item() == pytest.approx(ours / energies_mj(theirs, read_prices())["memory"], rel=2e-3)
+    if network == "avel":
+        assert "classifier.hidden.linear" in count.consumers
 
 
 def test_resuming_reckons_with_the_same_energies():
