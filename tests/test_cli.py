@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_rule import golden, golden_inputs, golden_labels, reference_state
+from golden_rule import golden, golden_inputs, golden_labels, peer_state, reference_state
 from small import small_experiment, write_ave
 
 from snn_cace.cli import VERBS, main
@@ -215,6 +215,28 @@ def test_imported_golden_weights_predict_the_golden_outputs(
         classes = np.where(want["segment_relevance"] > 0, want["event_logits"].argmax(1)[:, None], 28)
         assert np.array_equal(got["segment_class"], classes)
         assert got["index"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("case", "config"), [("cmran/supervised", "cmran-reference"), ("cmbs/weak", "cmbs-weak-reference")]
+)
+def test_imported_weights_of_a_peer_predict_its_golden_outputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture, case: str, config: str
+):
+    torch.save({f"module.{key}": value for key, value in peer_state(case).items()}, tmp_path / "weights.pth.tar")
+    words = ["--weights", str(tmp_path / "weights.pth.tar"), "--output", str(tmp_path / "run")]
+    assert main(["import-reference", *words, "--peer", str(CONFIGS / "ave" / f"{config}.yaml")]) == 0
+    assert "video_decoder.decoder.layers.0.self_attn.in_proj_weight" in capsys.readouterr().out
+    visual, audio = golden_inputs()
+    orders = {"train": [0], "val": [1], "test": [0, 1]}
+    write_ave(tmp_path / "ave", visual.numpy(), audio.numpy(), golden_labels().numpy(), orders)
+    words = ["--data", str(tmp_path / "ave"), "--split", "test", "--device", "cpu", "--quiet"]
+    assert main(["predict", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), *words]) == 0
+    stored = golden(f"peers/{case.split('/')[0]}")
+    with np.load(tmp_path / "out" / "predictions.npz") as got:
+        assert np.array_equal(got["segment_class"], stored[f"{case}/evaluation/predicted_class"])
+        want = stored[f"{case}/output/{'raw_logits' if 'weak' in case else 'event_scores'}"]
+        np.testing.assert_allclose(got["event_logits"], want, rtol=0, atol=1e-10 * np.abs(want).max())
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture):

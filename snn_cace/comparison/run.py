@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
 from snn_cace.comparison.summary import Published, Run, network_of, summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
-from snn_cace.config import DataConfig, Experiment, check_file_name, different_keys, put_over, read_config
+from snn_cace.config import Experiment, check_file_name, different_keys, put_over, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
 from snn_cace.processes import end_children, ready_to_compute, sole_writer, start_worker, workers
@@ -190,7 +190,7 @@ def compare_variants(
         ready_to_compute()
         tuned: list[Tuned] = []
         with open_engine(launch.launcher, launch.jobs, launch.address) as engine:
-            prepare_data((runs[0].experiment if runs else variants[0].read()).data)
+            prepare_data(runs[0].experiment if runs else variants[0].read())
             if tuning.trials:
                 print(f"tuning: {tuning.trials} trials of each of {len(variants)} variants", flush=True)
                 tuned = tune(tuning, [(variant.file, variant.changes) for variant in variants], output, engine, prices)
@@ -293,13 +293,13 @@ def measured(files: RunFiles, baselines: list[BitMatchedBaseline]) -> bool:
     return record.latency_ms is not None and wanted <= record.quantised.keys()
 
 
-def prepare_data(config: DataConfig) -> None:
+def prepare_data(experiment: Experiment) -> None:
     """Read the data's layout once, before any run starts: bad data fails here, and AV-Digits is made once."""
     import torch
 
     from snn_cace.data.batches import ClipData
 
-    ClipData(config, torch.float32)
+    ClipData(experiment.data, torch.float32, supervision=experiment.training.supervision)
 
 
 def train_missing(runs: list[Run], engine: Engine) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, Sampler, SequentialSampler
 from tqdm import tqdm
 
-from snn_cace.config import DataConfig
+from snn_cace.config import DataConfig, Supervision
 from snn_cace.contracts import FeatureShape
 from snn_cace.data import ave
 from snn_cace.data.avdigits import cached_avdigits
@@ -246,8 +246,8 @@ class ClipData(L.LightningDataModule):
     """Data loaders over an AVE directory, or over AV-Digits where the config names none.
 
     `evaluation_split` is what validation runs on during training: `val`, or `test` under the paper's protocol. device:
-    what uses the clips, and may keep them; a trainer's own where one is attached. weak: training reads labels of clips
-    where the directory has them.
+    what uses the clips, and may keep them; a trainer's own where one is attached. supervision: of
+    the training that reads from it, if any, which alone has labels of clips and background clips.
 
     Raises:
         InputError: the directory does not hold AVE's layout, or not the background clips that the config asks for.
@@ -260,7 +260,7 @@ class ClipData(L.LightningDataModule):
         seed: int = 0,
         evaluation_split: str = "val",
         device: torch.device = HOST,
-        weak: bool = False,
+        supervision: Supervision | None = None,
     ) -> None:
         super().__init__()
         self.device = device
@@ -268,8 +268,9 @@ class ClipData(L.LightningDataModule):
         self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
         self.layout = ave.read_layout(self.directory)
         self._datasets: dict[str, ClipDataset] = {}
-        self.clip_labels = weak and ave.check_clip_labels(self.directory, self.layout)
-        self.background = ave.background_clips(self.directory, self.layout) if config.background_clips else 0
+        self.clip_labels = supervision == "weak" and ave.check_clip_labels(self.directory, self.layout)
+        wanted = supervision is not None and config.background_clips
+        self.background = ave.background_clips(self.directory, self.layout) if wanted else 0
 
     @property
     def shape(self) -> FeatureShape:

@@ -124,7 +124,7 @@ def train_alone(
         training.seed,
         "test" if training.protocol == "paper" else "val",
         device,
-        training.supervision == "weak",
+        training.supervision,
     )
     if getattr(rank_zero_only, "rank", 0) == 0:
         prepare_directory(experiment, files, resume)

@@ -50,6 +50,12 @@ def reference_state(case: str) -> dict[str, torch.Tensor]:
     }
 
 
+def peer_state(case: str) -> dict[str, torch.Tensor]:
+    """The filled state dict of a case of peers/state_dicts.json, under the original's names."""
+    entries = json.loads((GOLDEN / "peers" / "state_dicts.json").read_text())[case]["entries"]
+    return {name: torch.from_numpy(fill(name, shape)) for name, shape in entries.items()}
+
+
 def one_hot(classes: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.eye(BACKGROUND + 1)[classes])
 

@@ -6,13 +6,12 @@ reference, the original's faults are on.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golden_rule import GOLDEN, fill, golden, golden_inputs, golden_labels, normal, one_hot
+from golden_rule import golden, golden_inputs, golden_labels, normal, one_hot, peer_state
 from small import peer_experiment
 
 from snn_cace.config import Experiment, read_config
@@ -53,15 +52,10 @@ def experiment_of(case: str) -> Experiment:
     return read_config(CONFIGS / f"{CASES[case]}.yaml", Experiment, changes)
 
 
-def reference_state(case: str) -> dict[str, torch.Tensor]:
-    entries = json.loads((GOLDEN / "peers" / "state_dicts.json").read_text())[case]["entries"]
-    return {name: torch.from_numpy(fill(name, shape)) for name, shape in entries.items()}
-
-
 def network_of(case: str) -> Network:
     experiment = experiment_of(case)
     network = build_network(experiment, FeatureShape(512, 128, 28))
-    state = rename(reference_state(case), names_of(experiment)).state
+    state = rename(peer_state(case), names_of(experiment)).state
     extra = {key: value for key, value in network.state_dict().items() if key == "_extra_state"}
     load_state(network, {**state, **extra}, Path(case))
     return network.eval()

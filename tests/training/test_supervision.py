@@ -95,7 +95,7 @@ def test_background_clips_are_drawn_once_an_epoch_and_labelled_background(tmp_pa
     write(ave / "mil_labels.h5", np.eye(CLASSES + 1)[[row % CLASSES for row in range(CLIPS)]])
     for place in ("memory", "disk"):
         config = DataConfig(directory=str(ave), background_clips=True, batch_size=3, keep_in=place)
-        batches = list(ClipData(config, torch.float32, weak=True).train_dataloader())
+        batches = list(ClipData(config, torch.float32, supervision="weak").train_dataloader())
         joined = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
         order = joined["index"].argsort()
         assert joined["index"][order].tolist() == [*SPLIT_ROWS["train"], *range(CLIPS, CLIPS + 4)]
@@ -106,7 +106,7 @@ def test_background_clips_are_drawn_once_an_epoch_and_labelled_background(tmp_pa
         with h5py.File(ave / "visual_feature_noisy.h5") as file:
             assert torch.equal(first, torch.from_numpy(file["avadataset"][0]).float())
     config = DataConfig(directory=str(ave), batch_size=4, shuffle=False, drop_last=True)
-    (batch,) = ClipData(config, torch.float32).train_dataloader()
+    (batch,) = ClipData(config, torch.float32, supervision="full").train_dataloader()
     assert batch["index"].tolist() == SPLIT_ROWS["train"][:4]
 
 
@@ -124,12 +124,13 @@ def test_weak_files_that_do_not_fit_are_named(tmp_path: Path, ave: Path, file: s
     write(ave / "audio_feature_noisy.h5", np.zeros((4, SEGMENTS, 6)))
     write(ave / file, np.zeros(shape))
     with pytest.raises(InputError, match=message):
-        ClipData(DataConfig(directory=str(ave), background_clips=True), torch.float32, weak=True)
+        ClipData(DataConfig(directory=str(ave), background_clips=True), torch.float32, supervision="weak")
 
 
 def test_missing_background_clips_are_one_line(ave: Path):
     with pytest.raises(InputError, match=r"no file .*visual_feature_noisy\.h5"):
-        ClipData(DataConfig(directory=str(ave), background_clips=True), torch.float32)
+        ClipData(DataConfig(directory=str(ave), background_clips=True), torch.float32, supervision="full")
+    assert len(ClipData(DataConfig(directory=str(ave), background_clips=True), torch.float32).dataset("test")) == 3
 
 
 def test_avdigits_background_clips_show_no_event_and_change_no_other(tmp_path: Path):
