@@ -44,6 +44,7 @@ def check_directory(directory: str | Path) -> Summary:
         names = check_names(directory, layout.classes, summary)
         summary.lines += describe_classes(layout, labels, names)
         check_annotations(directory, labels, names, summary)
+        check_weak_files(directory, layout, labels, summary)
     check_splits(layout, summary)
     return summary
 
@@ -156,6 +157,32 @@ def check_annotations(directory: Path, labels: np.ndarray, names: list[str], sum
                 f"{directory / CLASS_NAMES} calls class {index} '{names[index]}', {path} '{found[category]}'"
             )
             return
+
+
+def check_weak_files(directory: Path, layout: ave.Layout, labels: np.ndarray, summary: Summary) -> None:
+    """What weak supervision may read besides: labels of clips, with every event of their segments, and background
+    clips.
+    """
+    try:
+        if ave.check_clip_labels(directory, layout):
+            path = directory / ave.CLIP_LABELS
+            with ave.opened(path) as dataset:
+                of_clips = ave.read_rows(dataset, slice(None), path)
+            events = labels[..., :-1].max(1)
+            wrong = np.flatnonzero((of_clips[:, :-1] < events).any(1))
+            if wrong.size:
+                summary.problems.append(
+                    f"{path} lacks an event that {ave.FILES['labels']} has in {len(wrong)} clips, "
+                    f"first in row {wrong[0]}"
+                )
+            summary.lines.append(f"labels of clips  {ave.CLIP_LABELS}")
+        if any((directory / file).exists() for file in ave.BACKGROUND_FILES.values()):
+            count = ave.background_clips(directory, layout)
+            summary.lines.append(f"background clips {count}, for data.background_clips")
+            for file in ave.BACKGROUND_FILES.values():
+                check_finite(directory / file, summary)
+    except InputError as error:
+        summary.problems.append(str(error))
 
 
 def check_splits(layout: ave.Layout, summary: Summary) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from small import CLASSES, CLIPS, SEGMENTS, write_ave
 
 from snn_cace.data import ave
 from snn_cace.data.check import check_directory
 from snn_cace.data.labels import categories, class_names, labels_from_annotations, read_annotations, write_labels
 from snn_cace.errors import InputError
+from snn_cace.training.losses import targets_from_labels
 
 AVE = Path(__file__).resolve().parents[3] / "shared" / "ave"
 needs_ave = pytest.mark.skipif(not AVE.is_dir(), reason="AVE's annotations are not beside this checkout")
@@ -125,3 +127,6 @@ def test_labels_equal_the_released_ones():
     clip_class = [names.index(annotation.category) for annotation in annotations]
     with h5py.File(AVE / "mil_labels.h5") as file:
         assert np.array_equal(np.eye(29)[clip_class], file["avadataset"][()])
+        of_segments = targets_from_labels(torch.from_numpy(labels)).clip_labels
+        # One clip is annotated from 0 to 0: a church bell without a segment.
+        assert np.flatnonzero((of_segments.numpy() != file["avadataset"][()]).any(1)).tolist() == [26]

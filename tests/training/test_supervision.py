@@ -17,6 +17,7 @@ from snn_cace.cli import main
 from snn_cace.config import AVDigitsConfig, DataConfig, Experiment, as_yaml, from_dict
 from snn_cace.data.avdigits import write_avdigits
 from snn_cace.data.batches import ClipData
+from snn_cace.data.check import check_directory
 from snn_cace.errors import InputError
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint
 from snn_cace.training.losses import label_loss
@@ -125,6 +126,19 @@ def test_weak_files_that_do_not_fit_are_named(tmp_path: Path, ave: Path, file: s
     write(ave / file, np.zeros(shape))
     with pytest.raises(InputError, match=message):
         ClipData(DataConfig(directory=str(ave), background_clips=True), torch.float32, supervision="weak")
+
+
+def test_data_check_tells_of_files_for_weak_supervision(ave: Path):
+    write(ave / "visual_feature_noisy.h5", np.zeros((4, SEGMENTS, 2, 3, 8)))
+    write(ave / "audio_feature_noisy.h5", np.zeros((4, SEGMENTS, 6)))
+    right = np.eye(CLASSES + 1)[[row % CLASSES for row in range(CLIPS)]]
+    write(ave / "mil_labels.h5", right)
+    summary = check_directory(ave)
+    assert summary.problems == []
+    assert "background clips 4, for data.background_clips" in summary.lines
+    write(ave / "mil_labels.h5", np.roll(right, 1, axis=0))
+    (problem,) = check_directory(ave).problems
+    assert "mil_labels.h5 lacks an event that labels.h5 has in 12 clips, first in row 0" in problem
 
 
 def test_missing_background_clips_are_one_line(ave: Path):
