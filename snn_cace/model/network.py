@@ -1,11 +1,10 @@
-"""What every network is: features in, a `NetworkOutput` out; and which class a config names."""
+"""What every network is: features in, a `NetworkOutput` out."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape, NetworkOutput
 
 
@@ -53,15 +52,3 @@ class Network(nn.Module):
         if audio.ndim != 3 or audio.shape[-1] != want_audio or audio.shape[:2] != visual.shape[:2]:
             want = [*visual.shape[:2], want_audio]
             raise ValueError(f"audio features must be {want} beside {list(visual.shape)}, not {list(audio.shape)}")
-
-
-def build_network(experiment: Experiment, shape: FeatureShape) -> Network:
-    """The network that `experiment.model.network` names, with fresh weights, for features of this shape."""
-    from snn_cace.model.avel import AvelNet
-    from snn_cace.model.cace import CaceNet
-    from snn_cace.model.cmbs import CmbsNet, WeakCmbsNet
-    from snn_cace.model.cmran import CmranNet
-
-    weak = experiment.training.supervision == "weak"
-    classes = {"cace": CaceNet, "avel": AvelNet, "cmran": CmranNet, "cmbs": WeakCmbsNet if weak else CmbsNet}
-    return classes[experiment.model.network](experiment.model, shape, weak)
