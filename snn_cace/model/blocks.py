@@ -12,6 +12,7 @@ from torch import nn
 
 from neurons import BlockConfig, Linear, SpikingCrossAttention, SpikingLinear, SpikingMLP
 from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.model.attention import GuidanceAttention
 from snn_cace.model.relation import DenseAttention, FeedForward, Interaction, RelationBlock
 from snn_cace.model.temporal import temporal_encoder
 
@@ -21,6 +22,21 @@ def visual_projection(config: ModelConfig, inputs: int) -> nn.Module:
     width = config.visual_dim
     return fill(
         config, "visual_projection", lambda: Linear(inputs, width), lambda block: SpikingLinear(inputs, width, block)
+    )
+
+
+def guidance_attention(config: ModelConfig, audio_dim: int) -> GuidanceAttention:
+    """Guidance between patches `[B, T, H, W, visual_dim]` and sound `[B, T, audio_dim]`."""
+    return GuidanceAttention(
+        config.guidance,
+        config.visual_dim,
+        audio_dim,
+        config.attention_dim,
+        config.key_dim or max(1, config.visual_dim // 4),
+        config.psi,
+        config.beta,
+        config.dropout if config.guidance_dropout is None else config.guidance_dropout,
+        config.window if config.causal else None,
     )
 
 

@@ -8,8 +8,14 @@ from torch import nn
 from neurons import Dropout, Linear, LookBack, rectified_dropout
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
-from snn_cace.model.attention import GuidanceAttention
-from snn_cace.model.blocks import event_classifier, interaction, relation_block, temporal_encoders, visual_projection
+from snn_cace.model.blocks import (
+    event_classifier,
+    guidance_attention,
+    interaction,
+    relation_block,
+    temporal_encoders,
+    visual_projection,
+)
 from snn_cace.model.localisation import LocalisationHead, mean_of_largest, pooled
 from snn_cace.model.network import Network
 
@@ -43,17 +49,7 @@ class CaceNet(Network):
 
         self.visual_projection = visual_projection(config, shape.visual_channels)
         self.dropout = Dropout(config.dropout)
-        self.guidance = GuidanceAttention(
-            config.guidance,
-            visual_dim,
-            audio_dim,
-            config.attention_dim,
-            config.key_dim or max(1, visual_dim // 4),
-            config.psi,
-            config.beta,
-            config.dropout if config.guidance_dropout is None else config.guidance_dropout,
-            self.window,
-        )
+        self.guidance = guidance_attention(config, audio_dim)
         self.audio_temporal, self.visual_temporal = temporal_encoders(config, (audio_dim, d), (visual_dim, 2 * d))
         self.visual_relation = relation_block(config, 2 * d, config.encoder_layers, config.encoder_feed_forward)
         self.audio_relation = relation_block(config, d, config.encoder_layers, config.encoder_feed_forward)

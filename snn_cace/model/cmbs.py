@@ -12,8 +12,7 @@ from torch import nn
 from neurons import Dropout, Linear, rectified_dropout
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
-from snn_cace.model.attention import GuidanceAttention
-from snn_cace.model.blocks import event_classifier, interaction, relation_block, visual_projection
+from snn_cace.model.blocks import event_classifier, guidance_attention, interaction, relation_block, visual_projection
 from snn_cace.model.cace import CaceNet
 from snn_cace.model.localisation import mean_of_largest, pooled
 from snn_cace.model.network import Network
@@ -46,16 +45,7 @@ class WeakCmbsNet(Network):
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
         self.visual_projection = visual_projection(config, shape.visual_channels)
         self.dropout = Dropout(config.dropout)
-        self.guidance = GuidanceAttention(
-            config.guidance,
-            visual_dim,
-            audio_dim,
-            config.attention_dim,
-            config.key_dim or max(1, visual_dim // 4),
-            config.psi,
-            config.beta,
-            config.dropout if config.guidance_dropout is None else config.guidance_dropout,
-        )
+        self.guidance = guidance_attention(config, audio_dim)
         self.visual_relation = relation_block(config, visual_dim, config.encoder_layers, config.encoder_feed_forward)
         self.audio_relation = relation_block(config, audio_dim, config.encoder_layers, config.encoder_feed_forward)
         self.visual_cross = relation_block(config, visual_dim, config.decoder_layers, config.decoder_feed_forward)
