@@ -25,8 +25,9 @@ class NetworkOutput:
     gate: `[B, T]` in (0, 1), both modalities' temporal gates in one. av_logits: as event_logits, from the two streams
     before they interact. query, key: `[B, T, d_model]`, the two views of the contrastive loss. Of causal networks,
     running_event_logits and running_av_logits: `[B, T, C]`, the same from the segments up to each; the last are
-    event_logits and av_logits. Of AVEL, segment_logits: `[B, T, C + 1]`, the class of each segment. Of weak networks,
-    clip_logits: `[B, C + 1]`, what is held against the clip's label.
+    event_logits and av_logits. Of AVEL, segment_logits: `[B, T, C + 1]`, the class of each segment; its
+    segment_relevance is by how much the largest event is above background. Of weak networks, clip_logits: `[B, C + 1]`,
+    what is held against the clip's label.
     """
 
     segment_relevance: torch.Tensor

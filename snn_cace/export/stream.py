@@ -25,8 +25,9 @@ class SegmentResult:
     """What a network says of a segment from it and those before.
 
     segment: its number, from 0. segment_class: C is background. confidence: of that class (`segment_confidence`).
-    event_probability: that it is an event. class_probabilities: `[C]`, of the classes so far. spikes: that all neurons
-    fired, those of every run. steps: simulation steps run, of a layer; 0 of an ANN. seconds: taken.
+    event_probability: that it is an event. class_probabilities: `[C]`, of the classes so far; of AVEL `[C + 1]`, of
+    this segment's. spikes: that all neurons fired, those of every run. steps: simulation steps run, of a layer; 0 of an
+    ANN. seconds: taken.
     """
 
     segment: int

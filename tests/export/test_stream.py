@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from media import write_video
-from small import settled_network, small_experiment, write_ave
+from small import peer_experiment, settled_network, small_experiment, write_ave
 
 from snn_cace.cli import main
 from snn_cace.config import Experiment
+from snn_cace.contracts import FeatureShape
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip, read_segments
 from snn_cace.errors import InputError
 from snn_cace.export.stream import Stream
+from snn_cace.model import build_network
 from snn_cace.training.checkpoints import RunFiles, save_checkpoint
 from snn_cace.training.metrics import segment_confidence, segment_predictions
 
@@ -48,6 +50,22 @@ def test_each_result_is_that_of_a_whole_run_on_the_segments_so_far(block: str):
         assert (result.confidence, result.spikes) == (same.confidence, same.spikes)
         assert (result.steps > 0) == (block != "dense")
     assert (sum(result.spikes for result in results) > 0) == (block != "dense")
+
+
+@pytest.mark.parametrize("weak", [False, True])
+@pytest.mark.parametrize("spiking", [False, True])
+def test_a_causal_avel_streams_what_a_whole_run_says(weak: bool, spiking: bool):
+    experiment = peer_experiment(None, "avel", weak, spiking)
+    experiment.model.causal = True
+    torch.manual_seed(0)
+    network, (visual, audio) = build_network(experiment, FeatureShape(8, 6, 3)).eval(), features(12)
+    running = Stream(network, experiment)
+    results = [running.step(v, a) for v, a in zip(visual, audio, strict=True)]
+    with torch.no_grad():
+        output = network(visual[None], audio[None])
+    assert [result.segment_class for result in results] == segment_predictions(output)[0].tolist()
+    probabilities = np.stack([result.class_probabilities for result in results])
+    np.testing.assert_allclose(probabilities, output.segment_logits[0].softmax(-1), atol=1e-5)
 
 
 def test_what_is_kept_does_not_grow_beyond_the_window():
