@@ -19,7 +19,7 @@ from snn_cace.data.avdigits import write_avdigits
 from snn_cace.data.batches import ClipData
 from snn_cace.data.check import check_directory
 from snn_cace.errors import InputError
-from snn_cace.training.checkpoints import RunFiles, load_checkpoint
+from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.losses import label_loss
 from snn_cace.training.run import train
 
@@ -258,14 +258,3 @@ def test_a_comparison_holds_each_spiking_peer_against_its_own_ann(tmp_path: Path
     ]
     report = (tmp_path / "out" / "comparison.md").read_text()
     assert "| published, % |" in report and f"Published of avel{ending}: 72.7 %, as recalled." in report
-
-
-@pytest.mark.parametrize("which", [which for which in PEERS if which[0] != "cace"], ids=lambda which: named(*which))
-def test_peers_checkpoints_are_read_back_as_what_they_are(tmp_path: Path, ave: Path, which: tuple):
-    experiment = peer_experiment(ave, *which)
-    experiment.training.epochs = 1
-    train(experiment, tmp_path / "run", quiet=True)
-    trained = load_checkpoint(tmp_path / "run")
-    assert trained.experiment == experiment
-    assert trained.network.weak == which[1]
-    assert set(trained.network.slots()) <= set(vars(experiment.model.slots))
