@@ -40,6 +40,8 @@ MODEL_TITLES = {
 MICROJOULES_PER_MILLIJOULE = 1000
 FAR_BELOW = 10.0
 """Points below all variants at which a baseline is left out of a figure: it would flatten all else."""
+DECADE = 10
+"""Times the least energy above which an axis is logarithmic."""
 
 Drawing = TypeVar("Drawing", bound=Callable[..., Figure | None])
 
@@ -57,6 +59,11 @@ def styled(draw: Drawing) -> Drawing:
 
 def colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
+
+
+def mark(index: int) -> str:
+    """A shape that tells variants apart whose colours are the same."""
+    return "osD^v"[index // len(COLOURS) % 5]
 
 
 def new_figure(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Figure, Any]:
@@ -137,7 +144,7 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
             axes.plot([before, spent], [accuracy["mean"]] * 2, "-", color=colour(index), alpha=0.35, linewidth=1)
             axes.errorbar(
                 spent, accuracy["mean"], xerr=spread, yerr=accuracy["std"],
-                fmt="o", color=colour(index), capsize=3, markersize=8, label=variant["name"],
+                fmt=mark(index), color=colour(index), capsize=3, markersize=8, label=variant["name"],
             )  # fmt: skip
         for place, baseline in enumerate(bit_matched_baselines(result)):
             measured = baseline["segment_accuracy"]
@@ -152,6 +159,8 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
         axes.step([x for x, _ in best], [y for _, y in best], where="post", color=INK, linewidth=1, linestyle=":")
         axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
         axes.set_xlabel("energy per clip, µJ, whole network")
+        if front and max(front)[0] > DECADE * min(front)[0]:
+            axes.set_xscale("log")
         axes.margins(0.18)
     panels[0].set_ylabel("test segment accuracy, %")
     legend_below(figure, panels[0], columns=3)
@@ -373,7 +382,7 @@ def class_differences(variants: list[dict[str, Any]], classes: list[str], baseli
     for place, (index, variant) in enumerate(others):
         shift = 0.5 * (place + 1) / (len(others) + 1) - 0.25
         difference = np.subtract(variant["class_accuracy"], base["class_accuracy"])
-        axes.plot(difference, rows + shift, "o", color=colour(index), markersize=6, label=variant["name"])
+        axes.plot(difference, rows + shift, mark(index), color=colour(index), markersize=6, label=variant["name"])
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(rows, classes)
     axes.invert_yaxis()
