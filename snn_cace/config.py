@@ -208,7 +208,7 @@ class ModelConfig:
     Args:
         network: `cace`, or a peer: `avel`, `cmran`, `cmbs`. A peer reads the keys below that its parts need.
         reference: keeps the faults of a peer's original that lie in the network itself: AVEL's attention adds the sound
-            along the wrong axis, weak CMBS takes a probability for a logit.
+            along the wrong axis, weakly supervised CMBS takes a probability for a logit.
         guidance: which modality guides which: `none`, `audio`, `visual` or `co` (both); peers know `none` and `audio`.
         causal: no block sees later segments: the temporal encoder runs forward only, attention over segments is masked,
             and a segment's class comes from the segments up to it.
@@ -459,8 +459,11 @@ def check_network(model: ModelConfig, training: TrainingConfig) -> None:
         raise InputError(f"model.contrast.enabled: {reason}; set it to false")
     if model.causal and model.network != "avel" and (peer or weak):
         raise InputError(f"model.causal: {'weak supervision pools' if weak else model.network + ' sees'} whole clips")
-    if model.reference and model.network not in ("avel", "cmbs"):
-        raise InputError(f"model.reference: {model.network} has no fault of its own; see training.losses")
+    at_fault = model.guidance == "audio" if model.network == "avel" else model.network == "cmbs" and weak
+    if model.reference and not at_fault:
+        raise InputError(f"model.reference: {model.network} has no fault of its own here; see training.losses")
+    if model.network == "avel" and model.avel.inputs == "audio" and model.guidance != "none":
+        raise InputError("model.guidance: audio attends to pictures, model.avel.inputs: audio has none; set it to none")
     if model.avel.fusion == "residual" and model.avel.inputs != "both":
         raise InputError(f"model.avel.fusion: residual joins both modalities, not {model.avel.inputs} alone")
     there = slots_of(model, training.supervision)

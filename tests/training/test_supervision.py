@@ -175,7 +175,17 @@ def test_probabilities_taken_for_logits_leave_the_loss_next_to_nothing_to_learn(
         ({"model.network": "avel"}, "model.guidance: co is CACE-Net's; avel knows audio and none"),
         ({"model.network": "cmran", "model.guidance": "audio"}, "model.contrast.enabled: cmran has none; set it to"),
         ({"training.supervision": "weak"}, "model.contrast.enabled: it needs labels of segments"),
-        ({"model.reference": True}, "model.reference: cace has no fault of its own"),
+        ({"model.reference": True}, "model.reference: cace has no fault of its own here"),
+        (
+            {"model.network": "avel", "model.guidance": "audio", "model.contrast.enabled": False}
+            | {"model.avel.inputs": "audio"},
+            "model.guidance: audio attends to pictures, model.avel.inputs: audio has none",
+        ),
+        (
+            {"model.network": "cmran", "model.guidance": "audio", "model.contrast.enabled": False}
+            | {"model.causal": True},
+            "model.causal: cmran sees whole clips",
+        ),
     ],
 )
 def test_keys_that_a_network_does_not_have_are_named(changes: dict, message: str):
