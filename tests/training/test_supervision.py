@@ -266,5 +266,10 @@ def test_a_comparison_holds_each_spiking_peer_against_its_own_ann(tmp_path: Path
         *((name, name.removesuffix("-snn")) for name in names if name.endswith("-snn") and not name.startswith("cace")),
         (f"avel{ending}", f"cmran{ending}"),
     ]
+    for name in (name for name in names if name.endswith("-snn")):
+        run = str(tmp_path / "out" / name / "seed-0")
+        assert main(["spikes", "--checkpoint", run, "--output", str(tmp_path / name), "--quiet"]) == 0
+        spikes = json.loads((tmp_path / name / "spikes.json").read_text())
+        assert spikes["firing_rate"] == pytest.approx(variants[name]["firing_rate"]["mean"])
     report = (tmp_path / "out" / "comparison.md").read_text()
     assert "| published, % |" in report and f"Published of avel{ending}: 72.7 %, as recalled." in report
