@@ -74,6 +74,14 @@ MODULE_HEADINGS = (
     "firing rate",
     "energy, µJ",
 )
+LOCALISATION_HEADINGS = (
+    "variant",
+    "segments called an event, %",
+    "that are one, %",
+    "of events called one, %",
+    "of background called background, %",
+    "class right, % of events called one",
+)
 RENAMED = {
     "specials": "transcendental",
     "opponent": "bit_matched",
@@ -231,6 +239,7 @@ def markdown(result: dict[str, Any]) -> str:
     searched = tuning.tuning_rows(result)
     if searched:
         lines += [*tuning.tuning_notes(result), "", *markdown_table(tuning.HEADINGS, searched), ""]
+    lines += ["What is called an event:", "", *markdown_table(LOCALISATION_HEADINGS, localisation_rows(result)), ""]
     pointing = attention.pointing_over_seeds(result)
     if pointing:
         lines += ["Where guidance looks:", "", *markdown_table(attention.HEADINGS, pointing), ""]
@@ -272,6 +281,26 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
             both(partial(energy_cell, model="compute"), variant),
         ]
     )
+    return rows
+
+
+def localisation_rows(result: dict[str, Any]) -> list[list[str]]:
+    """What each variant calls an event, in the order of `LOCALISATION_HEADINGS`, from its confusion over all seeds."""
+    rows = []
+    for variant in result["variants"]:
+        counts = variant["confusion"]
+        events, background = counts[:-1], counts[-1]
+        segments, of_events = sum(map(sum, counts)), sum(map(sum, events))
+        found = of_events - sum(row[-1] for row in events)
+        false, right = sum(background[:-1]), sum(row[place] for place, row in enumerate(events))
+        shares = [
+            (found + false, segments),
+            (of_events, segments),
+            (found, of_events),
+            (background[-1], sum(background)),
+            (right, found),
+        ]
+        rows.append([variant["name"], *(f"{100 * part / whole:.1f}" if whole else "-" for part, whole in shares)])
     return rows
 
 
@@ -495,6 +524,8 @@ def write_report(source: Path, directory: Path) -> str:
         tuning_headings=tuning.HEADINGS,
         tuning_rows=tuning.tuning_rows(result),
         tuning_notes=tuning.tuning_notes(result),
+        localisation_headings=LOCALISATION_HEADINGS,
+        localisation=localisation_rows(result),
         pointing_headings=attention.HEADINGS,
         pointing=attention.pointing_over_seeds(result),
         differences=config_differences(result["variants"]),
