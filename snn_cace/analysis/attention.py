@@ -31,6 +31,9 @@ def attention_maps(network: Network, visual: torch.Tensor, audio: torch.Tensor) 
     """Weights `[B, T, H, W]` that sum to 1, by which of `MAPS`: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]`."""
     grid = visual.shape[:4]
     found = {name: torch.full(grid, 1 / (grid[2] * grid[3])) for name in MAPS}
+    attentions = network.spatial_attentions()
+    if not attentions:
+        return found
 
     def keep(name: str, attention: torch.nn.Module) -> torch.utils.hooks.RemovableHandle:
         def hook(module: Any, args: tuple) -> None:
@@ -38,7 +41,7 @@ def attention_maps(network: Network, visual: torch.Tensor, audio: torch.Tensor) 
 
         return attention.register_forward_pre_hook(hook)
 
-    hooks = [keep(name, attention) for name, attention in network.spatial_attentions().items()]
+    hooks = [keep(name, attention) for name, attention in attentions.items()]
     try:
         network.eval()(visual, audio)
     finally:
@@ -81,18 +84,21 @@ def all_places(*config: int) -> np.ndarray:
 def pointing(
     network: Network, visual: torch.Tensor, audio: torch.Tensor, labels: torch.Tensor, places: torch.Tensor
 ) -> dict[str, Pointing]:
-    """Over clips of visual `[N, T, H, W, Cv]`, audio `[N, T, Ca]`, labels `[N, T, C + 1]` and places `[N, T, H, W]`."""
+    """Over clips of visual `[N, T, H, W, Cv]`, audio `[N, T, Ca]`, labels `[N, T, C + 1]` and places `[N, T, H, W]`, by
+    which of `MAPS` the network has; by all of them where it weighs patches alike.
+    """
+    maps = list(network.spatial_attentions()) or MAPS
     event = labels[..., -1] == 0
     runs = {}
     for name, sound in (("heard", audio), ("muted", torch.zeros_like(audio))):
         parts = [attention_maps(network, v, a) for v, a in zip(visual.split(BATCH), sound.split(BATCH), strict=True)]
-        runs[name] = {key: torch.cat([part[key] for part in parts]) for key in MAPS}
+        runs[name] = {key: torch.cat([part[key] for part in parts]) for key in maps}
     chance = 100 * float(places.flatten(-2).float().mean(-1)[event].mean())
 
     def accuracy(name: str, key: str) -> float:
         return 100 * float(hits(runs[name][key], places)[event].mean())
 
-    return {key: Pointing(accuracy("heard", key), accuracy("muted", key), chance, int(event.sum())) for key in MAPS}
+    return {key: Pointing(accuracy("heard", key), accuracy("muted", key), chance, int(event.sum())) for key in maps}
 
 
 @dataclass

@@ -47,18 +47,11 @@ class Comparison:
     common: dict[str, Any] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
     energy: str | None = None
-    pairs: list[list[str]] = field(default_factory=list)
-    published: dict[str, Any] = field(default_factory=dict)
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+    published: dict[str, Published] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_file_name(self.name)
-        for pair in self.pairs:
-            if len(pair) != 2 or pair[0] == pair[1]:
-                raise InputError(f"pairs: {pair} should be the names of two experiments")
-        for name, known in self.published.items():
-            plain = known if isinstance(known, dict) else {}
-            if set(plain) != {"accuracy", "note"} or not isinstance(plain["accuracy"], int | float):
-                raise InputError(f"published: {name} needs {{accuracy: PERCENT, note: how it was reached}}")
         if self.tuning.trials and self.tuning.training_seed in self.seeds:
             raise InputError(f"tuning.training_seed {self.tuning.training_seed} is one of the seeds to compare with")
 
@@ -135,8 +128,6 @@ def run_comparison(
     variants = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
     prices = config_path.parent / comparison.energy if comparison.energy else None
     check_names(comparison, variants)
-    published = {name: Published(**known) for name, known in comparison.published.items()}
-    pairs = [(first, second) for first, second in comparison.pairs]
     result = compare_variants(
         comparison.name,
         variants,
@@ -146,8 +137,8 @@ def run_comparison(
         launch,
         prices,
         comparison.tuning,
-        pairs,
-        published,
+        comparison.pairs,
+        comparison.published,
     )
     raise_for_failed(result, Path(output))
     return result

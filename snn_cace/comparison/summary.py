@@ -177,7 +177,7 @@ def summarise(
     }
     baseline = next(iter(scores))
     own = [(v["name"], v["dense_counterpart"]) for v in variants if v["kind"] == "snn" and v["dense_counterpart"]]
-    wanted = dict.fromkeys([*(pair for pair in own if pair[1] != baseline), *pairs])
+    wanted = dict.fromkeys(pair for pair in [*own, *pairs] if baseline not in pair)
     measured = next(iter(by_variant.values()))[0]
     return {
         "name": name,

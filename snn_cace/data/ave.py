@@ -221,21 +221,22 @@ def background_clips(directory: Path, layout: Layout) -> int:
     return clips["visual"]
 
 
-def check_clip_labels(directory: Path, layout: Layout) -> bool:
-    """Whether the directory holds labels of clips.
+def read_clip_labels(directory: Path, layout: Layout) -> np.ndarray | None:
+    """Labels of clips `[N, C + 1]`, background last; None in a directory that has none.
 
     Raises:
-        InputError: of another shape than its other files.
+        InputError: of another shape than its other files, or a clip without a class.
     """
     path, want = directory / CLIP_LABELS, (layout.clips, layout.classes + 1)
     if not path.is_file():
-        return False
+        return None
     with opened(path) as dataset:
         if dataset.shape != want:
             raise InputError(f"{path} has shape {list(dataset.shape)}, expected {list(want)}, background last")
-        if (read_rows(dataset, slice(None), path) < 0).any() or (read_values(dataset, (), path).sum(1) <= 0).any():
-            raise InputError(f"{path}: each clip needs one class or more, as ones among zeros")
-    return True
+        labels = read_rows(dataset, slice(None), path)
+    if (labels < 0).any() or (labels.sum(1) <= 0).any():
+        raise InputError(f"{path}: each clip needs one class or more, as ones among zeros")
+    return labels
 
 
 def fingerprint(directory: str | Path) -> str:

@@ -167,44 +167,31 @@ class ClipDataset(Dataset):
         return next(file[candidate] for candidate in ave.DATASET_NAMES if candidate in file)
 
 
-class BackgroundClips(ClipDataset):
-    """A directory's clips without any event; their index goes on after `first`, the number of its other clips.
-
-    labels: what a batch says of one clip, by name: `labels` `[T, C + 1]`, `clip_labels` `[C + 1]`.
+class WithBackground(Dataset):
+    """The clips of a split, and after them a directory's clips without any event, whose index goes on after `first`,
+    the number of its other clips. They have the names in `labelled`, each as background, the last class.
     """
 
-    labels: Batch
-    first: int
-
-    def __getitems__(self, positions: Sequence[int]) -> Batch:
-        batch = super().__getitems__(positions)
-        like = batch["visual"]
-        labels = {name: label.to(like).expand(len(like), *label.shape) for name, label in self.labels.items()}
-        return batch | labels | {"index": batch["index"] + self.first}
-
-
-class JoinedClips(Dataset):
-    """The clips of several data sets, one after another."""
-
-    def __init__(self, *parts: ClipDataset) -> None:
-        self.parts = parts
+    def __init__(self, clips: ClipDataset, background: ClipDataset, first: int, labelled: Sequence[str]) -> None:
+        self.clips, self.background, self.first, self.labelled = clips, background, first, labelled
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return len(self.clips) + len(self.background)
 
     def __getitem__(self, position: int) -> Batch:
         return {name: values[0] for name, values in self.__getitems__([position]).items()}
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        batches, places, first = [], [], 0
-        for part in self.parts:
-            within = [place for place, position in enumerate(positions) if first <= position < first + len(part)]
-            if within:
-                batches.append(part.__getitems__([positions[place] - first for place in within]))
-            places += within
-            first += len(part)
-        order = torch.tensor(places, device=batches[0]["index"].device).argsort()
-        return {name: torch.cat([batch[name] for batch in batches])[order] for name in batches[0]}
+        chosen = torch.tensor(positions)
+        without = chosen >= len(self.clips)
+        batch = self.clips.__getitems__(chosen[~without].tolist())
+        added = self.background.__getitems__((chosen[without] - len(self.clips)).tolist())
+        for name in self.labelled:
+            added[name] = batch[name].new_zeros(len(added["index"]), *batch[name].shape[1:])
+            added[name][..., -1] = 1
+        added["index"] = added["index"] + self.first
+        order = torch.cat([*(where.nonzero().flatten() for where in (~without, without))]).argsort()
+        return {name: torch.cat([values, added[name]])[order.to(values.device)] for name, values in batch.items()}
 
 
 def kept_dtype(keep_as: str, dtype: torch.dtype) -> torch.dtype:
@@ -246,11 +233,12 @@ class ClipData(L.LightningDataModule):
     """Data loaders over an AVE directory, or over AV-Digits where the config names none.
 
     `evaluation_split` is what validation runs on during training: `val`, or `test` under the paper's protocol. device:
-    what uses the clips, and may keep them; a trainer's own where one is attached. supervision: of
-    the training that reads from it, if any, which alone has labels of clips and background clips.
+    what uses the clips, and may keep them; a trainer's own where one is attached. supervision: of the training that
+    reads from it, if any, which alone has labels of clips and background clips.
 
     Raises:
-        InputError: the directory does not hold AVE's layout, or not the background clips that the config asks for.
+        InputError: the directory does not hold AVE's layout, or not the background clips that the config asks for, or
+            too few clips for one full batch where only full ones are wanted.
     """
 
     def __init__(
@@ -268,9 +256,12 @@ class ClipData(L.LightningDataModule):
         self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
         self.layout = ave.read_layout(self.directory)
         self._datasets: dict[str, ClipDataset] = {}
-        self.clip_labels = supervision == "weak" and ave.check_clip_labels(self.directory, self.layout)
+        self.clip_labels = supervision == "weak" and ave.read_clip_labels(self.directory, self.layout) is not None
         wanted = supervision is not None and config.background_clips
         self.background = ave.background_clips(self.directory, self.layout) if wanted else 0
+        clips = len(self.layout.orders["train"]) + self.background
+        if supervision is not None and config.drop_last and clips < config.batch_size:
+            raise InputError(f"data.drop_last: {clips} training clips are no full batch of {config.batch_size}")
 
     @property
     def shape(self) -> FeatureShape:
@@ -288,7 +279,8 @@ class ClipData(L.LightningDataModule):
         """Bytes of the features of all clips as they are kept."""
         layout = self.layout
         of_a_segment = layout.height * layout.width * layout.visual_channels + layout.audio_channels
-        return layout.clips * layout.segments * of_a_segment * kept_dtype(self.config.keep_as, self.dtype).itemsize
+        clips = layout.clips + self.background
+        return clips * layout.segments * of_a_segment * kept_dtype(self.config.keep_as, self.dtype).itemsize
 
     @property
     def used_on(self) -> torch.device:
@@ -298,37 +290,34 @@ class ClipData(L.LightningDataModule):
         """The clips of `train`, `val`, `test`, or of `all` in their order on disk."""
         if split not in self._datasets:
             rows = np.arange(self.layout.clips) if split == "all" else self.layout.orders[split]
-            self._datasets[split] = self._read(ClipDataset, rows, ave.FILES)
+            labels = {"clip_labels": ave.CLIP_LABELS} if self.clip_labels and split == "train" else {}
+            self._datasets[split] = self._read(rows, ave.FILES | labels)
         return self._datasets[split]
 
-    def _read(self, kind: type[ClipDataset], rows: np.ndarray, files: dict[str, str]) -> ClipDataset:
+    def _read(self, rows: np.ndarray, files: dict[str, str]) -> ClipDataset:
         config = self.config
-        return kind(
+        return ClipDataset(
             self.directory, rows, self.dtype, config.modalities, self.place, config.keep_as, self.used_on, files
         )
 
-    def training_clips(self) -> ClipDataset | JoinedClips:
-        """The clips that training draws from: its split, with labels of clips and background clips where it has any."""
-        if not self.clip_labels and not self.background:
-            return self.dataset("train")
-        clip_labels = {"clip_labels": ave.CLIP_LABELS} if self.clip_labels else {}
-        labelled = self._read(ClipDataset, self.layout.orders["train"], ave.FILES | clip_labels)
+    def training_clips(self) -> ClipDataset | WithBackground:
+        """The clips that training draws from: its split, and background clips where the config asks for them."""
+        clips = self.dataset("train")
         if not self.background:
-            return labelled
-        without = self._read(BackgroundClips, np.arange(self.background), ave.BACKGROUND_FILES)
-        assert isinstance(without, BackgroundClips)
-        background = torch.eye(self.layout.classes + 1)[-1]
-        without.labels = {"labels": background.expand(self.layout.segments, -1)}
-        without.labels |= dict.fromkeys(clip_labels, background)
-        without.first = self.layout.clips
-        return JoinedClips(labelled, without)
+            return clips
+        background = self._read(np.arange(self.background), ave.BACKGROUND_FILES)
+        return WithBackground(clips, background, self.layout.clips, [name for name in clips.files if "labels" in name])
 
     def loader(self, split: str, shared: bool = False) -> DataLoader:
         """Batches of a split in its order. shared: this process's share of them, where several train one network."""
         return self.batches(self.dataset(split), shared=shared)
 
     def batches(
-        self, dataset: ClipDataset | JoinedClips, shuffled: bool = False, shared: bool = False, drop_last: bool = False
+        self,
+        dataset: ClipDataset | WithBackground,
+        shuffled: bool = False,
+        shared: bool = False,
+        drop_last: bool = False,
     ) -> DataLoader:
         """Batches of a data set. Shuffled, the order is a function of seed and epoch alone, whatever ran before."""
         # With one replica: batches, not clips, are what processes share.

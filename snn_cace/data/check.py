@@ -164,16 +164,14 @@ def check_weak_files(directory: Path, layout: ave.Layout, labels: np.ndarray, su
     clips.
     """
     try:
-        if ave.check_clip_labels(directory, layout):
-            path = directory / ave.CLIP_LABELS
-            with ave.opened(path) as dataset:
-                of_clips = ave.read_rows(dataset, slice(None), path)
+        of_clips = ave.read_clip_labels(directory, layout)
+        if of_clips is not None:
             events = labels[..., :-1].max(1)
             wrong = np.flatnonzero((of_clips[:, :-1] < events).any(1))
             if wrong.size:
                 summary.problems.append(
-                    f"{path} lacks an event that {ave.FILES['labels']} has in {len(wrong)} clips, "
-                    f"first in row {wrong[0]}"
+                    f"{directory / ave.CLIP_LABELS} lacks an event that {ave.FILES['labels']} has "
+                    f"in {len(wrong)} clips, first in row {wrong[0]}"
                 )
             summary.lines.append(f"labels of clips  {ave.CLIP_LABELS}")
         if any((directory / file).exists() for file in ave.BACKGROUND_FILES.values()):

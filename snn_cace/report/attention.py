@@ -126,10 +126,6 @@ def write_gif(path: Path, frames: np.ndarray, rate: int) -> None:
         first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=1000 // rate, loop=0)
 
 
-BY_THE_SOUND_ALONE = ("avel", "cmran")
-"""Networks in which the picture does not attend to itself."""
-
-
 def pointing_over_seeds(result: dict[str, Any]) -> list[list[str]]:
     """As `pointing_rows`, of a comparison's variants, means and deviations over seeds."""
     return [
@@ -142,7 +138,6 @@ def pointing_over_seeds(result: dict[str, Any]) -> list[list[str]]:
         ]
         for variant in result["variants"]
         for name, found in (variant.get("pointing") or {}).items()
-        if name == "spatial" or variant.get("network", "cace") not in BY_THE_SOUND_ALONE
     ]
 
 

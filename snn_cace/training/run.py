@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from neurons import SpikingLayer
 from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys, read_config
+from snn_cace.data.ave import Layout
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
@@ -126,6 +127,7 @@ def train_alone(
         device,
         training.supervision,
     )
+    check_patches(experiment, data.layout)
     if getattr(rank_zero_only, "rank", 0) == 0:
         prepare_directory(experiment, files, resume)
         if not files.provenance.is_file():
@@ -157,6 +159,13 @@ def train_alone(
     if (waiting is not None and waiting.stopped) or not trainer.is_global_zero:
         return {}
     return finish(experiment, data, files, seconds, quiet, test)
+
+
+def check_patches(experiment: Experiment, layout: Layout) -> None:
+    """Raise InputError for AVEL's attention as in its original, which has a unit per patch, on other pictures."""
+    model, patches = experiment.model, layout.height * layout.width
+    if model.network == "avel" and model.reference and model.avel.units != patches:
+        raise InputError(f"model.avel.units ({model.avel.units}): model.reference needs one per patch, {patches}")
 
 
 def finish(
