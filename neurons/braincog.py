@@ -31,7 +31,7 @@ class PerSegmentBatchNorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(values.flatten(0, 1)).view_as(values)
         segments, rows, channels = values.shape
-        mean = torch.zeros(segments * channels, dtype=values.dtype, device=values.device)
+        mean = self.running_mean.new_zeros(segments * channels)
         variance = torch.zeros_like(mean)
         normalised = batch_norm(
             values.transpose(0, 1).reshape(rows, segments * channels),

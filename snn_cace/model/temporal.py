@@ -6,6 +6,8 @@ Every block here maps `[B, T, inputs]` to `[B, T, outputs]`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -26,7 +28,7 @@ class BiLSTM(nn.Module):
         self.lstm = nn.LSTM(inputs, outputs // 2, batch_first=True, bidirectional=True)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.lstm(values)[0]
+        return run_lstm(self.lstm, values)[0]
 
 
 class ForwardLSTM(Streamed):
@@ -37,10 +39,20 @@ class ForwardLSTM(Streamed):
         self.lstm = nn.LSTM(inputs, outputs, batch_first=True)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        found, state = self.lstm(values, self.past)
+        found, state = run_lstm(self.lstm, values, self.past)
         if self.streaming:
             self.past = state
         return found
+
+
+def run_lstm(lstm: nn.LSTM, values: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+    """`lstm(values, state)`; on a CPU in float32 within autocast too, since oneDNN has an LSTM of bfloat16 for some
+    processors only.
+    """
+    if values.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return lstm(values.float(), state)
+    return lstm(values, state)
 
 
 def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: BlockConfig, causal: bool) -> nn.Module:

@@ -141,9 +141,10 @@ def test_enhancement_comes_on_after_its_share_of_epochs_and_stays(tmp_path: Path
     assert load_checkpoint(RunFiles(tmp_path / "run").last).network.enhance
 
 
+@pytest.mark.parametrize("block", ["dense", "spiking", "braincog"])
 @pytest.mark.parametrize("precision", ["64", "bf16-mixed"])
-def test_other_precisions_train_to_finite_losses(tmp_path: Path, ave: Path, precision: str):
-    experiment = small_experiment(ave, epochs=1, block="spiking")
+def test_other_precisions_train_to_finite_losses(tmp_path: Path, ave: Path, precision: str, block: str):
+    experiment = small_experiment(ave, epochs=1, block=block)
     experiment.training.precision = precision
     metrics = train(experiment, tmp_path / "run", quiet=True)
     assert all(abs(value) < float("inf") for value in metrics["test"].values())
