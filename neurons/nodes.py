@@ -119,6 +119,30 @@ class GatedLIF(nn.Module):
         return self.node(current.flatten(1)[..., None, None]).reshape(current.shape)
 
 
+class MaskedPSN(neuron.MaskedPSN):
+    """SpikingJelly's, whose mask is complete from the start (lambda = 1): no step asks a tensor whether it is, for
+    which CUDA would wait and which no exported graph holds.
+    """
+
+    def __init__(self, order: int, steps: int, surrogate_function: SurrogateFunctionBase) -> None:
+        super().__init__(order, steps, lambda_init=1.0, surrogate_function=surrogate_function, step_mode="m")
+
+    def masked_weight(self) -> torch.Tensor:
+        return self.weight * self.mask0
+
+
+class SlidingPSN(neuron.SlidingPSN):
+    """SpikingJelly's, whose matrix over time is taken from the weights at once and not row by row: an exported graph of
+    it holds for sequences of any length.
+    """
+
+    def gen_gemm_weight(self, T: int) -> torch.Tensor:  # noqa: N803 (SpikingJelly's name)
+        steps = torch.arange(T, device=self.weight.device)
+        behind = steps[:, None] - steps
+        seen = (behind >= 0) & (behind < self.k)
+        return torch.where(seen, self.weight[(self.k - 1 - behind).clamp(0, self.k - 1)], 0.0)
+
+
 def make_node(config: NodeConfig, steps: int | None = None) -> nn.Module:
     """The multi-step node that `config` describes; it takes `[S, ...]`, S simulation steps first.
 
@@ -154,12 +178,6 @@ def make_ilif(config: NodeConfig, steps: int) -> nn.Module:
     )
 
 
-def make_masked_psn(config: NodeConfig, steps: int) -> nn.Module:
-    return neuron.MaskedPSN(
-        k=min(config.order, steps), T=steps, lambda_init=1.0, surrogate_function=surrogate_of(config), step_mode="m"
-    )
-
-
 MAKERS: dict[str, Callable[[NodeConfig, int], nn.Module]] = {
     "if": lambda config, steps: neuron.IFNode(**common(config)),
     "lif": lambda config, steps: neuron.LIFNode(tau=float(config.tau), **common(config)),
@@ -170,9 +188,9 @@ MAKERS: dict[str, Callable[[NodeConfig, int], nn.Module]] = {
     "gated_lif": lambda config, steps: GatedLIF(steps, surrogate_of(config)),
     "ilif": make_ilif,
     "psn": lambda config, steps: neuron.PSN(T=steps, surrogate_function=surrogate_of(config)),
-    "masked_psn": make_masked_psn,
-    "sliding_psn": lambda config, steps: neuron.SlidingPSN(
-        k=config.order, surrogate_function=surrogate_of(config), step_mode="m"
+    "masked_psn": lambda config, steps: MaskedPSN(min(config.order, steps), steps, surrogate_of(config)),
+    "sliding_psn": lambda config, steps: SlidingPSN(
+        config.order, surrogate_function=surrogate_of(config), step_mode="m"
     ),
 }
 """What each name of a node builds."""

@@ -42,8 +42,10 @@ def linear(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     processor, by a factor of two either way (`snn-cace benchmark`, parts). So a large layer in float32 runs, forward
     and backward, as a convolution with a kernel of 1 x 1 where `convolution_is_faster` has measured that.
     """
+    if not has_both_libraries(values):  # first, so that no graph is bound to sizes
+        return F.linear(values, weight, bias)
     rows = values.numel() // max(1, values.shape[-1])
-    if rows * weight.numel() < MEASURED_MACS or not has_both_libraries(values):
+    if rows * weight.numel() < MEASURED_MACS:
         return F.linear(values, weight, bias)
     backward = torch.is_grad_enabled() and (values.requires_grad or weight.requires_grad)
     shape = ShapeClass(1 << (rows.bit_length() - 1), weight.shape[1], weight.shape[0], backward)

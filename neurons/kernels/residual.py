@@ -85,8 +85,9 @@ def residual_norm(kept: torch.Tensor, branch: torch.Tensor, dropout: Dropout, no
     and in half precision.
     """
     same = kept.dtype == branch.dtype == norm.weight.dtype and not torch.is_autocast_enabled(kept.device.type)
-    pays = kept.numel() >= LEAST and dropout.training and 0 < dropout.p < 1
-    if not same or not pays or why_eager(dropout, norm) or not on_cpu(kept):
+    drops = dropout.training and 0 < dropout.p < 1
+    # Sizes last, so that no graph is bound to them.
+    if not same or not drops or why_eager(dropout, norm) or not on_cpu(kept) or kept.numel() < LEAST:
         return norm(kept + dropout(branch))
     weight, bias = cast(Any, norm.weight), cast(Any, norm.bias)
     return ResidualNorm.apply(kept, branch, weight, bias, norm.eps, Draw(dropout.p))

@@ -79,7 +79,7 @@ def scanned(layer: SpikingLayer, current: torch.Tensor) -> torch.Tensor:
             learned = cast(neuron.ParametricLIFNode, layer.node).w.sigmoid()
             driven = v + 2 * learned * (driven - v)
         spikes, state = step(driven, NodeState(v, a), config)
-        return [state.v, state.a, spikes.clone()], spikes
+        return [state.v, state.a.clone(), spikes.clone()], spikes
 
     return scan(one, rest, current)[1]
 
@@ -163,6 +163,11 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
                 output_names=list(names),
             )
             assert program is not None
+            sizes = [size for given in program.model.graph.inputs for size in (given.shape or ())[:2]]
+            if any(isinstance(size, int) for size in sizes):
+                raise InputError(
+                    f"PyTorch binds the exported network to clips and segments {sizes[:2]}, not any number"
+                )
             with replacing(path) as temporary:
                 program.save(str(temporary), external_data=False)
     except torch.onnx.errors.OnnxExporterError as error:

@@ -31,7 +31,7 @@ def windows(values: torch.Tensor, look_back: LookBack) -> torch.Tensor:
     if look_back.streaming:
         (whole,) = look_back.with_past(values)
         return whole.transpose(1, 2).unsqueeze(1)
-    before = values.new_full((len(values), look_back.window - 1, values.shape[2]), -torch.inf)
+    before = values.new_full((values.shape[0], look_back.window - 1, values.shape[2]), -torch.inf)
     return torch.cat([before, values], dim=1).unfold(1, look_back.window, 1)
 
 
