@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import examples
 from small import small_experiment, write_ave, write_variants
+from spy import SPY, spied, spying
 from torch.utils.data import DataLoader, Dataset
 
 from neurons.kernels.threads import shared_among_threads
@@ -25,26 +29,9 @@ from snn_cace.config import Experiment, as_yaml
 from snn_cace.errors import InputError
 from snn_cace.processes import flush_denormals, sole_writer, start_data_worker
 from snn_cace.training.checkpoints import RunFiles
+from snn_cace.training.run import train
 
 PATIENCE_SECONDS = 60.0
-SPY = """
-import os, sys
-def ask(module, given, result):
-    import numpy as np
-    import torch
-    from neurons.kernels.threads import shared_among_threads
-    found = []
-    def product(start, stop):
-        # By NumPy: what counts operations would count PyTorch's.
-        found.append(float((np.full(64, 1e-30, np.float32) * np.float32(1e-10)).max()))
-    shared_among_threads(product, torch.get_num_threads(), 1)
-    with open(os.environ["SPIED"], "a") as file:
-        print(os.getpid(), max(found), file=file)
-if "SPIED" in os.environ and "/bin/" not in sys.argv[0]:
-    import torch
-    torch.nn.modules.module.register_module_forward_hook(ask)
-"""
-"""A sitecustomize.py: after each module's forward pass, whether denormals are flushed in every thread here."""
 
 
 @pytest.fixture
@@ -57,9 +44,27 @@ def comparison(tmp_path: Path) -> Path:
     return path
 
 
-def snn_cace(*words: object) -> subprocess.Popen:
+@contextmanager
+def snn_cace(*words: object) -> Iterator[subprocess.Popen]:
+    """A process of its own that hears Ctrl-C, even where this one was started not to."""
     command = [sys.executable, "-m", "snn_cace", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet, preexec_fn=hear_interrupts) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def refused(capsys: pytest.CaptureFixture, *words: object) -> str:
+    """The one line that a command of this process ends with."""
+    assert main([*map(str, words)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
 
 
 def until(true: object, what: str) -> None:
@@ -76,21 +81,18 @@ def epochs_of(files: RunFiles) -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_comparison_that_is_ended_leaves_no_process_and_runs_that_go_on(
-    comparison: Path, tmp_path: Path, number: int, code: int
+    comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture, number: int, code: int
 ):
     output = tmp_path / "out"
     runs = [RunFiles(output / "small-dense" / f"seed-{seed}") for seed in (0, 1)]
-    process = snn_cace("compare", "--config", comparison, "--output", output, "--jobs", 2)
-    until(lambda: all(epochs_of(run) >= 2 for run in runs), "both runs train")
-    family = psutil.Process(process.pid).children(recursive=True)
-    assert len(family) >= 3, "the fork server and two runs"
-    second = snn_cace("compare", "--config", comparison, "--output", output)
-    said = second.communicate(timeout=PATIENCE_SECONDS)[1].strip().splitlines()
-    assert second.returncode == 2
-    assert said == [f"snn-cace: {output} is being written by another process; wait for it, or give another --output"]
-
-    process.send_signal(number)
-    process.wait(PATIENCE_SECONDS)
+    with snn_cace("compare", "--config", comparison, "--output", output, "--jobs", 2) as process:
+        until(lambda: all(epochs_of(run) >= 2 for run in runs), "both runs train")
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) >= 3, "the fork server and two runs"
+        line = refused(capsys, "compare", "--config", comparison, "--output", output)
+        assert line == f"snn-cace: {output} is being written by another process; wait for it, or give another --output"
+        process.send_signal(number)
+        process.wait(PATIENCE_SECONDS)
     assert process.returncode == code
     until(lambda: not any(alive(child) for child in family), "all end")
     finished = [epochs_of(run) for run in runs]
@@ -108,23 +110,23 @@ def alive(process: psutil.Process) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_training_that_is_ended_keeps_its_epochs_and_goes_on(tmp_path: Path, number: int, code: int):
+def test_training_that_is_ended_keeps_its_epochs_and_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture, number: int, code: int
+):
     write_ave(tmp_path / "ave")
     experiment = small_experiment(tmp_path / "ave", epochs=100_000)
     (tmp_path / "dense.yaml").write_text(as_yaml(experiment))
     files = RunFiles(tmp_path / "run")
-    process = snn_cace("train", "--config", tmp_path / "dense.yaml", "--output", files.directory, "--quiet")
-    until(lambda: epochs_of(files) >= 2, "it trains")
-    second = snn_cace("train", "--resume", "--output", files.directory)
-    assert "is being written by another process" in second.communicate(timeout=PATIENCE_SECONDS)[1]
-    process.send_signal(number)
-    process.wait(PATIENCE_SECONDS)
+    with snn_cace("train", "--config", tmp_path / "dense.yaml", "--output", files.directory, "--quiet") as process:
+        until(lambda: epochs_of(files) >= 2, "it trains")
+        line = refused(capsys, "train", "--resume", "--output", files.directory)
+        assert "is being written by another process" in line
+        process.send_signal(number)
+        process.wait(PATIENCE_SECONDS)
     assert process.returncode == code
     before = epochs_of(files)
-    again = snn_cace("train", "--resume", "--output", files.directory, "--quiet")
-    until(lambda: epochs_of(files) >= before + 2, "it goes on")
-    again.kill()
-    assert [epoch["epoch"] for epoch in read(files.history)] == list(range(epochs_of(files)))
+    train(experiment, files.directory, resume=True, quiet=True, until=before + 2)
+    assert [epoch["epoch"] for epoch in read(files.history)] == list(range(before + 2))
 
 
 def test_a_lock_goes_with_its_directory_if_nothing_was_written(tmp_path: Path):
@@ -134,35 +136,44 @@ def test_a_lock_goes_with_its_directory_if_nothing_was_written(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_every_process_that_computes_flushes_denormals(tmp_path: Path):
+def test_every_command_that_computes_flushes_denormals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_variants(tmp_path, epochs=1)
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SPY)
+    spiking, run, ann = ("--config", tmp_path / "spiking.yaml"), tmp_path / "run", tmp_path / "ann"
+    commands: list[tuple[object, ...]] = [
+        ("train", "--config", tmp_path / "dense.yaml", "--output", ann, "--quiet"),
+        ("train", *spiking, "--output", run, "--quiet"),
+        ("evaluate", "--checkpoint", run, "--quiet"),
+        ("predict", "--checkpoint", run, "--output", tmp_path / "predict", "--quiet"),
+        ("spikes", "--checkpoint", run, "--output", tmp_path / "spikes", "--quiet"),
+        ("convert", "--checkpoint", ann, "--output", tmp_path / "convert"),
+    ]
+    namespace: dict[str, Any] = {}
+    exec(SPY, namespace)
+    hook = torch.nn.modules.module.register_module_forward_hook(namespace["ask"])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for number, words in enumerate(commands):
+            flush_denormals(False)
+            monkeypatch.setenv("SPIED", str(tmp_path / f"{number}.txt"))
+            assert main([*map(str, words)]) == 0
+            assert spied(tmp_path / f"{number}.txt") == ({"0.0"}, 1), words
+    finally:
+        hook.remove()
+        flush_denormals(False)
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_every_process_of_a_comparison_flushes_denormals(tmp_path: Path):
+    write_variants(tmp_path, epochs=1)
     (tmp_path / "compare.yaml").write_text("name: small\nexperiments: [dense.yaml, spiking.yaml]\nseeds: [0]\n")
-    config, run = ("--config", tmp_path / "spiking.yaml"), tmp_path / "run"
-    commands: dict[str, tuple[object, ...]] = {
-        "train": ("train", *config, "--output", run),
-        "ddp": ("train", *config, "--training.devices", 2, "--output", tmp_path / "ddp"),
-        "evaluate": ("evaluate", "--checkpoint", run),
-        "predict": ("predict", "--checkpoint", run, "--output", tmp_path / "predict"),
-        "spikes": ("spikes", "--checkpoint", run, "--output", tmp_path / "spikes"),
-        "convert": ("convert", "--checkpoint", tmp_path / "ann", "--output", tmp_path / "convert"),
-        "compare": ("compare", "--config", tmp_path / "compare.yaml", "--output", tmp_path / "out", "--jobs", 2),
-    }
-    least = {"ddp": 2, "compare": 4}
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "2"}
-    train_ann = [sys.executable, "-m", "snn_cace", "train", "--config", str(tmp_path / "dense.yaml")]
-    subprocess.run([*train_ann, "--output", str(tmp_path / "ann")], check=True, capture_output=True)
-    for name, words in commands.items():
-        spied = tmp_path / f"{name}.txt"
-        command = [sys.executable, "-m", "snn_cace", *map(str, words)]
-        done = subprocess.run(
-            command, env=environment | {"SPIED": str(spied)}, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, (name, done.stderr[-2000:])
-        lines = [line.split() for line in spied.read_text().splitlines()]
-        assert {largest for _, largest in lines} == {"0.0"}, name
-        assert len({pid for pid, _ in lines}) >= least.get(name, 1), name
+    words = ["compare", "--config", tmp_path / "compare.yaml", "--output", tmp_path / "out", "--jobs", 2]
+    command = [sys.executable, "-m", "snn_cace", *map(str, words)]
+    done = subprocess.run(command, env=spying(tmp_path), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    largest, processes = spied(tmp_path / "spied.txt")
+    assert largest == {"0.0"} and processes >= 4
 
 
 class Asked(Dataset):
@@ -174,6 +185,8 @@ class Asked(Dataset):
 
 
 def test_data_workers_and_threads_flush_denormals():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
     try:
         torch.set_flush_denormal(False)
         (batch,) = DataLoader(Asked(), batch_size=2, num_workers=1, worker_init_fn=start_data_worker)
@@ -183,9 +196,10 @@ def test_data_workers_and_threads_flush_denormals():
         found: list[float] = []
         flush_denormals()
         shared_among_threads(lambda start, stop: found.append(float(torch.tensor(1e-30) * 1e-10)), 2, 1)
-        assert set(found) == {0.0}
+        assert set(found) == {0.0} and len(found) == 2
     finally:
-        torch.set_flush_denormal(False)
+        flush_denormals(False)
+        torch.set_num_threads(threads)
 
 
 @examples(300)
