@@ -51,7 +51,7 @@ def kill_once(run: Run, find: Callable[[], list[psutil.Process]]) -> threading.T
 def test_a_killed_worker_s_run_goes_on_to_the_same_numbers(launcher: str, tmp_path: Path):
     if launcher == "ray":
         pytest.importorskip("ray")
-    experiment = small_experiment(write_ave(tmp_path / "ave"), epochs=40)
+    experiment = small_experiment(write_ave(tmp_path / "ave"), epochs=15)
     bad = small_experiment(tmp_path / "nowhere")
     bad.name = "bad"
     run = run_of(experiment, tmp_path / "run")
