@@ -137,10 +137,8 @@ def test_a_folder_becomes_a_directory_that_passes_the_check(
 
 @pytest.mark.slow
 def test_a_killed_extraction_goes_on_and_gives_the_same_bytes(videos: Path, tmp_path: Path):
-    def command(name: str, *more: str) -> list[str]:
-        return [sys.executable, "-m", "snn_cace", *words(videos, tmp_path / name), *more]
-
-    process = subprocess.Popen(command("cut"), start_new_session=True)
+    command = [sys.executable, "-m", "snn_cace", *words(videos, tmp_path / "cut")]
+    process = subprocess.Popen(command, start_new_session=True)
     state = tmp_path / "cut" / ".extract" / "state.raw"
     while process.poll() is None and not (state.is_file() and state.read_bytes().count(1) >= 2):
         time.sleep(0.02)
@@ -148,9 +146,9 @@ def test_a_killed_extraction_goes_on_and_gives_the_same_bytes(videos: Path, tmp_
     process.wait()
     assert 2 <= state.read_bytes().count(1) < 9
     (tmp_path / "cut" / "labels.h5").write_bytes(b"")  # as if killed while it wrote the files
-    assert subprocess.run(command("cut", "--dtype", "float16"), check=False).returncode == 2
+    assert main([*words(videos, tmp_path / "cut"), "--dtype", "float16"]) == 2
     for name in ("cut", "whole"):
-        subprocess.run(command(name), check=True)
+        assert main(words(videos, tmp_path / name)) == 0
     for name in ("visual_feature.h5", "audio_feature.h5", "labels.h5", "train_order.h5"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 

@@ -22,6 +22,8 @@ from torch.nn import functional as F
 from snn_cace.cli import main
 from snn_cace.encoders.finetune import contrastive
 
+OPTIONS = "--epochs 2 --batch-size 4 --width 8 --learning-rate 0.1 --workers 0 --device cpu --quiet"
+
 
 def test_the_loss_by_hand_and_in_shares():
     """The mean over two processes of their shares is the loss of one process with all pairs."""
@@ -46,26 +48,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(videos: Path, output: Path, *more: str) -> list[str]:
-    options = [
-        "--epochs",
-        "2",
-        "--batch-size",
-        "4",
-        "--width",
-        "8",
-        "--learning-rate",
-        "0.1",
-        "--workers",
-        "0",
-        "--device",
-        "cpu",
-        "--quiet",
-    ]
-    return ["finetune", str(videos), "--output", str(output), *options, *more]
-
-
-def run(*command: str) -> None:
-    subprocess.run([sys.executable, "-m", "snn_cace", *command], check=True, capture_output=True)
+    return ["finetune", str(videos), "--output", str(output), *OPTIONS.split(), *more]
 
 
 def losses(output: Path) -> list[float]:
@@ -76,8 +59,9 @@ def losses(output: Path) -> list[float]:
 def test_two_processes_tune_as_one_does_and_a_break_changes_nothing(
     videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    run(*words(videos, tmp_path / "one"))
-    run(*words(videos, tmp_path / "two", "--devices", "2"))
+    assert main(words(videos, tmp_path / "one")) == 0
+    command = [sys.executable, "-m", "snn_cace"]
+    subprocess.run([*command, *words(videos, tmp_path / "two", "--devices", "2")], check=True, capture_output=True)
     states = [torch.load(tmp_path / name / "encoder.pth", weights_only=True) for name in ("one", "two")]
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     changed = max(
@@ -86,13 +70,12 @@ def test_two_processes_tune_as_one_does_and_a_break_changes_nothing(
     assert changed > 1e-3
     for name, value in states[0].items():  # to a thousandth of how far training moved any weight
         torch.testing.assert_close(states[1][name], value, rtol=0, atol=1e-3 * changed, msg=name)
-    command = [sys.executable, "-m", "snn_cace", *words(videos, tmp_path / "cut")]
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen([*command, *words(videos, tmp_path / "cut")], start_new_session=True)
     while process.poll() is None and not (tmp_path / "cut" / "last.ckpt").is_file():
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    run(*words(videos, tmp_path / "cut", "--resume"))
+    assert main(words(videos, tmp_path / "cut", "--resume")) == 0
     for name, value in torch.load(tmp_path / "cut" / "encoder.pth", weights_only=True).items():
         assert torch.equal(value, states[0][name]), name
     assert main(words(videos, tmp_path / "one")) == 2

@@ -73,6 +73,7 @@ def test_training_through_a_compiled_network_gives_the_same_and_stores_it_plain(
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     experiment = small_experiment(ave, epochs=2, block="spiking")
     model = experiment.model
+    model.encoder_layers = 1
     experiment.data.batch_size = 6  # one size of batch, one compilation
     model.dropout = model.relation_dropout = model.interaction_dropout = 0.0
     losses = {}
