@@ -163,7 +163,7 @@ def test_a_killed_extraction_goes_on_and_gives_the_same_bytes(videos: Path, tmp_
     ],
 )
 def test_bad_input_is_one_line(options: list[str], message: str, videos: Path, tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment once
     assert main([*words(videos, tmp_path / "ave"), *options]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1

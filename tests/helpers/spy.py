@@ -8,6 +8,8 @@ from pathlib import Path
 SPY = """
 import os, sys
 def ask(module, given, result):
+    if not type(module).__name__.endswith("Net"):
+        return
     import numpy as np
     import torch
     from neurons.kernels.threads import shared_among_threads
