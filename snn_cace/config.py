@@ -451,6 +451,13 @@ def slots_of(model: ModelConfig, supervision: Supervision) -> list[str]:
     return [name for name in vars(model.slots) if not (without and name == "temporal_encoder")]
 
 
+def refuse_drawn(model: ModelConfig, why: str) -> None:
+    """Raise InputError, saying why, where a slot's coding draws anew at each run."""
+    for name, slot in vars(model.slots).items():
+        if slot.block == "spiking" and slot.spiking(model.spiking).coding == "poisson":
+            raise InputError(f"model.slots.{name}: poisson coding draws anew at each run, {why}")
+
+
 def check_network(model: ModelConfig, training: TrainingConfig) -> None:
     """Raise InputError for keys that the network does not have, or not under this supervision."""
     peer, weak = model.network != "cace", training.supervision == "weak"

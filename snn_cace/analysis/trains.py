@@ -116,7 +116,8 @@ def measures(spikes: np.ndarray, kind: np.ndarray) -> TrainMeasures:
         binned = BinnedSpikeTrain(trains, bin_size=1 / steps * pq.s, tolerance=None)
         pairs = correlation_coefficient(binned)[np.triu_indices(len(trains), 1)]
         correlation = mean(pairs)
-        synchrony = mean([spike_contrast(trains, min_bin=1000 / steps * pq.ms)])
+        if any(len(one) > 1 for one in trains):
+            synchrony = mean([spike_contrast(trains, min_bin=1000 / steps * pq.ms)])
     return {
         "isi_ms": mean(np.concatenate(known)) if known else None,
         "cv": mean([cv(values) for values in known]),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from snn_cace.commands import extra_packages, fitting_data
-from snn_cace.config import Experiment, PositiveInt
+from snn_cace.config import Experiment, PositiveInt, refuse_drawn
 from snn_cace.errors import InputError
 from snn_cace.processes import is_unused, sole_writer
 
@@ -95,6 +95,8 @@ def export_onnx(trained: Trained, output: Path, visual: torch.Size, clips: dict[
         from snn_cace.export.onnx import check_onnx, write_onnx
     from snn_cace.files import write_json
 
+    if clips:
+        refuse_drawn(trained.experiment.model, "so ONNX Runtime's outputs are others; leave out --verify")
     path = output / "network.onnx"
     write_onnx(trained.network, path, visual)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, any number of clips and segments")

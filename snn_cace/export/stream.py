@@ -13,7 +13,7 @@ from neurons import RateObserver, SpikingLayer
 from neurons.coding import Coding
 from neurons.streaming import begin, restore, snapshot
 from snn_cace.analysis.anytime import depths, simulation_steps, with_steps
-from snn_cace.config import Experiment
+from snn_cace.config import Experiment, refuse_drawn
 from snn_cace.errors import InputError
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
@@ -138,9 +138,4 @@ def refuse_unstreamable(experiment: Experiment) -> None:
     """Raise InputError naming what keeps a network from running segment by segment."""
     if not experiment.model.causal:
         raise InputError(f"{experiment.name} sees later segments; train it with model.causal: true to stream")
-    for name, slot in vars(experiment.model.slots).items():
-        if slot.block == "spiking" and slot.spiking(experiment.model.spiking).coding == "poisson":
-            raise InputError(
-                f"model.slots.{name}: poisson coding draws anew at each run, so a stream is no whole-clip run; use "
-                "another coding"
-            )
+    refuse_drawn(experiment.model, "so a stream is no whole-clip run; use another coding")

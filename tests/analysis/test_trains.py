@@ -48,6 +48,11 @@ def test_stretches_and_times():
     assert times_of(np.array([[1, 0], [0, 2]])).tolist() == [0.25, 1.75, 1.75]
     nothing = measures(np.zeros((STEPS, 1, 3, 2)), np.ones((1, 3), bool))
     assert set(nothing.values()) == {None}
+    alone = np.zeros((STEPS, 1, 3, 2))
+    alone[0, 0, 0, 0] = alone[1, 0, 2, 1] = 1
+    found = measures(alone, np.ones((1, 3), bool))
+    assert found["synchrony"] is None and found["isi_ms"] is None, "no train has an interval"
+    assert found["correlation"] is not None
 
 
 def test_a_readout_reads_what_has_come_so_far():

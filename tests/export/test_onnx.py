@@ -87,3 +87,14 @@ def test_the_verb_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "outputs differ by at most" in capsys.readouterr().out
     certificate = json.loads((tmp_path / "out" / "certificate.json").read_text())
     assert certificate["milliseconds_per_clip"].keys() == {"pytorch", "onnxruntime"}
+
+
+def test_outputs_that_are_drawn_anew_are_not_held_against_others(tmp_path: Path, capsys: pytest.CaptureFixture):
+    experiment = small("avel", "spiking", coding="poisson")
+    experiment.data.directory = str(write_ave(tmp_path / "ave"))
+    save_checkpoint(RunFiles(tmp_path / "run").best, built(experiment), experiment)
+    words = ["export", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--format", "onnx"]
+    assert main([*words, "--verify"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "model.slots.temporal_encoder: poisson coding draws anew at each run" in line and "--verify" in line
+    assert not (tmp_path / "out").exists()
