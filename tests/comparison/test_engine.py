@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -39,8 +39,7 @@ def kill_once(run: Run, find: Callable[[], list[psutil.Process]]) -> threading.T
     def wait_and_kill() -> None:
         while not epochs_of(run):
             time.sleep(0.01)
-        for process in find():
-            os.kill(process.pid, signal.SIGKILL)
+        kill(find())
 
     thread = threading.Thread(target=wait_and_kill)
     thread.start()
@@ -73,10 +72,22 @@ def test_a_killed_worker_s_run_goes_on_to_the_same_numbers(launcher: str, tmp_pa
 
 def training_processes(launcher: str) -> list[psutil.Process]:
     """The processes that train, of this one's children: all but the fork server's and Ray's own."""
-    family = psutil.Process().children(recursive=True)
-    if launcher == "ray":
-        return [p for p in family if p.cmdline() and p.cmdline()[0].startswith("ray::small")]  # called by its task
-    return [p for p in family if p.ppid() != os.getpid() and "forkserver" in " ".join(p.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # one that has ended meanwhile
+            words, parent = process.cmdline(), process.ppid()
+            if launcher == "ray":
+                trains = bool(words) and words[0].startswith("ray::small")  # called by its task
+            else:
+                trains = parent != os.getpid() and "forkserver" in " ".join(words)
+            found += [process] * trains
+    return found
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def one_thread(run: Callable[[], object]) -> None:
@@ -97,8 +108,7 @@ def test_a_run_that_is_killed_again_and_again_is_given_up(tmp_path: Path, monkey
     def kill_all() -> None:
         while not killing.wait(0.05):
             if epochs_of(run):
-                for process in training_processes("local"):
-                    os.kill(process.pid, signal.SIGKILL)
+                kill(training_processes("local"))
 
     thread = threading.Thread(target=kill_all)
     thread.start()
