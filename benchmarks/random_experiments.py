@@ -54,7 +54,7 @@ NUMBERS: dict[str, list[Any]] = {
     "training.weight_decay": [0.01],
 }
 """Numbers that change what runs, not only how well."""
-LEFT = ("training.compile", "training.device", "model.spiking.surrogate")
+LEFT = ("training.compile", "training.device", "model.spiking.surrogate", "data.background_clips")
 OWN = 8
 """Keys of slots that differ from model.spiking."""
 
