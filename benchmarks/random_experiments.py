@@ -2,9 +2,8 @@
 
     python benchmarks/random_experiments.py 100 --seed 0
 
-Half a minute each, most of it ONNX's export.
-From a small experiment, keys with a list of values or of yes and no are changed one after another, each where the
-config still takes it. Prints what ends otherwise, with the keys that make it.
+Half a minute each, most of it ONNX's export. From a small experiment, keys with a list of values or of yes and no are
+changed one after another, each where the config still takes it. Prints what ends otherwise, with the keys that make it.
 """
 
 from __future__ import annotations
@@ -55,6 +54,9 @@ NUMBERS: dict[str, list[Any]] = {
 }
 """Numbers that change what runs, not only how well."""
 LEFT = ("training.compile", "training.device", "model.spiking.surrogate", "data.background_clips")
+"""Keys that no small data set on a CPU takes, or that other benchmarks try."""
+INTERRUPTED = (130, 143)
+"""Exit codes of Ctrl-C and SIGTERM, which end this too."""
 OWN = 8
 """Keys of slots that differ from model.spiking."""
 
@@ -103,8 +105,10 @@ def run(*words: object) -> str | None:
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(said):
             code = main([str(word) for word in words])
-    except BaseException:
+    except Exception:
         return traceback.format_exc(limit=-3)
+    if code in INTERRUPTED:
+        raise SystemExit(code)
     lines = [line for line in said.getvalue().splitlines() if line.startswith("snn-cace: ")]
     if code == 0 or (code == 2 and len(lines) == 1 and words[0] != "train"):
         return None

@@ -43,8 +43,6 @@ Guidance = Literal["none", "audio", "visual", "co"]
 NetworkName = Literal["cace", "avel", "cmran", "cmbs"]
 Supervision = Literal["full", "weak"]
 NETWORK_NAMES = {"cace": "CACE-Net", "avel": "AVEL", "cmran": "CMRAN", "cmbs": "CMBS"}
-YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml's, seven times as fast, where PyYAML was built with it."""
 LONGEST_NAME = 200
 """Bytes of an experiment's or a comparison's name in UTF-8, which file systems take with an ending added."""
 
@@ -507,7 +505,7 @@ def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys as dotted ones; an empty mapping stays a value."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        result |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key: value}
+        result |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
     return result
 
 
@@ -553,8 +551,8 @@ def with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in above:
         raise InputError(f"{path} is its own base")
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # libyaml's is faster, and crashes on deep nesting
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     content = {} if content is None else content
     if not isinstance(content, dict):
@@ -611,7 +609,7 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     parser = object_parser(config_class)
     with config_errors(where):
         check_mappings(values, parser)
-        # Parsing what is as by default would take it ten times as long.
+        # Only what differs: jsonargparse takes long over each key.
         changed = what_differs(values, defaults_of(config_class))
         return instantiate(parser, parser.parse_object(changed, defaults=False), config_class)
 

@@ -71,6 +71,8 @@ def test_a_file_with_a_base_holds_only_what_differs(tmp_path: Path):
         ("base: [1]", r"base must be the name of a file beside it, not \[1\]"),
         ("- 1", "is no mapping of keys to values"),
         ("a: {", "is not YAML"),
+        ("a: " + "[" * 100_000, "is not YAML"),
+        ("model: {1: 2}", "Key must be a string, got: 1"),
         ("base: y.yaml\nmodel: 3", "model"),
     ],
 )

@@ -33,13 +33,16 @@ def epochs_of(run: Run) -> list:
     return json.loads(run.files.history.read_text()) if run.files.history.is_file() else []
 
 
-def kill_once(run: Run, find: Callable[[], list[psutil.Process]]) -> threading.Thread:
-    """A thread that kills the process which trains `run` as soon as it has an epoch."""
+def kill_once(run: Run, find: Callable[[], list[psutil.Process]], seen: list[int]) -> threading.Thread:
+    """A thread that kills the processes which train as soon as `run` has an epoch, and adds to `seen` how many it had
+    then.
+    """
 
     def wait_and_kill() -> None:
         while not epochs_of(run):
             time.sleep(0.01)
         kill(find())
+        seen.append(len(epochs_of(run)))
 
     thread = threading.Thread(target=wait_and_kill)
     thread.start()
@@ -59,9 +62,11 @@ def test_a_killed_worker_s_run_goes_on_to_the_same_numbers(launcher: str, tmp_pa
     broken.files.config.write_text(as_yaml(broken.experiment))
     broken.files.history.mkdir()  # what it cannot write, as on a full disk
     with open_engine(launcher, jobs=2) as engine:  # type: ignore[arg-type]
-        killer = kill_once(run, lambda: training_processes(launcher))
+        seen: list[int] = []
+        killer = kill_once(run, lambda: training_processes(launcher), seen)
         failed = train_all([Task(run), Task(run_of(bad, tmp_path / "bad")), Task(broken)], engine)
         killer.join()
+    assert 1 <= seen[0] < 15, "killed in the middle"
     assert set(failed) == {"bad, seed 0", "broken, seed 0"}
     assert "Error: " in failed["broken, seed 0"]
     assert "Traceback" in (tmp_path / "broken.log").read_text()

@@ -30,7 +30,7 @@ SPIKING = {"model.spiking.tau": {"low": 1.2, "high": 4.0}}
 SEARCH = """
 name: small
 experiments: [dense.yaml, spiking.yaml]
-seeds: [0]
+seeds: [0, 1]
 tuning:
   trials: 4
   rungs: [1]
@@ -141,7 +141,7 @@ def test_a_search_that_is_killed_ends_as_one_that_is_not(search: Path, tmp_path:
 
     command = [sys.executable, "-m", "snn_cace", *words, "--output", str(tmp_path / "cut")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while process.poll() is None and trained(tmp_path / "cut") < 8:
+    while process.poll() is None and trained(tmp_path / "cut") < 10:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -13,6 +13,7 @@ from neurons.config import FIXED_LENGTH
 from snn_cace.cli import main
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
+from snn_cace.errors import InputError
 from snn_cace.model import Network, build_network
 from snn_cace.training.checkpoints import RunFiles, save_checkpoint
 
@@ -27,18 +28,20 @@ def small(
     causal: bool = False,
     direction: str = "forward",
     feed_forward: str | None = None,
+    slots: tuple[str, ...] = (),
     **shared,
 ) -> Experiment:
-    """feed_forward: the node of that slot, where it spikes; `shared`: of model.spiking."""
+    """feed_forward: the node of that slot, where it spikes; slots: others that do; `shared`: of model.spiking."""
     experiment = peer_experiment(None, network)
     experiment.model.causal, experiment.model.window = causal, 6
     experiment.model.encoder_layers = 1
-    slots = experiment.model.slots
-    slots.temporal_encoder.block, slots.temporal_encoder.direction = block, direction
+    encoder, hidden = experiment.model.slots.temporal_encoder, experiment.model.slots.feed_forward
+    encoder.block, encoder.direction = block, direction
+    for name in slots:
+        getattr(experiment.model.slots, name).block = "spiking"
     if feed_forward is not None:
-        slots.feed_forward.block, slots.feed_forward.node = "spiking", feed_forward
-        slots.feed_forward.membrane = "reset" if feed_forward in FIXED_LENGTH else None
-        slots.feed_forward.learn_threshold = False
+        hidden.block, hidden.node, hidden.learn_threshold = "spiking", feed_forward, False
+        hidden.membrane = "reset" if feed_forward in FIXED_LENGTH else None
     for key, value in shared.items():
         setattr(experiment.model.spiking, key, value)
     return Experiment(experiment.name, experiment.data, experiment.model, experiment.training)
@@ -57,7 +60,7 @@ def built(experiment: Experiment) -> Network:
 @pytest.mark.parametrize(
     "experiment",
     [
-        small("avel", "dense"),
+        small("cace", "dense", slots=("visual_projection", "interaction", "event_head")),
         small("cace", "spiking", True, feed_forward="sliding_psn", coding="latency", readout="membrane"),
         small("avel", "dense", causal=True, feed_forward="psn"),
         small("avel", "spiking", True, "recurrent", "gated_lif", node="plif", learn_threshold="channel"),
@@ -65,7 +68,7 @@ def built(experiment: Experiment) -> Network:
         small("avel", "braincog", feed_forward="ilif", surrogate="quadratic_gate"),
         small("avel", "spiking", feed_forward="if"),
     ],
-    ids=["ann", "latency-sliding", "causal-psn", "plif-gated", "alif-masked", "braincog-ilif", "lif-if"],
+    ids=["lstm-every-slot", "latency-sliding", "causal-psn", "plif-gated", "alif-masked", "braincog-ilif", "lif-if"],
 )
 def test_onnx_runtime_says_what_pytorch_says_with_every_node(tmp_path: Path, experiment: Experiment):
     network = built(experiment)
@@ -77,6 +80,15 @@ def test_onnx_runtime_says_what_pytorch_says_with_every_node(tmp_path: Path, exp
     assert max(found["largest_differences"].values()) < 1e-5
     longer = {"visual": torch.randn(1, 23, 2, 3, 8), "audio": torch.randn(1, 23, 6)}
     assert max(check_onnx(network, tmp_path / "network.onnx", longer, 1)["largest_differences"].values()) < 1e-5
+
+
+def test_a_graph_of_one_number_of_clips_is_refused(tmp_path: Path):
+    network = built(small("avel", "dense"))
+    whole = network.forward
+    network.forward = lambda visual, audio: whole(visual[: len(visual)], audio)  # len() is no symbol
+    with pytest.raises(InputError, match=r"binds the exported network to clips and segments \[2, "):
+        write_onnx(network, tmp_path / "network.onnx", torch.Size([2, 3, 8]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_verb_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture):

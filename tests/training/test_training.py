@@ -208,3 +208,7 @@ def test_two_processes_train_one_network(tmp_path: Path, ave: Path):
     assert json.loads(files.metrics.read_text())["best_epoch"] in (0, 1)
     with np.load(files.predictions) as predictions:
         assert predictions["index"].tolist() == [9, 10, 11]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *command[1:]]
+    torchrun[torchrun.index(str(tmp_path / "run"))] = str(tmp_path / "again")
+    subprocess.run(torchrun, capture_output=True, check=True)
+    assert RunFiles(tmp_path / "again").history.read_text() == files.history.read_text()
