@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -43,7 +45,10 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 2 for bad input, with one line on standard error."""
+    """Run `arguments`, or this process's own; the exit code is 2 for bad input, with one line on standard error."""
+    whole_process = arguments is None
+    if whole_process:
+        atexit.register(gc.freeze)  # else collecting all that PyTorch has made takes seconds while the process ends
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
@@ -58,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise_on_sigterm()
         module, _, name = VERBS[verb][0].partition(":")
         function = getattr(import_module(f"snn_cace.commands.{module}"), name)
-        import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :])
+        import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :], whole_process)
     except KeyboardInterrupt:
         print("snn-cace: interrupted", file=sys.stderr)
         return 130

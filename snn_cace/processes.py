@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ LOCK = ".lock"
 """The file within an output directory that its writer locks; it stays, unlocked, when the writer is done."""
 PR_SET_PDEATHSIG = 1
 """Linux's prctl option: which signal this process gets when its parent ends."""
+
+UNUSED = ("torchvision", "transformers", "scipy", "matplotlib", "scienceplots")
+"""Optional packages of torchmetrics that none of ours needs."""
 
 
 class TerminatedError(BaseException):
@@ -96,15 +100,46 @@ def ready_to_compute() -> None:
     keep_choices(cache_directory() / "linear-layers.json")
 
 
+def import_used_metrics() -> None:
+    """Import torchmetrics, which Lightning needs, without what its metrics need that nobody uses here.
+
+    It imports every optional package that it finds installed; torchvision, transformers and scipy.signal take as long
+    as all else together. For processes of this program alone: whoever uses those metrics would miss them.
+    """
+    from unittest.mock import patch
+
+    try:
+        from lightning_utilities.core import imports
+
+        asked, available = imports.RequirementCache.__bool__, imports.package_available
+    except (ImportError, AttributeError):  # asked otherwise in another version: then all is imported
+        return
+
+    def met(requirement: Any) -> bool:
+        return not str(requirement.requirement).startswith(UNUSED) and asked(requirement)
+
+    def there(package: str) -> bool:
+        return package not in UNUSED and available(package)
+
+    with patch.object(imports.RequirementCache, "__bool__", met), patch.object(imports, "package_available", there):
+        import torchmetrics  # noqa: F401
+
+
 def workers() -> Any:
     """Where processes come from: forks of one that has imported what takes seconds to import, and done nothing else.
 
     What runs in them calls `start_worker` first.
     """
     context = multiprocessing.get_context("forkserver")
-    modules = ("comparison.run", "comparison.measurements", "training.run", "benchmark")
-    context.set_forkserver_preload([*(f"snn_cace.{module}" for module in modules), "neurons.kernels.cpu"])
+    modules = ("training.forked", "training.run", "comparison.run", "comparison.measurements", "analysis.trains")
+    context.set_forkserver_preload([*(f"snn_cace.{module}" for module in modules), "snn_cace.benchmark"])
     return context
+
+
+def start_fork_server() -> None:
+    """Have what `workers()` forks import beside this process, which has much to import itself."""
+    workers()
+    forkserver.ensure_running()
 
 
 def start_worker(threads: int | None = None) -> None:

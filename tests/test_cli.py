@@ -58,6 +58,21 @@ def test_help_lists_the_verbs_without_importing_torch():
     assert printed.strip().endswith("False")
 
 
+def test_a_command_imports_nothing_for_metrics_that_nobody_uses():
+    """torchmetrics, which Lightning imports, would take torchvision, transformers, scipy.signal and Matplotlib in."""
+    code = """if True:
+        import sys
+        from snn_cace.cli import main
+        sys.argv = ["snn-cace", "evaluate", "--checkpoint", "nowhere"]
+        code = main()
+        import snn_cace.training.run
+        unused = {"torchvision", "transformers", "scipy.signal", "matplotlib"} & set(sys.modules)
+        print(code, "lightning" in sys.modules, "torchmetrics" in sys.modules, unused)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2 True True set()"
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help_of_two_screens_at_most_and_explains_every_option(verb: str, capsys: pytest.CaptureFixture):
     assert main([*verb.split(), "--help"]) == 0

@@ -24,7 +24,7 @@ from jsonargparse._actions import _ActionConfigLoad
 
 from snn_cace.config import ConfigFile, Experiment, as_dict, config_errors, dotted, instantiate, plain, read_config
 from snn_cace.errors import InputError
-from snn_cace.processes import ready_to_compute, sole_writer
+from snn_cace.processes import import_used_metrics, ready_to_compute, sole_writer
 
 if TYPE_CHECKING:
     from snn_cace.data.batches import ClipData
@@ -57,8 +57,8 @@ Overrides = dict[str, Any]
 """Fields of an experiment that were given, nested."""
 
 
-def run(verb: str, function: Callable[..., None], argv: Sequence[str]) -> None:
-    """Call the function of a verb with what `argv` says.
+def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_process: bool = False) -> None:
+    """Call the function of a verb with what `argv` says. whole_process: whether this process does nothing else.
 
     Raises:
         InputError: an unknown option, a missing or a bad value; or whatever the verb finds wrong.
@@ -67,6 +67,9 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str]) -> None:
     if any(word in ("-h", "--help", "--help.full") for word in argv):
         print(make_parser(verb, function, full="--help.full" in argv).format_help())
         return
+    computes = whole_process and bool(names & {"trained", "experiment", "overrides"})
+    if computes and "trained" in names:
+        import_used_metrics()
     trained = checkpoint_of(verb, argv) if "trained" in names else None
     base = trained.experiment if trained else resumed(argv) if "resume" in names else None
     parser = make_parser(verb, function)
@@ -88,6 +91,8 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str]) -> None:
             arguments[parameter.name] = parameter.default if value is None else as_plain(value)
         if parameter.kind is parameter.POSITIONAL_ONLY:
             positional.append(arguments.pop(parameter.name))
+    if computes:
+        import_used_metrics()
     function(*positional, **{name: value for name, value in arguments.items() if name in names})
 
 

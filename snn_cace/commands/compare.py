@@ -7,6 +7,7 @@ from typing import Literal
 
 from snn_cace.commands import Overrides, writing
 from snn_cace.config import NonNegativeInt, PositiveInt, read_config
+from snn_cace.processes import start_fork_server
 
 
 def compare(
@@ -34,6 +35,7 @@ def compare(
         launcher: where runs run; local is processes of this machine.
         address: of a Ray cluster, whose nodes share the output directory; without it one starts on this machine.
     """
+    start_fork_server()
     from snn_cace.comparison.run import Comparison, Launch, run_comparison
 
     given = {"seeds": seeds, "tuning.trials": tune}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from snn_cace.commands import Overrides
 from snn_cace.config import PositiveInt, read_config
+from snn_cace.processes import start_fork_server
 
 
 def sweep(
@@ -31,6 +32,7 @@ def sweep(
         launcher: where runs run; local is processes of this machine.
         address: of a Ray cluster, whose nodes share the output directory; without it one starts on this machine.
     """
+    start_fork_server()
     from snn_cace.comparison.run import Launch
     from snn_cace.comparison.sweep import Sweep, run_sweep
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -225,10 +226,12 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
     from snn_cace.comparison.measurements import measure_alone
 
     spiking = [run for run in runs if simulation_steps(run.experiment)]
-    new = measure_each([run for run in spiking if not measured(run.files, [])], {}, jobs)
-    baselines = bit_matched_baselines(spiking)
-    dense = [run for run in runs if run not in spiking and not measured(run.files, matching(run, baselines))]
-    if measure_each(dense, baselines, jobs) + new:
+    with measuring(jobs) as measure_each:
+        new = measure_each([run for run in spiking if not measured(run.files, [])], {})
+        baselines = bit_matched_baselines(spiking)
+        dense = [run for run in runs if run not in spiking and not measured(run.files, matching(run, baselines))]
+        new += measure_each(dense, baselines)
+    if new:
         variants: dict[str, list[Path]] = {}
         for run in runs:
             variants.setdefault(run.experiment.name, []).append(run.files.directory)
@@ -240,24 +243,29 @@ def matching(run: Run, baselines: Baselines) -> list[BitMatchedBaseline]:
     return baselines.get(network_of(run.experiment), [])
 
 
-def measure_each(runs: list[Run], baselines: Baselines, jobs: int) -> int:
-    """Measure runs, `jobs` at a time; returns how many."""
+@contextmanager
+def measuring(jobs: int) -> Iterator[Callable[[list[Run], Baselines], int]]:
+    """What measures runs, `jobs` at a time, and returns how many; in processes that go on from one call to the next."""
     from snn_cace.comparison.measurements import measure
 
-    if jobs > 1 and runs:
-        threads = max(1, usable_cores() // jobs)
-        with ProcessPoolExecutor(min(jobs, len(runs)), workers(), start_worker, (threads,)) as pool:
-            try:
-                for future in [pool.submit(measure, run.files.directory, matching(run, baselines)) for run in runs]:
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                end_children()
-                raise
-    else:
-        for run in runs:
-            measure(run.files.directory, matching(run, baselines))
-    return len(runs)
+    def each(runs: list[Run], baselines: Baselines) -> int:
+        arguments = [(run.files.directory, matching(run, baselines)) for run in runs]
+        if jobs == 1:
+            for one in arguments:
+                measure(*one)
+        else:
+            for future in [pool.submit(measure, *one) for one in arguments]:
+                future.result()
+        return len(runs)
+
+    # Its processes start when they are given work.
+    with ProcessPoolExecutor(jobs, workers(), start_worker, (max(1, usable_cores() // jobs),)) as pool:
+        try:
+            yield each
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_children()
+            raise
 
 
 def bit_matched_baselines(spiking: list[Run]) -> Baselines:

@@ -88,7 +88,7 @@ def drawing(figure: Figure) -> str:
 def save(figure: Figure, directory: Path, name: str) -> str:
     """Write `name`.svg and `name`.png into `directory`, on white; returns the figure as `svg` does."""
     drawn = drawing(figure)
-    figure.set_layout_engine("none")  # it is laid out
+    figure.set_layout_engine(None)  # it is laid out, and is not again
     opening, end, rest = drawn.partition(">")
     write_text(directory / f"{name}.svg", f'{opening} style="background: white"{end}{rest}')
     with mpl.rc_context(STYLE), replacing(directory / f"{name}.png") as temporary:

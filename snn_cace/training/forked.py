@@ -1,0 +1,19 @@
+"""What the fork server of `processes.workers` does before all else, and so none of its forks."""
+
+from snn_cace.processes import end_by_kernel, import_used_metrics
+
+
+def prepare() -> None:
+    """What takes long when it is done for the first time."""
+    import_used_metrics()
+    import torch
+
+    from neurons.kernels.dropout import Draw, dropped
+    from snn_cace.config import Experiment, defaults_of
+
+    defaults_of(Experiment)
+    dropped(torch.zeros(1), Draw(0.5))  # Numba readies itself when it first runs a kernel
+
+
+end_by_kernel()
+prepare()
