@@ -51,6 +51,8 @@ COMMON = (
 """Fields of an experiment that the help of `train` shows; --help.full shows all."""
 ALWAYS = ("data.directory", "training.precision", "training.device")
 """Fields that the help of every verb shows that takes an experiment."""
+WITHOUT_LIGHTNING = ("data", "extract", "report")
+"""Verbs, by how they begin, that do not import Lightning."""
 
 Split = Literal["train", "val", "test", "all"]
 Overrides = dict[str, Any]
@@ -67,8 +69,7 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
     if any(word in ("-h", "--help", "--help.full") for word in argv):
         print(make_parser(verb, function, full="--help.full" in argv).format_help())
         return
-    computes = whole_process and bool(names & {"trained", "experiment", "overrides"})
-    if computes and "trained" in names:
+    if whole_process and "trained" in names:
         import_used_metrics()
     trained = checkpoint_of(verb, argv) if "trained" in names else None
     base = trained.experiment if trained else resumed(argv) if "resume" in names else None
@@ -91,7 +92,7 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
             arguments[parameter.name] = parameter.default if value is None else as_plain(value)
         if parameter.kind is parameter.POSITIONAL_ONLY:
             positional.append(arguments.pop(parameter.name))
-    if computes:
+    if whole_process and not verb.startswith(WITHOUT_LIGHTNING):
         import_used_metrics()
     function(*positional, **{name: value for name, value in arguments.items() if name in names})
 

@@ -140,6 +140,8 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
     """
     exported = fold(copy.deepcopy(network).cpu().float().eval())
     assert isinstance(exported, Network)
+    example = torch.randn(*TRACED, *visual), torch.randn(*TRACED, network.shape.audio_channels)
+    names = output_names(exported, *example)
     for layer in exported.modules():
         if isinstance(layer, LocalisationHead):
             layer.draw_noise = torch.zeros_like  # type: ignore[assignment]
@@ -147,8 +149,6 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
             layer.fire = partial(scanned, layer)  # type: ignore[method-assign]
         if isinstance(layer, BiLSTM | ForwardLSTM):
             layer.lstm = ScannedLSTM(layer.lstm)  # type: ignore[assignment]
-    example = torch.randn(*TRACED, *visual), torch.randn(*TRACED, network.shape.audio_channels)
-    names = output_names(exported, *example)
     clips = torch.export.Dim("clips", max=MOST[0])
     segments = torch.export.Dim("segments", min=network.top_segments, max=MOST[1])
     shapes = {"visual": {0: clips, 1: segments}, "audio": {0: clips, 1: segments}}

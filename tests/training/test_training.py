@@ -55,11 +55,9 @@ def test_a_resumed_run_gives_the_numbers_of_an_uninterrupted_one(tmp_path: Path,
     resumed = train(experiment, tmp_path / "broken", resume=True, quiet=True)
 
     assert without_time(resumed) == without_time(whole)
+    broken = weights(tmp_path / "broken")
     for key, value in weights(tmp_path / "whole").items():
-        same = (
-            torch.equal(value, other) if torch.is_tensor(other := weights(tmp_path / "broken")[key]) else value == other
-        )
-        assert same, key
+        assert torch.equal(value, broken[key]) if torch.is_tensor(value) else value == broken[key], key
     histories = [json.loads((tmp_path / run / "history.json").read_text()) for run in ("whole", "broken")]
     assert histories[0] == histories[1]
     assert [epoch["epoch"] for epoch in histories[0]] == [0, 1, 2, 3]
