@@ -38,6 +38,8 @@ MODEL_TITLES = {
     "sram": "all traffic, by memory size",
 }
 MICROJOULES_PER_MILLIJOULE = 1000
+HOLLOW = "sD^v<>pP*X"
+"""Shapes of bit-matched ANNs."""
 FAR_BELOW = 10.0
 """Points below all variants at which a baseline is left out of a figure: it would flatten all else."""
 DECADE = 10
@@ -153,7 +155,7 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
                 axes.errorbar(
                     MICROJOULES_PER_MILLIJOULE * baseline["energy_mj"][model],
                     measured["mean"], yerr=measured["std"],
-                    fmt="sD^v"[place % 4], color=INK, fillstyle="none", capsize=3, markersize=8,
+                    fmt=HOLLOW[place % len(HOLLOW)], color=INK, fillstyle="none", capsize=3, markersize=8,
                     label=baseline_label(baseline).replace("\n", " in "),
                 )  # fmt: skip
         best = pareto_front(front)
