@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikeRecorder, SpikingLinear, SpikingMLP
 from neurons.kernels.lif import SLOPES, Dynamics, firing_rate
+from neurons.kernels.threads import in_every_thread
 from neurons.layer import SpikingLayer, make_layer, run_layers
 
 STEPS, CLIPS, SEGMENTS = 5, 3, 4
@@ -66,6 +67,8 @@ def test_blocks_of_neurons_and_threads_share_the_work_alike():
     current = torch.randn(1, 6, 10, 1100, requires_grad=True)
     found = []
     threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    in_every_thread(lambda: torch.set_flush_denormal(False))  # tests before this one may have left it on in some
     for number in (1, 2):
         torch.set_num_threads(number)
         rate = layer.rate(current, num_steps=20)
