@@ -104,6 +104,29 @@ def test_a_comparison_that_is_ended_leaves_no_process_and_runs_that_go_on(
         assert epochs in (epochs_of(run), epochs_of(run) - 1)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' kernels do not end a process with its parent")
+def test_a_fork_server_that_still_imports_is_ended_by_the_kernel(comparison: Path, tmp_path: Path):
+    """Held still, it cannot see for itself that its parent has ended."""
+
+    def fork_servers() -> list[psutil.Process]:
+        children = psutil.Process(process.pid).children(recursive=True)
+        return [child for child in children if "forkserver" in " ".join(child.cmdline())]
+
+    with snn_cace("compare", "--config", comparison, "--output", tmp_path / "out") as process:
+        until(fork_servers, "it starts")
+        (server,) = fork_servers()
+        until(lambda: any("libtorch" in part.path for part in server.memory_maps()), "it imports")
+        server.suspend()
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+    try:
+        until(lambda: not alive(server), "it ends")
+    finally:
+        if alive(server):
+            server.kill()
+
+
 def alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
