@@ -77,7 +77,7 @@ class BrainCogEncoder(nn.Module):
         self.linear = Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
         self.norm = PerSegmentBatchNorm(outputs)
-        self.layer = SpikingLayer(node, membrane="carry")
+        self.layer = SpikingLayer(node, membrane="carry", neurons=outputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         current = self.linear(values.transpose(0, 1))

@@ -82,7 +82,9 @@ def test_every_block_fires_elsewhere_as_in_the_network(tmp_path: Path, simulator
 @pytest.mark.parametrize("simulator", TARGETS)
 def test_the_originals_encoder_and_both_directions(tmp_path: Path, simulator: str):
     pytest.importorskip(simulator)
-    braincog = certificates(trained(block="braincog", surrogate="quadratic_gate"), tmp_path / "a", simulator)
+    braincog = certificates(
+        trained(block="braincog", surrogate="quadratic_gate", learn_threshold="channel"), tmp_path / "a", simulator
+    )
     both = certificates(trained(direction="bidirectional", norm="layer"), tmp_path / "b", simulator)
     assert {"audio_temporal", "visual_temporal"} < braincog.keys()
     assert {"audio_temporal.projection", "audio_temporal.projection.reverse"} < both.keys()

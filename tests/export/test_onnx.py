@@ -65,7 +65,7 @@ def built(experiment: Experiment) -> Network:
         small("avel", "dense", causal=True, feed_forward="psn"),
         small("avel", "spiking", True, "recurrent", "gated_lif", node="plif", learn_threshold="channel"),
         small("avel", "spiking", direction="bidirectional", feed_forward="masked_psn", node="alif", reset="soft"),
-        small("avel", "braincog", feed_forward="ilif", surrogate="quadratic_gate"),
+        small("avel", "braincog", feed_forward="ilif", surrogate="quadratic_gate", learn_threshold="channel"),
         small("avel", "spiking", feed_forward="if"),
     ],
     ids=["lstm-every-slot", "latency-sliding", "causal-psn", "plif-gated", "alif-masked", "braincog-ilif", "lif-if"],

@@ -45,6 +45,20 @@ def test_parameters_are_the_references_less_those_that_never_get_a_gradient():
     assert count(CaceNet(spiking, full)) == 12_692_701 - 4_953_220
 
 
+@pytest.mark.parametrize("temporal", ["spiking", "braincog"])
+def test_every_channel_of_any_block_may_learn_its_threshold(temporal: str):
+    config = small_model()
+    config.spiking.learn_threshold = "channel"
+    for slot in vars(config.slots).values():
+        slot.block = "spiking"
+    config.slots.temporal_encoder.block = temporal
+    network = CaceNet(config, SHAPE)
+    output = network(*inputs())
+    (output.segment_relevance.sum() + output.event_logits.square().sum()).backward()
+    gains = [layer.log_threshold_gain for layer in network.modules() if isinstance(layer, SpikingLayer)]
+    assert all(gain.ndim == 1 and torch.count_nonzero(gain.grad) > 0 for gain in gains)
+
+
 @pytest.mark.parametrize("spiking", [c for n in (1, 2, 5) for c in itertools.combinations(SLOTS, n)], ids="+".join)
 def test_any_slots_may_spike_and_all_else_starts_with_the_anns_weights(spiking: tuple[str, ...]):
     """With the same seed: guidance attention, projector, relation attention, gates and the rest start identical."""
