@@ -6,6 +6,7 @@ import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the commands that tests run, too
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # where a test takes two all the same, they sleep while they wait
 
 import torch
 

@@ -22,7 +22,7 @@ from snn_cace.comparison.summary import Run, read
 from snn_cace.config import as_yaml
 from snn_cace.errors import InputError, explained
 from snn_cace.files import write_text
-from snn_cace.processes import end_by_kernel, start_worker, workers
+from snn_cace.processes import end_by_kernel, import_used_metrics, start_worker, workers
 from snn_cace.provenance import usable_cores
 
 POLL_SECONDS = 2.0
@@ -320,6 +320,7 @@ def train_on_worker(task: Task, directory: str) -> str | None:
     """Do a task in a Ray worker, in the directory that paths are relative to; why it failed, if it did."""
     os.chdir(directory)
     end_by_kernel()
+    import_used_metrics()
     if task.run.experiment.training.devices == 1:
         return train_logged(task)
     with task.log.open("w") as log:

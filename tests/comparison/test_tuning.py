@@ -30,7 +30,7 @@ SPIKING = {"model.spiking.tau": {"low": 1.2, "high": 4.0}}
 SEARCH = """
 name: small
 experiments: [dense.yaml, spiking.yaml]
-seeds: [0, 1]
+seeds: [0]
 tuning:
   trials: 4
   rungs: [1]

@@ -73,7 +73,7 @@ def test_a_difference_is_only_called_one_where_it_is_shown():
     assert unsure.startswith("No difference in accuracy shown between snn and ann: +2.50 points")
 
 
-@pytest.mark.parametrize("seeds", [1, 2, 3, 4])
+@pytest.mark.parametrize("seeds", [1, 4])
 def test_fewer_than_five_seeds_never_say_better_or_worse(result: dict[str, Any], tmp_path: Path, seeds: int):
     for variant in result["variants"]:
         variant["seeds"] = list(range(seeds))
