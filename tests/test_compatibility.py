@@ -46,6 +46,7 @@ def test_an_old_checkpoint_predicts_what_it_predicted(runs: Path, name: str):
         assert 0 < activity.firing_rate < 1 and layer in before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_old_comparison_makes_its_report_and_is_gone_on_with(runs: Path, capsys: pytest.CaptureFixture):
     """No run is trained or measured again: the numbers are those that were stored."""
     before = json.loads((runs / "comparison.json").read_text())

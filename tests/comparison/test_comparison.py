@@ -108,6 +108,7 @@ def test_a_comparison_that_names_an_experiment_or_a_seed_twice_or_none_is_refuse
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_run_that_fails_is_named_and_the_others_are_compared(
     comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture

@@ -121,6 +121,7 @@ def result(output: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_search_that_is_killed_ends_as_one_that_is_not(search: Path, tmp_path: Path):
     words = ["compare", "--config", str(search), "--device", "cpu", "--jobs", "2"]

@@ -73,6 +73,7 @@ def test_a_difference_is_only_called_one_where_it_is_shown():
     assert unsure.startswith("No difference in accuracy shown between snn and ann: +2.50 points")
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("seeds", [1, 4])
 def test_fewer_than_five_seeds_never_say_better_or_worse(result: dict[str, Any], tmp_path: Path, seeds: int):
     for variant in result["variants"]:
@@ -113,6 +114,7 @@ def test_the_firing_rate_stands_beside_what_it_is_held_against(result: dict[str,
     assert row[6] == f"at any rate; fires at {snn['firing_rate']['mean']:.3f}"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_result_is_one_row_and_at_most_one_sentence_for_each_variant(result: dict[str, Any], tmp_path: Path):
     ann, snn = result["variants"]
     rows = result_rows(result)
@@ -198,9 +200,7 @@ def test_the_page_shows_every_section_figure_and_source_and_needs_nothing_else(r
     assert all(target.startswith("data:image/png;base64,") for target in outside)
     assert "@import" not in page and "<script" not in page and "<link" not in page
 
-
-def test_figures_take_the_page_s_colour(result: dict[str, Any], tmp_path: Path):
-    page = written(result, tmp_path)
+    # Figures take the page's colour there, and have one of their own as files.
     assert "currentColor" in page
     assert "#26282b" not in page
     for name in ("accuracy-energy", "confusion", "steps"):

@@ -244,6 +244,7 @@ def test_a_teacher_of_other_outputs_is_refused(tmp_path: Path, ave: Path):
     assert all(epoch["train/distillation"] > 0 for epoch in history)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_comparison_holds_each_spiking_peer_against_its_own_ann(tmp_path: Path, ave: Path):
     chosen = [which for which in PEERS if which[:2] in {("cace", False), ("avel", False), ("cmbs", True)}]
