@@ -32,8 +32,8 @@ GAMES = (
 )  # fmt: skip
 """Games that are heard in every second of random play."""
 FRAMES_PER_SECOND, SHOWN = 60, 4
-"""Of the console; and every so-manieth of its frames is in the file."""
-SAMPLES_PER_FRAME, SAMPLE_RATE = 512, 32000
+"""Of the console; and every which of its frames is in the file."""
+SAMPLE_RATE = 32000
 ACTION_FRAMES = 4
 WARM_UP = 600
 """Frames that a take may play before the clip begins."""

@@ -74,11 +74,6 @@ def new_figure(width: float, height: float, columns: int = 1, rows: int = 1, **o
     return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
-def svg(figure: Figure | None) -> str:
-    """The figure as an `<svg>` element in the colour of the text around it; empty without a figure."""
-    return "" if figure is None else drawing(figure).replace(INK, "currentColor")
-
-
 def drawing(figure: Figure) -> str:
     """The figure as an `<svg>` element without a background."""
     text = io.StringIO()
@@ -88,7 +83,7 @@ def drawing(figure: Figure) -> str:
 
 
 def save(figure: Figure, directory: Path, name: str) -> str:
-    """Write `name`.svg and `name`.png into `directory`, on white; returns the figure as `svg` does."""
+    """Write `name`.svg and `name`.png into `directory`, on white; returns an `<svg>` in the text's own colour."""
     drawn = drawing(figure)
     figure.set_layout_engine(None)  # it is laid out, and is not again
     opening, end, rest = drawn.partition(">")
