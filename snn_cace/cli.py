@@ -10,7 +10,7 @@ from importlib import import_module
 
 from snn_cace import __version__
 from snn_cace.errors import InputError, explained
-from snn_cace.processes import TerminatedError, raise_on_sigterm
+from snn_cace.processes import TerminatedError, errors_told_once, raise_on_sigterm
 
 VERBS = {
     "train": ("train:train", "train one experiment into a run directory"),
@@ -63,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise_on_sigterm()
         module, _, name = VERBS[verb][0].partition(":")
         function = getattr(import_module(f"snn_cace.commands.{module}"), name)
-        import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :], whole_process)
+        with errors_told_once():
+            import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :], whole_process)
     except KeyboardInterrupt:
         print("snn-cace: interrupted", file=sys.stderr)
         return 130

@@ -45,6 +45,24 @@ def terminate(number: int, frame: Any) -> None:
 
 
 @contextmanager
+def errors_told_once() -> Iterator[None]:
+    """Without the traceback of a thread that keeps its error for the main thread to raise, as TensorBoard's writer
+    does.
+    """
+    before = threading.excepthook
+
+    def told(error: threading.ExceptHookArgs) -> None:
+        if getattr(error.thread, "exception", None) is not error.exc_value:
+            before(error)
+
+    threading.excepthook = told
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+@contextmanager
 def sole_writer(directory: str | Path) -> Iterator[None]:
     """Hold the lock of an output directory, which is made where it is missing.
 

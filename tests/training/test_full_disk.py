@@ -40,6 +40,7 @@ def fill(place: Path, left: int) -> None:
     (place / "filler").write_bytes(bytes(shutil.disk_usage(place).free - left * FILE_SYSTEM_PAGE))
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")  # a traceback on standard error
 @pytest.mark.parametrize("left", [0, 20], ids=["nothing fits", "a checkpoint fits in part"])
 def test_a_disk_that_fills_up_takes_no_finished_epoch(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, left: int
