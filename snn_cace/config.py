@@ -133,7 +133,7 @@ else:
 
     Args:
         block: `dense`, `spiking`, or (temporal encoder only) `braincog`, the original's encoder, whose
-            direction, membrane, coding, readout and norm are fixed.
+            direction, membrane, coding, readout and norm are fixed: it reads none of these keys.
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.
@@ -141,19 +141,6 @@ else:
         f"    {name}: as model.spiking.{name}{'; `braincog` takes 15 where this is null' * (name == 'steps')}.\n"
         for name in get_type_hints(BlockConfig)
     )
-
-
-FIXED_BY_BRAINCOG = (
-    "direction",
-    "membrane",
-    "coding",
-    "coding_range",
-    "coding_threshold",
-    "coding_levels",
-    "readout",
-    "norm",
-)
-"""Keys of a slot that `braincog` does not have."""
 
 
 @dataclass
@@ -509,9 +496,6 @@ def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) 
         raise InputError(f"{key}: a recurrent block steps its node; {block.node} runs over whole sequences only")
     if slot.block == "braincog" and block.node in WHOLE_SEQUENCE:
         raise InputError(f"{key}: braincog carries membranes over segments, which {block.node} does not have")
-    for name in FIXED_BY_BRAINCOG if slot.block == "braincog" else ():
-        if getattr(slot, name) != getattr(SlotConfig(), name):
-            raise InputError(f"{key}.{name}: braincog, the original's encoder, has a fixed one; leave it out")
 
 
 def as_dict(config: Any) -> dict[str, Any]:

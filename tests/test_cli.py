@@ -121,7 +121,6 @@ def test_bad_words_are_told_in_one_line(
         (["--training.epochs", "0"], '"training.epochs": Not of type PositiveInt: 0'),
         (["--model.slots.temporal_encoder", "{block: spiking, tau: 1}"], "tau must be above 1 simulation step"),
         (["--model.slots.feed_forward.block", "braincog"], "'braincog' is a temporal encoder"),
-        (["--model.slots.temporal_encoder", "{block: braincog, norm: layer}"], "temporal_encoder.norm: braincog"),
         (["--data", "nowhere"], "no directory nowhere"),
         (["--precision", "16"], "training.precision"),
         (["--device=tpu"], "training.device"),

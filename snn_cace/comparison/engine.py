@@ -320,8 +320,8 @@ def train_on_worker(task: Task, directory: str) -> str | None:
     """Do a task in a Ray worker, in the directory that paths are relative to; why it failed, if it did."""
     os.chdir(directory)
     end_by_kernel()
-    import_used_metrics()
     if task.run.experiment.training.devices == 1:
+        import_used_metrics()
         return train_logged(task)
     with task.log.open("w") as log:
         done = subprocess.run(command_of(task), stdout=log, stderr=log, check=False)

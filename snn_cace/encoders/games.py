@@ -32,7 +32,7 @@ GAMES = (
 )  # fmt: skip
 """Games that are heard in every second of random play."""
 FRAMES_PER_SECOND, SHOWN = 60, 4
-"""Of the console; and every which of its frames is in the file."""
+"""Frames of the console, and one in how many of them is in the file."""
 SAMPLE_RATE = 32000
 ACTION_FRAMES = 4
 WARM_UP = 600

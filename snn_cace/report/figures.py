@@ -83,7 +83,7 @@ def drawing(figure: Figure) -> str:
 
 
 def save(figure: Figure, directory: Path, name: str) -> str:
-    """Write `name`.svg and `name`.png into `directory`, on white; returns an `<svg>` in the text's own colour."""
+    """Write `name`.svg and `name`.png into `directory`, on white; returns it as an `<svg>` in `currentColor`."""
     drawn = drawing(figure)
     figure.set_layout_engine(None)  # it is laid out, and is not again
     opening, end, rest = drawn.partition(">")

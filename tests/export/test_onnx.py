@@ -93,7 +93,8 @@ def test_a_graph_of_one_number_of_clips_is_refused(tmp_path: Path):
 
 
 def test_the_verb_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture):
-    experiment = peer_experiment(write_ave(tmp_path / "ave"), "avel")
+    experiment = small("cace", "dense")
+    experiment.data.directory = str(write_ave(tmp_path / "ave"))
     save_checkpoint(RunFiles(tmp_path / "run").best, built(experiment), experiment)
     words = ["export", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--format", "onnx"]
     assert main([*words, "--verify"]) == 0

@@ -11,7 +11,7 @@ from small import small_model
 
 from neurons import Dropout, SpikingLayer, eager, rectified_dropout, residual_norm
 from neurons.kernels import linear, residual
-from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.config import Experiment, ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
@@ -57,6 +57,21 @@ def test_every_channel_of_any_block_may_learn_its_threshold(temporal: str):
     (output.segment_relevance.sum() + output.event_logits.square().sum()).backward()
     gains = [layer.log_threshold_gain for layer in network.modules() if isinstance(layer, SpikingLayer)]
     assert all(gain.ndim == 1 and torch.count_nonzero(gain.grad) > 0 for gain in gains)
+
+
+def test_the_originals_encoder_reads_no_key_that_is_fixed_for_it():
+    """Runs that were stored with such keys, set for another block in its place, give what they gave."""
+    plain, given = small_model(), small_model()
+    plain.slots.temporal_encoder = SlotConfig(block="braincog")
+    given.slots.temporal_encoder = SlotConfig(
+        "braincog", "bidirectional", membrane="reset", coding="poisson", readout="last", norm="layer"
+    )
+    outputs = []
+    for config in (plain, given):
+        Experiment(model=config)
+        torch.manual_seed(0)
+        outputs.append(CaceNet(config, SHAPE).eval()(*inputs()).event_logits)
+    assert torch.equal(*outputs)
 
 
 @pytest.mark.parametrize("spiking", [c for n in (1, 2, 5) for c in itertools.combinations(SLOTS, n)], ids="+".join)

@@ -74,7 +74,7 @@ def test_a_difference_is_only_called_one_where_it_is_shown():
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("seeds", [1, 4])
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4])
 def test_fewer_than_five_seeds_never_say_better_or_worse(result: dict[str, Any], tmp_path: Path, seeds: int):
     for variant in result["variants"]:
         variant["seeds"] = list(range(seeds))
