@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -224,7 +223,7 @@ class BidirectionalLayer(SpikingLayer):
 
     def dynamics(self, steps: int, neurons: int) -> Dynamics:
         forward = (neurons + 1) // 2 if self.membrane == "carry" else neurons
-        return dataclasses.replace(super().dynamics(steps, neurons), backward_start=forward)
+        return super().dynamics(steps, neurons)._replace(backward_start=forward)
 
     def time_major(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         return reverse_second_half(super().time_major(reverse_second_half(current), run))

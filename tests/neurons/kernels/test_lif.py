@@ -84,7 +84,7 @@ def test_blocks_of_neurons_and_threads_share_the_work_alike():
 
 
 @pytest.mark.parametrize("membrane", ["carry", "reset"])
-def test_whole_blocks_give_the_same_both_ways(membrane: str):
+def test_whole_blocks_give_the_same_fused_plain_and_within_a_compiled_graph(membrane: str):
     torch.manual_seed(0)
     block = BlockConfig(threshold=0.5, steps=4, membrane=membrane)
     learned = BlockConfig(threshold=0.5, learn_threshold=True, steps=4, membrane=membrane)
@@ -98,14 +98,16 @@ def test_whole_blocks_give_the_same_both_ways(membrane: str):
     for network in networks:
         layer = next(module for module in network.modules() if isinstance(module, SpikingLayer))
         found = []
-        for layer.fused in (True, False):
+        graph = torch.compile(network, backend="aot_eager", fullgraph=True)
+        for run, layer.fused in ((network, False), (network, True), (graph, True)):
             network.zero_grad()
-            out = network(values)
+            out = run(values)
             out.square().sum().backward()
             found.append((out, *(parameter.grad.clone() for parameter in network.parameters())))
-        assert torch.equal(found[0][0], found[1][0])
-        for fused, plain in zip(*found, strict=True):
-            torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
+        plain, *others = found
+        for other in others:
+            assert torch.equal(plain[0], other[0])
+            torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_half_precision_currents_give_rates_in_their_own_type():
