@@ -15,6 +15,8 @@ def explained(error: BaseException) -> str | None:
         return str(error).strip()
     seen: BaseException | None = error
     while seen is not None:
+        if "InvalidCxxCompiler" in str(seen):  # within an error of the compiler's, which does not chain it
+            return "torch.compile needs a C++ compiler: install g++, name another in $CXX, or leave `compile` out"
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {seen.filename}" if seen.filename else ""
             return f"no space left on the disk{where}; make room and give the command again (train: with --resume)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -196,6 +197,29 @@ def test_evaluate_says_what_metrics_json_says_and_more(tmp_path: Path, run: Path
     assert "is there already" in fails(
         capsys, "evaluate", "--checkpoint", str(run), "--split", "val", "--output", str(tmp_path), "--quiet"
     )
+
+
+@pytest.mark.slow
+def test_a_compiled_network_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Traced as any compiled network, but run by PyTorch's own kernels, so that it takes seconds."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    train(small_experiment(write_ave(tmp_path / "ave"), epochs=1, block="spiking"), tmp_path / "run", quiet=True)
+    found = []
+    for options in ([], ["--compile"]):
+        output = tmp_path / f"predicted{len(options)}"
+        assert main(["predict", "--checkpoint", f"{tmp_path}/run", "--output", str(output), "--quiet", *options]) == 0
+        found.append(dict(np.load(output / "predictions.npz")))
+    plain, compiled = found
+    assert plain.keys() == compiled.keys()
+    for name, values in plain.items():
+        np.testing.assert_allclose(compiled[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_no_compiler_is_told_in_one_line(run: Path, capsys: pytest.CaptureFixture):
+    from torch._inductor import config
+
+    with config.patch({"cpp.cxx": (None, "/no/compiler"), "force_disable_caches": True}):
+        assert "install g++" in fails(capsys, "evaluate", "--checkpoint", str(run), "--compile", "--quiet")
 
 
 @pytest.mark.parametrize(("case", "module_prefix"), [("ann/Co-Guide", ""), ("snn/Co-Guide", "module.")])

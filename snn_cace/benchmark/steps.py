@@ -26,9 +26,10 @@ from snn_cace.benchmark.machine import (
     product_kind,
 )
 from snn_cace.config import DataConfig, Experiment, Precision
+from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
-from snn_cace.model import Network, build_network
+from snn_cace.model import build_network
 from snn_cace.processes import start_worker, workers
 from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, use_tensor_cores
 from snn_cace.training.module import EventLocaliser
@@ -147,7 +148,7 @@ def measure_inference(
     return found
 
 
-def infer(network: Network, batch: Batch, precision: Precision) -> None:
+def infer(network: Callable[..., NetworkOutput], batch: Batch, precision: Precision) -> None:
     with torch.no_grad(), autocast(precision, batch["visual"].device):
         network(batch["visual"], batch["audio"])
 
