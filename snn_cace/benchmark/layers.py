@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -175,6 +176,7 @@ def lif_layers(
             layers["SpikingJelly, compiled"].compile()
         layers |= {name: make() for name, make in PEERS.items() if importlib.util.find_spec(name.lower())}
         layers = {name: layer.to(device) for name, layer in layers.items()}
+        gc.collect()  # SpikingJelly lists all living nodes, and torch.compile fails where one dies meanwhile
         rows = side_by_side({name: rate_step(layer, current, number) for name, layer in layers.items()}, device)
         with torch.no_grad():
             ours = layers["fused (ours)"](current, number)
