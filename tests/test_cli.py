@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -202,7 +203,8 @@ def test_evaluate_says_what_metrics_json_says_and_more(tmp_path: Path, run: Path
 @pytest.mark.slow
 def test_a_compiled_network_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Traced as any compiled network, but run by PyTorch's own kernels, so that it takes seconds."""
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    compiler = Mock(side_effect=functools.partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(torch, "compile", compiler)
     train(small_experiment(write_ave(tmp_path / "ave"), epochs=1, block="spiking"), tmp_path / "run", quiet=True)
     found = []
     for options in ([], ["--compile"]):
@@ -210,6 +212,7 @@ def test_a_compiled_network_predicts_the_same(tmp_path: Path, monkeypatch: pytes
         assert main(["predict", "--checkpoint", f"{tmp_path}/run", "--output", str(output), "--quiet", *options]) == 0
         found.append(dict(np.load(output / "predictions.npz")))
     plain, compiled = found
+    assert compiler.call_count == 1
     assert plain.keys() == compiled.keys()
     for name, values in plain.items():
         np.testing.assert_allclose(compiled[name], values, rtol=1e-4, atol=1e-5, err_msg=name)

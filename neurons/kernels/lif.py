@@ -75,7 +75,7 @@ class FiringRate(torch.autograd.Function):
 
 def firing_rate(current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
     """`FiringRate`, `[X, R, T, N]` to `[R, T, N]`; in a graph that is being compiled `rates_in_graph`, which is the
-    same, but a fifth of a millisecond slower to call.
+    same, but slower to call.
     """
     if torch.compiler.is_compiling():
         return rates_in_graph(current, [float(number) for number in dynamics])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +15,10 @@ from neurons import Dropout, linear, project, rectified_dropout, residual_norm
 from neurons.kernels.linear import convolution
 from snn_cace.analysis.stopwatch import Row, Run, side_by_side, timed
 from snn_cace.benchmark.machine import SEGMENTS, Sizes, at_precision, matmul_flops, product_kind, roofline_bound
-from snn_cace.benchmark.steps import clips, in_own_process, infer, step_of
+from snn_cace.benchmark.steps import in_own_process, step_of
 from snn_cace.config import Experiment, Precision
-from snn_cace.model import build_network
 from snn_cace.model.attention import Projections, attend
-from snn_cace.runtime import feature_dtype, keep_freed_memory
-from snn_cace.training.evaluation import compiled_for_inference
+from snn_cace.runtime import keep_freed_memory
 
 DROPPED = 0.1
 NARROW = 128
@@ -116,8 +113,6 @@ def parts(
         how = "reduce-overhead" if device.type == "cuda" else "default"
         second = step_of(changed(dense, compile=how), sizes, batch, device)
         found[f"training step of {dense.name}: torch.compile ({how})"] = pair(own_step, second)
-        for experiment in (dense, spiking) if spiking else (dense,):
-            found[f"one clip through {experiment.name}: torch.compile"] = pair(*inference(experiment, sizes, device))
     return found
 
 
@@ -169,16 +164,6 @@ def changed(experiment: Experiment, **settings: Any) -> Experiment:
     for name, value in settings.items():
         setattr(result.training, name, value)
     return result
-
-
-def inference(experiment: Experiment, sizes: Sizes, device: torch.device) -> tuple[Run, Run]:
-    """One clip through the network as itself, and compiled."""
-    precision = experiment.training.precision
-    dtype = feature_dtype(precision)
-    network = build_network(experiment, sizes.shape).to(device, dtype).eval()
-    clip = clips(sizes, 1, device, dtype)
-    compiled = compiled_for_inference(copy.deepcopy(network))
-    return partial(infer, network, clip, precision), partial(infer, compiled, clip, precision)
 
 
 ADAM_WORDS = 7

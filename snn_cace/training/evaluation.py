@@ -91,8 +91,8 @@ def compiled_for_inference(network: Network) -> Callable[[torch.Tensor, torch.Te
     Each new shape of a batch is compiled when it first comes, in up to a minute, and kept on disk by PyTorch. Who
     watches the network's layers must run it as itself.
     """
-    # Freezing the weights gains nothing that could be measured; with `max_autotune` too, PyTorch 2.11 multiplies by the
-    # wrong rows of a matrix that is a slice of another, as in cross attention.
+    # Not with `freezing` and `max_autotune`: PyTorch 2.11 then multiplies, on a CPU, by the wrong rows of a weight that
+    # is a slice of another, as in cross attention.
     return cast(Any, torch.compile(network, dynamic=False))
 
 

@@ -27,7 +27,7 @@ ORDERS = {"train": [0, 1, 2, 3, 4, 5, 6], "val": [5, 6, 7, 8, 9], "test": [9, 10
 def without_chance(directory: Path, block: str, orders: dict[str, list[int]] = ORDERS) -> Experiment:
     """An experiment that draws nothing while it trains, since each process draws for itself."""
     write_ave(directory, orders=orders)
-    experiment = small_experiment(directory, epochs=2, block=block)
+    experiment = small_experiment(directory, epochs=4, block=block)
     experiment.model.dropout = experiment.model.relation_dropout = experiment.model.interaction_dropout = 0.0
     experiment.model.contrast.noise = 0.0
     experiment.model.contrast.start = 0.5
