@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
     "grid.color": "#8c8c8c",
     "grid.alpha": 0.3,
+    "text.hinting": "none",  # else text is wider in a PNG than in the SVG that the figure was laid out for
     "svg.fonttype": "path",
     "svg.hashsalt": "snn-cace",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 
 from snn_cace.cli import main
 from snn_cace.report.comparison import (
@@ -32,6 +33,7 @@ from snn_cace.report.conclusions import (
     notes,
     sentences,
 )
+from snn_cace.report.figures import firing_rates, save
 
 SAMPLE = Path(__file__).parent / "comparison.json"
 BROWSER = shutil.which("chromium")
@@ -205,6 +207,14 @@ def test_the_page_shows_every_section_figure_and_source_and_needs_nothing_else(r
     assert "#26282b" not in page
     for name in ("accuracy-energy", "confusion", "steps"):
         assert "currentColor" not in (tmp_path / "figures" / f"{name}.svg").read_text()
+
+
+def test_nothing_in_a_figure_is_cut_off(result: dict[str, Any], tmp_path: Path):
+    per_layer = result["variants"][1]["firing_rate"]["per_layer"]
+    per_layer |= {f"visual_relation.layers.{n}.feed_forward": 0.2 for n in range(2)}
+    save(firing_rates(result["variants"]), tmp_path, "rates")
+    picture = imread(tmp_path / "rates.png")
+    assert all((edge == 1).all() for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
 
 
 def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: dict[str, Any], tmp_path: Path):
