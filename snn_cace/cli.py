@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import gc
+import os
+import select
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from snn_cace import __version__
 from snn_cace.errors import InputError, explained
-from snn_cace.processes import TerminatedError, errors_told_once, raise_on_sigterm
+from snn_cace.processes import TerminatedError, errors_told_once, keep_compiled_code, raise_on_sigterm
 
 VERBS = {
     "train": ("train:train", "train one experiment into a run directory"),
@@ -46,9 +49,34 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `arguments`, or this process's own; the exit code is 2 for bad input, with one line on standard error."""
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        left = outputs_without_reader()
+        if not left:
+            raise
+        for output in left:  # else Python complains of the pipe once more as it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+        return 128 + signal.SIGPIPE
+    return code
+
+
+def outputs_without_reader() -> list[int]:
+    """Which of standard output and standard error are pipes whose reader has left, as `head` does."""
+    poll = select.poll()
+    for output in (1, 2):
+        poll.register(output, 0)
+    return [output for output, _ in poll.poll(0)]
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run `arguments`, or this process's own; returns the exit code."""
     whole_process = arguments is None
     if whole_process:
         atexit.register(gc.freeze)  # else collecting all that PyTorch has made takes seconds while the process ends
+        os.environ["MPLBACKEND"] = "agg"  # figures are files; what a notebook sets may not be installed here
+        keep_compiled_code()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())
@@ -72,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("snn-cace: ended by SIGTERM", file=sys.stderr)
         return 143
     except Exception as error:
-        if debug:
+        if debug or (isinstance(error, BrokenPipeError) and outputs_without_reader()):
             raise
         if told := explained(error):
             # A data loader's worker hands an error on with its traceback before the message.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
+
+from snn_cace.files import cache_directory
 
 
 class InputError(Exception):
@@ -20,5 +23,14 @@ def explained(error: BaseException) -> str | None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {seen.filename}" if seen.filename else ""
             return f"no space left on the disk{where}; make room and give the command again (train: with --resume)"
+        if isinstance(seen, OSError) and seen.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and seen.filename:
+            return f"{seen.filename}: {str(seen.strerror).lower()}{cache_hint(str(seen.filename))}"
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def cache_hint(path: str) -> str:
+    """What to do about a `path` of the cache directory, or above it, that cannot be used; nothing of any other."""
+    given, cache = Path(path).absolute(), cache_directory().absolute()
+    concerned = given.is_relative_to(cache) or cache.is_relative_to(given)
+    return "; set SNN_CACE_CACHE to a directory that can be written" if concerned else ""

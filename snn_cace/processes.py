@@ -67,8 +67,11 @@ def sole_writer(directory: str | Path) -> Iterator[None]:
     """Hold the lock of an output directory, which is made where it is missing.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or its name would be taken for that of a remote file.
     """
+    if any(mark in str(directory) for mark in ("::", "://")):
+        # fsspec, by which Lightning opens checkpoints, would look for a file elsewhere.
+        raise InputError(f"{directory}: an output directory is a path on this machine, without '::' or '://'")
     directory = Path(directory)
     made = not directory.exists()
     try:
@@ -108,6 +111,16 @@ def flush_denormals(flush: bool = True) -> None:
     from neurons.kernels.threads import in_every_thread
 
     in_every_thread(lambda: torch.set_flush_denormal(flush))
+
+
+def keep_compiled_code() -> None:
+    """Have Numba keep its code in the cache directory where the package's own directory cannot be written.
+
+    Call it before Numba is imported, which reads the variable then.
+    """
+    package = Path(__file__).resolve().parent
+    if not os.access(package, os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory() / "numba"))
 
 
 def ready_to_compute() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
+import os
 import subprocess
 import sys
 from importlib import import_module
@@ -20,6 +22,7 @@ from snn_cace.cli import VERBS, main
 from snn_cace.commands import make_parser
 from snn_cace.config import as_yaml
 from snn_cace.contracts import FeatureShape
+from snn_cace.errors import explained
 from snn_cace.model import build_network
 from snn_cace.training.run import train
 
@@ -58,6 +61,39 @@ def test_help_lists_the_verbs_without_importing_torch():
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "import-reference" in printed
     assert printed.strip().endswith("False")
+
+
+def test_a_reader_that_leaves_ends_the_command_without_a_word():
+    code = "import time\nfrom snn_cace.cli import main\ntime.sleep(0.5)\nraise SystemExit(main(['--help']))"
+    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert command.stdout is not None
+    command.stdout.close()
+    assert (command.wait(), command.stderr.read() if command.stderr else None) == (141, b"")
+
+
+def test_figures_are_drawn_whatever_backend_a_notebook_asks_for(tmp_path: Path):
+    code = "import sys; from snn_cace import cli; sys.argv = ['snn-cace', '--version']; cli.main(); import matplotlib"
+    backend = os.environ | {"MPLBACKEND": "module://not_installed_here"}
+    subprocess.run([sys.executable, "-c", code], env=backend, check=True)
+
+
+@pytest.mark.parametrize("output", ["a::b", "memory://run", "s3://bucket/run"])
+def test_an_output_that_reads_as_a_remote_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, output: str
+):
+    config = write_config(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    line = fails(capsys, "train", "--config", str(config), "--output", output)
+    assert f"{output}: an output directory is a path on this machine" in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_cache_that_cannot_be_written_is_told_with_the_variable_that_moves_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SNN_CACE_CACHE", "/somewhere/cache")
+    denied = PermissionError(errno.EACCES, "Permission denied", "/somewhere")
+    assert explained(denied) == "/somewhere: permission denied; set SNN_CACE_CACHE to a directory that can be written"
+    assert explained(OSError(errno.EROFS, "Read-only file system", "/data/f")) == "/data/f: read-only file system"
 
 
 def test_a_command_imports_nothing_for_metrics_that_nobody_uses():

@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from neurons.kernels.threads import compiled
 
 REORDERED = {"reassoc", "contract", "nsz"}
 """Sums may be taken in any order, so that they are vectorised; infinities and NaN pass through."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def drop(given: Any, out: Any, start: int, stop: int, seed: int, bound: int, scale: Any) -> None:
     """Elements start ... stop: zero where the hash of place and seed is below `bound`, else times `scale`."""
     zero = given.dtype.type(0)
@@ -31,7 +32,7 @@ def drop(given: Any, out: Any, start: int, stop: int, seed: int, bound: int, sca
         results[i] = values[i] * scale if mixed >= limit else zero
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def drop_rectified(given: Any, out: Any, start: int, stop: int, seed: int, bound: int, scale: Any) -> None:
     """`drop` of what is above zero; all else is zero, and NaN stays."""
     drop(given, out, start, stop, seed, bound, scale)
@@ -41,7 +42,7 @@ def drop_rectified(given: Any, out: Any, start: int, stop: int, seed: int, bound
         results[i] = zero if results[i] <= zero else results[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def where_above(gradient: Any, out: Any, result: Any, start: int, stop: int, scale: Any) -> None:
     """The gradient times `scale` where `out` is above zero or NaN, else zero."""
     zero = out.dtype.type(0)
@@ -50,7 +51,7 @@ def where_above(gradient: Any, out: Any, result: Any, start: int, stop: int, sca
         grad_x[i] = zero if x[i] <= zero else grad_out[i] * scale
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=REORDERED)
+@compiled(error_model="numpy", fastmath=REORDERED)
 def residual_layer_norm(
     kept: Any,
     branch: Any,
@@ -91,7 +92,7 @@ def residual_layer_norm(
             result[i] = (summed[i] - mean) * inverse * weight[i] + bias[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=REORDERED)
+@compiled(error_model="numpy", fastmath=REORDERED)
 def layer_norm_backward(
     gradient: Any,
     total: Any,

@@ -9,7 +9,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from neurons.kernels.threads import compiled
 
 LANES = 512
 """Neurons at a time, at most."""
@@ -17,13 +18,13 @@ SCRATCH = 1 << 17
 """Numbers that a thread keeps of a block's membranes in the backward pass; many steps leave a block fewer neurons."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def divides_exactly(tau: Any) -> bool:
     """Whether tau is a power of two: multiplying by its reciprocal, which is faster, then gives the same."""
     return math.frexp(tau)[0] == 0.5
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def advance(
     x: Any, v: Any, fired: Any, leaky: bool, exact: bool, tau: Any, threshold: Any, soft: bool, strict: bool
 ) -> None:
@@ -38,7 +39,7 @@ def advance(
         v[i] = h - spike * threshold if soft else (one - spike) * h
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def charge(
     x: Any, v: Any, h: Any, leaky: bool, exact: bool, tau: Any, threshold: Any, soft: bool, strict: bool
 ) -> None:
@@ -56,7 +57,7 @@ def charge(
         v[i] = h[i] - spike * threshold if soft else (one - spike) * h[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def slopes(h: Any, sigma: Any, threshold: Any, kind: int, alpha: Any) -> None:
     """The surrogate's slope at h - threshold; `kind` is a value of `neurons.kernels.lif.SLOPES`."""
     zero, one, half = h.dtype.type(0), h.dtype.type(1), h.dtype.type(0.5)
@@ -80,7 +81,7 @@ def slopes(h: Any, sigma: Any, threshold: Any, kind: int, alpha: Any) -> None:
             sigma[i] = alpha if abs(h[i] - threshold) < half / alpha else zero
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def backward_step(
     grad_rate: Any,
     h: Any,
@@ -111,7 +112,7 @@ def backward_step(
         grad_v[i] = grad_v[i] - push if leaky else grad_v[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def rates(
     current: Any,
     rate: Any,
@@ -151,14 +152,14 @@ def rates(
             first = end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def block_end(first: int, neurons: int, lanes: int, backward_start: int) -> int:
     """Where a block of neurons that starts at `first` ends: all of its neurons run in the same direction."""
     end = min(first + lanes, neurons)
     return backward_start if first < backward_start < end else end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def single_step_gradients(
     current: Any,
     gradient: Any,
@@ -185,7 +186,7 @@ def single_step_gradients(
                 grad_x[i] = grad_rate[i] * sigma[i] * gain
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def gradients(
     current: Any,
     gradient: Any,

@@ -17,6 +17,19 @@ COMPILED: set[tuple[Any, Any]] = set()
 """Kernels that this process has run, each with the type of its numbers."""
 
 
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.njit(**options)`: its code is kept on disk, or in this process alone where Numba may write nowhere."""
+    from numba import njit
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:  # Numba: "no locator available", not even below $NUMBA_CACHE_DIR
+            return njit(nogil=True, **options)(function)
+
+    return decorate
+
+
 def in_threads(kernel: Any, before: Sequence[Any], count: int, least: int, *after: Any) -> None:
     """`kernel(*before, start, stop, *after)`, compiled by Numba, over 0 ... count in as many threads as pay.
 
@@ -30,6 +43,8 @@ def in_threads(kernel: Any, before: Sequence[Any], count: int, least: int, *afte
 
 
 def one_process_at_a_time(kernel: Any) -> AbstractContextManager[Any]:
+    if kernel.stats.cache_path is None:  # kept in this process alone
+        return nullcontext()
     directory = Path(kernel.stats.cache_path)
     try:
         directory.mkdir(parents=True, exist_ok=True)

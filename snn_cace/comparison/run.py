@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from snn_cace.training.checkpoints import RunFiles
 
 if TYPE_CHECKING:
     from snn_cace.comparison.measurements import BitMatchedBaseline
+    from snn_cace.data.batches import ClipData
 
     Baselines = dict[tuple[str, ...], list[BitMatchedBaseline]]
 
@@ -182,7 +183,8 @@ def compare_variants(
         ready_to_compute()
         tuned: list[Tuned] = []
         with open_engine(launch.launcher, launch.jobs, launch.address) as engine:
-            prepare_data(runs[0].experiment if runs else variants[0].read())
+            experiments = [variant.read() for variant in variants]
+            check_countable(experiments, prepare_data(experiments[0]))
             if tuning.trials:
                 print(f"tuning: {tuning.trials} trials of each of {len(variants)} variants", flush=True)
                 tuned = tune(tuning, [(variant.file, variant.changes) for variant in variants], output, engine, prices)
@@ -232,6 +234,7 @@ def measure_missing(runs: list[Run], jobs: int) -> None:
         dense = [run for run in runs if run not in spiking and not measured(run.files, matching(run, baselines))]
         new += measure_each(dense, baselines)
     if new:
+        print("  latency, with nothing beside it", flush=True)
         variants: dict[str, list[Path]] = {}
         for run in runs:
             variants.setdefault(run.experiment.name, []).append(run.files.directory)
@@ -251,11 +254,14 @@ def measuring(jobs: int) -> Iterator[Callable[[list[Run], Baselines], int]]:
     def each(runs: list[Run], baselines: Baselines) -> int:
         arguments = [(run.files.directory, matching(run, baselines)) for run in runs]
         if jobs == 1:
-            for one in arguments:
+            for run, one in zip(runs, arguments, strict=True):
                 measure(*one)
+                print(f"  {run.label}: measured", flush=True)
         else:
-            for future in [pool.submit(measure, *one) for one in arguments]:
+            futures = {pool.submit(measure, *one): run for run, one in zip(runs, arguments, strict=True)}
+            for future in as_completed(futures):
                 future.result()
+                print(f"  {futures[future].label}: measured", flush=True)
         return len(runs)
 
     # Its processes start when they are given work.
@@ -292,13 +298,30 @@ def measured(files: RunFiles, baselines: list[BitMatchedBaseline]) -> bool:
     return record.latency_ms is not None and wanted <= record.quantised.keys()
 
 
-def prepare_data(experiment: Experiment) -> None:
-    """Read the data's layout once, before any run starts: bad data fails here, and AV-Digits is made once."""
+def prepare_data(experiment: Experiment) -> ClipData:
+    """The data's clips, before any run starts: bad data fails here, and AV-Digits is made once."""
     import torch
 
     from snn_cace.data.batches import ClipData
 
-    ClipData(experiment.data, torch.float32, supervision=experiment.training.supervision)
+    return ClipData(experiment.data, torch.float32, supervision=experiment.training.supervision)
+
+
+def check_countable(experiments: Sequence[Experiment], data: ClipData) -> None:
+    """Count what a clip costs in every network, untrained: what cannot be counted fails before hours of training.
+
+    Raises:
+        InputError: an operation or a node without a counting rule, naming it and the experiment.
+    """
+    from snn_cace.counting.operations import UncountedOperationError, count_operations
+    from snn_cace.model import build_network
+
+    clip = data.dataset("train").__getitems__([0])
+    for experiment in experiments:
+        try:
+            count_operations(build_network(experiment, data.shape), clip["visual"], clip["audio"])
+        except UncountedOperationError as error:
+            raise InputError(f"{experiment.name}: {error}") from None
 
 
 def train_missing(runs: list[Run], engine: Engine) -> list[dict[str, Any]]:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
+from neurons.kernels.threads import compiled
 from snn_cace.counting.operations import run_within
 from snn_cace.counting.provenance import Rate, SpikeTracker
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def add_columns(spikes: Any, columns: Any, sums: Any) -> int:
     """Add row c of `columns` `[C, n]` to row r of `sums` `[N, n]` for every spike in `spikes` `[N, C]`, one at a time;
     returns the additions.

@@ -27,14 +27,19 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from neurons import LookBack, SpikeLinear, SpikingLayer, eager
 from snn_cace.counting.provenance import VIEW_OPS, SpikeTracker, flat, spike_count, storage_of
-from snn_cace.counting.rules import COMPUTED, FACTORY_OPS, MODULE_RULES, Call, Cost, Operations, rate_product
+from snn_cace.counting.rules import (
+    COMPUTED,
+    FACTORY_OPS,
+    MODULE_RULES,
+    Call,
+    Cost,
+    Operations,
+    UncountedOperationError,
+    rate_product,
+)
 
 COUNTS = ("event_driven", "conservative")
 """The two counts, see above."""
-
-
-class UncountedOperationError(LookupError):
-    """An operation ran that no rule knows."""
 
 
 @dataclass

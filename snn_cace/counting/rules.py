@@ -40,6 +40,10 @@ from snn_cace.counting.provenance import Rate, spike_count
 aten = torch.ops.aten
 
 
+class UncountedOperationError(LookupError):
+    """An operation or a node that no rule knows."""
+
+
 @dataclass
 class Operations:
     """Operations and words of memory traffic.
@@ -328,14 +332,19 @@ def node_cost(config: NodeConfig, steps: int) -> NodeCost:
     window = {"psn": steps, "masked_psn": min(config.order, steps), "sliding_psn": min(config.order, steps)}
     if config.node in window:
         return NodeCost(macs=window[config.node], acs=0, states=window[config.node])
-    return {
+    costs = {
         "if": NodeCost(macs=0, acs=1, per_spike=soft),
         "lif": NodeCost(macs=1, acs=1, per_spike=soft),
         "plif": NodeCost(macs=1, acs=1, per_spike=soft),
         "alif": NodeCost(macs=3, acs=2, states=2, per_spike=soft),
         "gated_lif": NodeCost(macs=2, acs=1, per_spike=2),
         "ilif": NodeCost(macs=2, acs=0, comparisons=2, per_spike=1),
-    }[config.node]
+    }
+    if config.node not in costs:
+        raise UncountedOperationError(
+            f"node {config.node} has no cost per update; add one to node_cost in snn_cace/counting/rules.py"
+        )
+    return costs[config.node]
 
 
 def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from small import small_experiment, write_variants
 
+from neurons import NodeConfig
 from snn_cace.cli import main
 from snn_cace.config import as_yaml
+from snn_cace.counting.rules import UncountedOperationError
 
 
 @pytest.fixture
@@ -106,6 +108,18 @@ def test_a_comparison_that_names_an_experiment_or_a_seed_twice_or_none_is_refuse
     assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out"), "--seeds", "1", "1"]) == 2
     assert "a seed is named twice in [1, 1]" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_node_that_cannot_be_counted_is_refused_before_anything_trains(
+    comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def without_rule(config: NodeConfig, steps: int) -> None:
+        raise UncountedOperationError(f"node {config.node} has no cost per update")
+
+    monkeypatch.setattr("snn_cace.counting.rules.node_cost", without_rule)
+    assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out")]) == 2
+    assert "small-spiking: node lif has no cost per update" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("small-*"))
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from numba import njit
 from torch import nn
 
-from neurons import BlockConfig, NodeConfig, SpikingLayer, SpikingLinear, eager, why_eager
+from neurons import BlockConfig, Dropout, NodeConfig, SpikingLayer, SpikingLinear, eager, why_eager
+from neurons.kernels.threads import compiled
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,19 @@ def test_a_block_is_the_same_with_and_without_kernels():
     fused = block(values)
     with eager():
         assert torch.equal(block(values), fused)
+
+
+def test_a_kernel_whose_code_can_be_kept_nowhere_is_compiled_all_the_same():
+    found: dict[str, Any] = {}
+    exec(compile("def twice(x):\n    return 2 * x", "<in no directory>", "exec"), found)
+    with pytest.raises(RuntimeError, match="cannot cache function"):
+        njit(cache=True)(found["twice"])
+    assert compiled()(found["twice"])(21) == 42
+
+
+def test_dropout_runs_as_itself_within_eager():
+    torch.manual_seed(0)
+    with eager():
+        dropped = Dropout(0.5)(torch.ones(1000))
+    torch.manual_seed(0)
+    assert torch.equal(dropped, torch.nn.functional.dropout(torch.ones(1000), 0.5))
