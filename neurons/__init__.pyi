@@ -2,7 +2,8 @@ from .attention import SpikingCrossAttention
 from .blocks import SpikeLinear, SpikingLinear, SpikingMLP, SpikingProjection
 from .braincog import BrainCogEncoder
 from .collective import count_over_processes, gather_rows, sum_over_processes
-from .config import CODINGS, DIRECTIONS, NODES, NORMS, READOUTS, BlockConfig, NodeConfig
+from .config import CODINGS, CONTROLS, DIRECTIONS, KINDS, NODES, NORMS, READOUTS, BlockConfig, NodeConfig
+from .controls import ControlLayer, LearnedStep, LinearMemory, bits_for, has_memory, value_levels
 from .kernels.dispatch import eager, why_eager
 from .kernels.dropout import Dropout, rectified_dropout
 from .kernels.linear import Linear, keep_choices, linear, processor, project
@@ -23,22 +24,27 @@ from .recording import (
     trace_layers,
     unhealthy_shares,
 )
-from .streaming import LookBack, Streamed
+from .streaming import LookBack, Streamed, stream
 from .surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
     "CODINGS",
+    "CONTROLS",
     "DIRECTIONS",
+    "KINDS",
     "NODES",
     "NORMS",
     "READOUTS",
     "SURROGATES",
     "BlockConfig",
     "BrainCogEncoder",
+    "ControlLayer",
     "Dropout",
     "LayerActivity",
     "LayerRecord",
+    "LearnedStep",
     "Linear",
+    "LinearMemory",
     "LookBack",
     "NodeConfig",
     "NodeState",
@@ -56,10 +62,12 @@ __all__ = [
     "SpikingProjection",
     "Streamed",
     "Trace",
+    "bits_for",
     "count_over_processes",
     "eager",
     "fold",
     "gather_rows",
+    "has_memory",
     "keep_choices",
     "linear",
     "make_node",
@@ -71,8 +79,10 @@ __all__ = [
     "run_layers",
     "scale_surrogates",
     "step",
+    "stream",
     "sum_over_processes",
     "trace_layers",
     "unhealthy_shares",
+    "value_levels",
     "why_eager",
 ]

@@ -7,8 +7,8 @@ import dataclasses
 import torch
 from torch import nn
 
-from neurons.blocks import SpikingProjection
-from neurons.config import BlockConfig
+from neurons.blocks import make_projection
+from neurons.config import BlockConfig, Kind
 from neurons.readout import Readout
 from neurons.streaming import LookBack
 
@@ -22,6 +22,8 @@ class SpikingCrossAttention(nn.Module):
     each output is at most the head's width). The entries of a memory have no order, so membranes are reset at each.
     With a `window`, segment t sees its own entries and those of the window - 1 segments before, and M counts them.
 
+    Its controls (`kind`, see `neurons.controls`) multiply values where it multiplies spikes.
+
     Shape: query `[B, T, width]`, memory `[B, M, width]` to `[B, T, width]`.
 
     >>> attention = SpikingCrossAttention(8, 2, BlockConfig(steps=2))
@@ -29,15 +31,17 @@ class SpikingCrossAttention(nn.Module):
     torch.Size([1, 10, 8])
     """
 
-    def __init__(self, width: int, heads: int, config: BlockConfig, window: int | None = None) -> None:
+    def __init__(
+        self, width: int, heads: int, config: BlockConfig, window: int | None = None, kind: Kind = "spiking"
+    ) -> None:
         super().__init__()
         config = dataclasses.replace(config, membrane="reset")
         self.heads = heads
         self.look_back = LookBack(window)
-        self.query = SpikingProjection(width, width, config)
-        self.key = SpikingProjection(width, width, config)
-        self.value = SpikingProjection(width, width, config)
-        self.readout = Readout(config.readout, config.steps, config.tau)
+        self.query = make_projection(width, width, config, kind)
+        self.key = make_projection(width, width, config, kind)
+        self.value = make_projection(width, width, config, kind)
+        self.readout = Readout(config.readout, config.steps, config.tau) if kind == "spiking" else None
         self.output = nn.Linear(width, width)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
@@ -51,8 +55,11 @@ class SpikingCrossAttention(nn.Module):
         else:
             seen = look_back.seen(segments, entries, query.device)
             attended = (q @ k.transpose(-1, -2)).masked_fill(~seen, 0.0) @ v / seen.sum(1, keepdim=True)
-        return self.output(self.readout(attended.transpose(2, 3).flatten(3)))
+        by_step = attended.transpose(2, 3).flatten(3)
+        return self.output(by_step.squeeze(0) if self.readout is None else self.readout(by_step))
 
     def _by_head(self, spikes: torch.Tensor) -> torch.Tensor:
-        """`[S, B, M, width]` to `[S, B, heads, M, width / heads]`."""
+        """`[S, B, M, width]` to `[S, B, heads, M, width / heads]`; S = 1 for values of a control, which have no S."""
+        if self.readout is None:
+            spikes = spikes.unsqueeze(0)
         return spikes.unflatten(-1, (self.heads, -1)).transpose(2, 3)

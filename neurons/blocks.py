@@ -1,5 +1,8 @@
 """Linear blocks that spike: coding, linear, norm, a node over S simulation steps, readout.
 
+Every block takes the `kind` of its nonlinearity: `spiking`, or one of `neurons.controls`, which has no steps and leaves
+nothing to read out. All else is the same, initial weights included.
+
 A constant current does not change within a segment, so it is computed once, and one multi-step call runs the neuron
 over all segments and steps: no Python loop over either. Only the recurrent block, whose spikes feed back, runs step by
 step.
@@ -11,7 +14,8 @@ import torch
 from torch import nn
 
 from neurons.coding import make_coding
-from neurons.config import BlockConfig
+from neurons.config import KINDS, BlockConfig, Kind, one_of
+from neurons.controls import ControlLayer, control_coding
 from neurons.kernels.dispatch import why_eager
 from neurons.kernels.linear import Linear, linear
 from neurons.layer import make_layer
@@ -19,11 +23,23 @@ from neurons.norm import make_norm
 from neurons.readout import Readout
 
 
-class SpikingProjection(nn.Module):
-    """Coding, linear, norm, node.
+class Projection(nn.Module):
+    """Coding, linear, norm and a nonlinearity.
 
-    direction: how the neurons run through the segments of a clip, see `neurons.layer`. The linear layer sees one
+    direction: how the nonlinearity runs through the segments of a clip, see `neurons.layer`. The linear layer sees one
     segment at a time, so both halves of a `bidirectional` block share its one call.
+    """
+
+    def __init__(self, inputs: int, outputs: int, config: BlockConfig, coding: nn.Module | None) -> None:
+        super().__init__()
+        self.config = config
+        self.coding = coding
+        self.linear = Linear(inputs, outputs)
+        self.norm = make_norm(config.norm, outputs, config.threshold)
+
+
+class SpikingProjection(Projection):
+    """A projection whose nonlinearity is a node.
 
     Shape: `[B, T, ..., inputs]` to spikes `[S, B, T, ..., outputs]`.
 
@@ -32,11 +48,7 @@ class SpikingProjection(nn.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
-        super().__init__()
-        self.config = config
-        self.coding = make_coding(config, inputs)
-        self.linear = Linear(inputs, outputs)
-        self.norm = make_norm(config.norm, outputs, config.threshold)
+        super().__init__(inputs, outputs, config, make_coding(config, inputs))
         self.layer = make_layer(config, direction, outputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
@@ -61,6 +73,38 @@ class SpikingProjection(nn.Module):
         return self.layer.rate(current, self.config.steps if len(current) == 1 else None)
 
 
+class ControlProjection(Projection):
+    """A projection whose nonlinearity is one of `neurons.controls`.
+
+    Shape: `[B, T, ..., inputs]` to `[B, T, ..., outputs]`.
+
+    >>> ControlProjection(3, 5, BlockConfig(steps=4), "forward", "leaky")(torch.zeros(2, 10, 3)).shape
+    torch.Size([2, 10, 5])
+    """
+
+    def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str, kind: Kind) -> None:
+        super().__init__(inputs, outputs, config, control_coding(config, inputs, kind))
+        self.layer = ControlLayer(config, direction, outputs, kind)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        coded = values if self.coding is None else self.coding(values)
+        return self.layer(self.norm(self.linear(coded)))
+
+
+def make_projection(
+    inputs: int, outputs: int, config: BlockConfig, kind: Kind, direction: str = "forward"
+) -> SpikingProjection | ControlProjection:
+    """The projection of a block of that kind.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    one_of("kind", kind, KINDS)
+    if kind == "spiking":
+        return SpikingProjection(inputs, outputs, config, direction)
+    return ControlProjection(inputs, outputs, config, direction, kind)
+
+
 class SpikingLinear(nn.Module):
     """A projection and a readout: a linear layer with norm whose outputs are what its spikes say.
 
@@ -75,13 +119,19 @@ class SpikingLinear(nn.Module):
 
     spike_value: torch.Tensor
 
-    def __init__(self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward") -> None:
+    def __init__(
+        self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward", kind: Kind = "spiking"
+    ) -> None:
         super().__init__()
-        self.projection = SpikingProjection(inputs, outputs, config, direction)
-        self.readout = Readout(config.readout, config.steps, config.tau)
-        self.register_buffer("spike_value", torch.ones(()))
+        self.projection = make_projection(inputs, outputs, config, kind, direction)
+        self.readout = Readout(config.readout, config.steps, config.tau) if kind == "spiking" else None
+        if kind == "spiking":
+            self.register_buffer("spike_value", torch.ones(()))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.projection, ControlProjection):
+            return self.projection(values)
+        assert self.readout is not None
         return self.spike_value * self.projection.read(values, self.readout)
 
 
@@ -112,6 +162,17 @@ class SpikeLinear(nn.Linear):
         return linear(self.dropout(read), self.weight, self.bias)
 
 
+class DroppedLinear(nn.Linear):
+    """Dropout, then a linear layer: `[..., inputs]` to `[..., outputs]`."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__(inputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return linear(self.dropout(values), self.weight, self.bias)
+
+
 class SpikingMLP(nn.Module):
     """The spiking counterpart of linear, relu, dropout, linear: the hidden layer spikes.
 
@@ -121,13 +182,21 @@ class SpikingMLP(nn.Module):
     torch.Size([2, 10, 5])
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, dropout: float, config: BlockConfig) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, dropout: float, config: BlockConfig, kind: Kind = "spiking"
+    ) -> None:
         super().__init__()
-        readout = Readout(config.readout, config.steps, config.tau)
-        self.hidden = SpikingProjection(inputs, hidden, config)
-        self.output = SpikeLinear(hidden, outputs, readout, dropout)
+        self.hidden = make_projection(inputs, hidden, config, kind)
+        self.output: SpikeLinear | DroppedLinear
+        if kind == "spiking":
+            readout = Readout(config.readout, config.steps, config.tau)
+            self.output = SpikeLinear(hidden, outputs, readout, dropout)
+        else:
+            self.output = DroppedLinear(hidden, outputs, dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.hidden, ControlProjection) or isinstance(self.output, DroppedLinear):
+            return self.output(self.hidden(values))
         if why_eager(self.output):
             return self.output(self.hidden(values))
         return self.output.of(self.hidden.read(values, self.output.readout))

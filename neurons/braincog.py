@@ -6,11 +6,14 @@ rate. Membranes are reset once per clip batch and carry from each segment to the
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 from torch import nn
 
 from neurons.collective import batch_norm
-from neurons.config import NodeConfig
+from neurons.config import BlockConfig, Kind, NodeConfig
+from neurons.controls import ControlLayer
 from neurons.kernels.linear import Linear
 from neurons.layer import SpikingLayer
 
@@ -57,7 +60,7 @@ class PerSegmentBatchNorm(nn.BatchNorm1d):
 
 
 class BrainCogEncoder(nn.Module):
-    """`[B, T, inputs]` to firing rates `[B, T, outputs]` in [0, 1].
+    """`[B, T, inputs]` to firing rates `[B, T, outputs]` in [0, 1]; of its controls (`kind`), to values.
 
     The linear layer runs once per segment, not once per copy, since its copies are equal; dropout is drawn afresh for
     each copy and comes before the norm, as in the original.
@@ -68,7 +71,13 @@ class BrainCogEncoder(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, node: NodeConfig, simulation_steps: int = 15, dropout: float = 0.1
+        self,
+        inputs: int,
+        outputs: int,
+        node: NodeConfig,
+        simulation_steps: int = 15,
+        dropout: float = 0.1,
+        kind: Kind = "spiking",
     ) -> None:
         super().__init__()
         if simulation_steps < 1:
@@ -77,10 +86,17 @@ class BrainCogEncoder(nn.Module):
         self.linear = Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
         self.norm = PerSegmentBatchNorm(outputs)
-        self.layer = SpikingLayer(node, membrane="carry", neurons=outputs)
+        self.layer: SpikingLayer | ControlLayer
+        if kind == "spiking":
+            self.layer = SpikingLayer(node, membrane="carry", neurons=outputs)
+        else:
+            shared = {f.name: getattr(node, f.name) for f in fields(NodeConfig)}
+            self.layer = ControlLayer(BlockConfig(**shared, steps=simulation_steps), "forward", outputs, kind)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         current = self.linear(values.transpose(0, 1))
+        if isinstance(self.layer, ControlLayer):  # one copy: nothing runs over steps
+            return self.layer(self.norm(self.dropout(current)).transpose(0, 1))
         if self.training:
             copies = current.unsqueeze(1).expand(-1, self.simulation_steps, -1, -1)
             copies = self.norm(self.dropout(copies).flatten(1, 2)).view(copies.shape)

@@ -14,6 +14,7 @@ LearnThreshold = bool | Literal["layer", "channel"]
 ReadoutName = Literal["rate", "membrane", "last", "maximum", "learned"]
 Norm = Literal["batch", "threshold", "layer", "none"]
 Direction = Literal["forward", "bidirectional", "recurrent"]
+Kind = Literal["spiking", "rectified", "leaky", "quantised"]
 
 NODES: tuple[str, ...] = get_args(Node)
 MEMBRANES: tuple[str, ...] = get_args(Membrane)
@@ -21,10 +22,15 @@ CODINGS: tuple[str, ...] = get_args(Coding)
 READOUTS: tuple[str, ...] = get_args(ReadoutName)
 NORMS: tuple[str, ...] = get_args(Norm)
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
+KINDS: tuple[str, ...] = get_args(Kind)
+CONTROLS: tuple[str, ...] = KINDS[1:]
+"""Kinds of block without spikes."""
 PARALLEL = ("psn", "masked_psn", "sliding_psn")
 """Nodes without a recursion over steps."""
 FIXED_LENGTH = ("gated_lif", "psn", "masked_psn")
 """Nodes with weights per simulation step: they only run over sequences of one length."""
+LEAKY = ("if", "lif", "plif", "alif", "ilif")
+"""Nodes whose membrane is linear in the currents but for threshold and reset."""
 WHOLE_SEQUENCE = (*PARALLEL, "gated_lif")
 """Nodes without single steps."""
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast, get_type_hints
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
-from neurons.config import WHOLE_SEQUENCE, BlockConfig, Direction
+from neurons.config import LEAKY, WHOLE_SEQUENCE, BlockConfig, Direction, Kind
 from snn_cace.errors import InputError
 
 MYPY = False
@@ -42,6 +42,18 @@ Protocol = Literal["validation", "paper"]
 Guidance = Literal["none", "audio", "visual", "co"]
 NetworkName = Literal["cace", "avel", "cmran", "cmbs"]
 Supervision = Literal["full", "weak"]
+Block = Literal[
+    "dense",
+    "dense-quantised",
+    "spiking",
+    "rectified",
+    "leaky",
+    "quantised",
+    "braincog",
+    "braincog-rectified",
+    "braincog-leaky",
+    "braincog-quantised",
+]
 NETWORK_NAMES = {"cace": "CACE-Net", "avel": "AVEL", "cmran": "CMRAN", "cmbs": "CMBS"}
 LONGEST_NAME = 200
 """Bytes of an experiment's or a comparison's name in UTF-8, which file systems take with an ending added."""
@@ -105,8 +117,31 @@ class SlotBlock:
     `SlotConfig`.
     """
 
-    block: Literal["dense", "spiking", "braincog"] = "dense"
+    block: Block = "dense"
     direction: Direction = "forward"
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is a block of the original's, its activations rounded or not."""
+        return self.block.startswith("dense")
+
+    @property
+    def is_braincog(self) -> bool:
+        return self.block.startswith("braincog")
+
+    @property
+    def kind(self) -> Kind:
+        """`spiking`, or which control of a spiking block it is; not of dense blocks."""
+        name = self.block.removeprefix("braincog-")
+        return "spiking" if name == "braincog" else cast(Kind, name)
+
+    @property
+    def spikes(self) -> bool:
+        return self.block in ("spiking", "braincog")
+
+    def control(self, kind: str) -> str:
+        """What `block` is for the control `kind` of this spiking block."""
+        return f"braincog-{kind}" if self.is_braincog else kind
 
     def spiking(self, shared: BlockConfig) -> BlockConfig:
         """The shared defaults with this slot's own values put over them.
@@ -117,6 +152,12 @@ class SlotBlock:
         own = {f.name: getattr(self, f.name) for f in dataclasses.fields(shared)}
         return dataclasses.replace(shared, **{name: value for name, value in own.items() if value is not None})
 
+
+SPECIAL = {
+    "steps": "; `braincog` takes 15 where this is null",
+    "norm": "; `dense` has none where this is null, else one of what its linear layer or LSTM outputs",
+}
+"""What differs from model.spiking's fields in a slot's."""
 
 if MYPY:
 
@@ -133,13 +174,15 @@ else:
 
     Args:
         block: `dense`, `spiking`, or (temporal encoder only) `braincog`, the original's encoder, whose
-            direction, membrane, coding, readout and norm are fixed: it reads none of these keys.
+            direction, membrane, coding, readout and norm are fixed: it reads none of these keys. Controls of a spiking
+            block have its shape without its spikes: `rectified`, `leaky`, `quantised` (`neurons.controls`), and
+            `braincog-rectified` and so on. `dense-quantised` is the dense block with activations of as many bits as
+            the rate of a spiking one has levels.
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.
     """ + "    ".join(
-        f"    {name}: as model.spiking.{name}{'; `braincog` takes 15 where this is null' * (name == 'steps')}.\n"
-        for name in get_type_hints(BlockConfig)
+        f"    {name}: as model.spiking.{name}{SPECIAL.get(name, '')}.\n" for name in get_type_hints(BlockConfig)
     )
 
 
@@ -453,7 +496,7 @@ def slots_of(model: ModelConfig, supervision: Supervision) -> list[str]:
 def refuse_drawn(model: ModelConfig, why: str) -> None:
     """Raise InputError, saying why, where a slot's coding draws anew at each run."""
     for name, slot in vars(model.slots).items():
-        if slot.block == "spiking" and slot.spiking(model.spiking).coding == "poisson":
+        if slot.spikes and slot.spiking(model.spiking).coding == "poisson":
             raise InputError(f"model.slots.{name}: poisson coding draws anew at each run, {why}")
 
 
@@ -482,7 +525,7 @@ def check_network(model: ModelConfig, training: TrainingConfig) -> None:
 
 def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) -> None:
     """Raise InputError for a slot whose block, direction or numbers do not go together."""
-    if not temporal and slot.block == "braincog":
+    if not temporal and slot.is_braincog:
         raise InputError(f"{key}.block: 'braincog' is a temporal encoder; use 'spiking' or 'dense'")
     if not temporal and slot.direction != "forward":
         raise InputError(f"{key}.direction: only the temporal encoder has one; leave it out")
@@ -492,9 +535,11 @@ def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) 
         block = slot.spiking(shared)
     except ValueError as error:
         raise InputError(f"{key}: {error}") from None
+    if not slot.is_dense and slot.kind == "leaky" and block.node not in LEAKY:
+        raise InputError(f"{key}.block: {slot.block}: {block.node} has no leaky membrane; use rectified")
     if slot.direction == "recurrent" and block.node in WHOLE_SEQUENCE:
         raise InputError(f"{key}: a recurrent block steps its node; {block.node} runs over whole sequences only")
-    if slot.block == "braincog" and block.node in WHOLE_SEQUENCE:
+    if slot.is_braincog and block.node in WHOLE_SEQUENCE:
         raise InputError(f"{key}: braincog carries membranes over segments, which {block.node} does not have")
 
 

@@ -29,9 +29,9 @@ def simulation_steps(experiment: Experiment) -> dict[str, int]:
     """Simulation steps S per segment of each slot that spikes."""
     model = experiment.model
     return {
-        name: slot.steps or (BRAINCOG_STEPS if slot.block == "braincog" else model.spiking.steps)
+        name: slot.steps or (BRAINCOG_STEPS if slot.is_braincog else model.spiking.steps)
         for name, slot in vars(model.slots).items()
-        if slot.block != "dense"
+        if slot.spikes
     }
 
 
@@ -39,9 +39,9 @@ def carries_membranes(experiment: Experiment) -> bool:
     """Whether any slot's membranes run on from segment to segment."""
     model = experiment.model
     return any(
-        slot.block == "braincog" or slot.spiking(model.spiking).membrane == "carry"
+        slot.is_braincog or slot.spiking(model.spiking).membrane == "carry"
         for name, slot in vars(model.slots).items()
-        if slot.block != "dense" and name != "interaction"
+        if slot.spikes and name != "interaction"
     )
 
 

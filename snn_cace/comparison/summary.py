@@ -109,7 +109,7 @@ class Compared:
 
 def compared_slots(experiments: Iterable[Experiment]) -> list[str]:
     """Slots that spike in at least one of the experiments."""
-    return sorted({s for e in experiments for s, slot in vars(e.model.slots).items() if slot.block != "dense"})
+    return sorted({s for e in experiments for s, slot in vars(e.model.slots).items() if slot.spikes})
 
 
 def network_of(experiment: Experiment) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ class Tuned:
 
 
 def spikes(experiment: Experiment) -> bool:
-    return any(slot.block != "dense" for slot in vars(experiment.model.slots).values())
+    return any(slot.spikes for slot in vars(experiment.model.slots).values())
 
 
 def distribution(key: str, given: Any) -> Any:

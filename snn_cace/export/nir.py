@@ -145,6 +145,8 @@ def readout_of(network: Network, name: str) -> str:
 def blocks_at(name: str, slot: str, module: SpikingProjection | BrainCogEncoder, readout: str) -> Iterator[Block]:
     """The block of one module: two where half of its neurons run through the segments in reverse."""
     layer = module.layer
+    if not isinstance(layer, SpikingLayer):
+        return  # a control, which has no spikes to export
     if isinstance(module, BrainCogEncoder):
         steps, coding = module.simulation_steps, "constant"
     else:
@@ -187,7 +189,7 @@ def folded(module: SpikingProjection | BrainCogEncoder) -> tuple[torch.Tensor, t
     weight, bias = linear.weight.detach(), linear.bias.detach()
     if isinstance(norm, nn.LayerNorm):
         weight, bias = torch.eye(len(bias), dtype=bias.dtype), torch.zeros_like(bias)
-    gain = module.layer.log_threshold_gain
+    gain = cast(SpikingLayer, module.layer).log_threshold_gain
     if gain is not None:
         scale = torch.exp(-gain.double())
         weight, bias = weight * (scale[:, None] if scale.ndim else scale), bias * scale

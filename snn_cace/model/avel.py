@@ -102,8 +102,8 @@ class AvelNet(Network):
             self.classifier = fill(
                 config,
                 "feed_forward",
-                lambda: FeedForward(width, avel.hidden, 0.0, classes),
-                lambda block: SpikingMLP(width, avel.hidden, classes, 0.0, block),
+                lambda dense: FeedForward(width, avel.hidden, 0.0, dense, classes),
+                lambda block, kind: SpikingMLP(width, avel.hidden, classes, 0.0, block, kind),
             )
         start_glorot(self.classifier)
 

@@ -10,10 +10,12 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from neurons import BlockConfig, Linear, SpikingCrossAttention, SpikingLinear, SpikingMLP
+from neurons import BlockConfig, SpikingCrossAttention, SpikingLinear, SpikingMLP
+from neurons.config import Kind
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.model.attention import GuidanceAttention
-from snn_cace.model.relation import DenseAttention, FeedForward, Interaction, RelationBlock
+from snn_cace.model.dense import DenseParts, rounded_linear
+from snn_cace.model.relation import FeedForward, Interaction, RelationBlock, RoundedAttention
 from snn_cace.model.temporal import temporal_encoder
 
 
@@ -21,7 +23,10 @@ def visual_projection(config: ModelConfig, inputs: int) -> nn.Module:
     """The layer that every patch goes through first: `[..., inputs]` to `[..., visual_dim]`."""
     width = config.visual_dim
     return fill(
-        config, "visual_projection", lambda: Linear(inputs, width), lambda block: SpikingLinear(inputs, width, block)
+        config,
+        "visual_projection",
+        lambda dense: rounded_linear(inputs, width, dense),
+        lambda block, kind: SpikingLinear(inputs, width, block, kind=kind),
     )
 
 
@@ -53,19 +58,25 @@ def event_classifier(config: ModelConfig, classes: int, bias: bool = True, seque
     """
     d = config.d_model
 
-    def spiking(block: BlockConfig) -> nn.Module:
-        return SpikingMLP(d, d, classes, 0.0, block if sequence else dataclasses.replace(block, membrane="reset"))
+    def spiking(block: BlockConfig, kind: Kind) -> nn.Module:
+        block = block if sequence else dataclasses.replace(block, membrane="reset")
+        return SpikingMLP(d, d, classes, 0.0, block, kind)
 
-    return fill(config, "event_head", lambda: Linear(d, classes, bias=bias), spiking)
+    return fill(config, "event_head", lambda dense: rounded_linear(d, classes, dense, bias), spiking)
 
 
 def fill(
-    config: ModelConfig, slot: str, dense: Callable[[], nn.Module], spiking: Callable[[BlockConfig], nn.Module]
+    config: ModelConfig,
+    slot: str,
+    dense: Callable[[DenseParts], nn.Module],
+    spiking: Callable[[BlockConfig, Kind], nn.Module],
 ) -> nn.Module:
     """The block that the config puts into `slot`, with initial weights from random numbers of its own."""
     chosen: SlotConfig = getattr(config.slots, slot)
     with independent_stream(slot):
-        return dense() if chosen.block == "dense" else spiking(chosen.spiking(config.spiking))
+        if chosen.is_dense:
+            return dense(DenseParts.of(chosen, config.spiking))
+        return spiking(chosen.spiking(config.spiking), chosen.kind)
 
 
 def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -> RelationBlock:
@@ -76,8 +87,8 @@ def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -
         return fill(
             config,
             "feed_forward",
-            lambda: FeedForward(d, hidden, dropout),
-            lambda block: SpikingMLP(d, hidden, d, dropout, block),
+            lambda dense: FeedForward(d, hidden, dropout, dense),
+            lambda block, kind: SpikingMLP(d, hidden, d, dropout, block, kind),
         )
 
     window = config.window if config.causal else None
@@ -91,8 +102,8 @@ def interaction(config: ModelConfig) -> Interaction:
     attention = fill(
         config,
         "interaction",
-        lambda: DenseAttention(config.d_model, heads, config.interaction_dropout, window),
-        lambda block: SpikingCrossAttention(config.d_model, heads, block, window),
+        lambda dense: RoundedAttention(config.d_model, heads, config.interaction_dropout, window, dense),
+        lambda block, kind: SpikingCrossAttention(config.d_model, heads, block, window, kind),
     )
     return Interaction(config.d_model, attention, config.relation_dropout)
 

@@ -12,20 +12,30 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import Dropout, Linear, LookBack, rectified_dropout, residual_norm
+from neurons import Dropout, LearnedStep, Linear, LookBack, rectified_dropout, residual_norm
+from snn_cace.model.dense import ORIGINAL, DenseParts
 
 
 class FeedForward(nn.Module):
-    """linear, relu, dropout, linear: `[B, T, width]` to `[B, T, outputs]`, as many as inputs unless said."""
+    """linear, relu, dropout, linear: `[B, T, width]` to `[B, T, outputs]`, as many as inputs unless said; with a norm
+    before the rectifier and rounding before each linear layer where `dense` asks for them.
+    """
 
-    def __init__(self, width: int, hidden: int, dropout: float, outputs: int | None = None) -> None:
+    def __init__(
+        self, width: int, hidden: int, dropout: float, dense: DenseParts = ORIGINAL, outputs: int | None = None
+    ) -> None:
         super().__init__()
         self.linear1 = Linear(width, hidden)
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(hidden, outputs or width)
+        self.norm = dense.make_norm(hidden)
+        self.round_inputs, self.round_hidden = dense.make_rounding(width), dense.make_rounding(hidden)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.linear2(rectified_dropout(self.linear1(values), self.dropout))
+        hidden = self.norm(self.linear1(self.round_inputs(values)))
+        if isinstance(self.round_hidden, LearnedStep):
+            return self.linear2(self.dropout(self.round_hidden(torch.relu(hidden))))
+        return self.linear2(rectified_dropout(hidden, self.dropout))
 
 
 class DenseAttention(nn.MultiheadAttention):
@@ -54,6 +64,21 @@ class DenseAttention(nn.MultiheadAttention):
         keys, values = self.look_back.with_past(keys, values)
         q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in (queries, keys, values))
         return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class RoundedAttention(DenseAttention):
+    """Softmax attention over a memory with the parts that its slot asks for: rounded query and memory, a norm after it.
+
+    Shape: `[B, T, d]` and `[B, M, d]` to `[B, T, d]`.
+    """
+
+    def __init__(self, d_model: int, heads: int, dropout: float, window: int | None, dense: DenseParts) -> None:
+        super().__init__(d_model, heads, dropout, window)
+        self.norm = dense.make_norm(d_model)
+        self.round_query, self.round_memory = dense.make_rounding(d_model), dense.make_rounding(d_model)
+
+    def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.norm(super().forward(self.round_query(query), self.round_memory(memory)))
 
 
 class RelationLayer(nn.Module):

@@ -13,6 +13,7 @@ from torch import nn
 
 from neurons import BlockConfig, BrainCogEncoder, SpikingLinear, Streamed
 from snn_cace.config import SlotConfig
+from snn_cace.model.dense import ORIGINAL, DenseParts
 
 BRAINCOG_STEPS = 15
 """The original's simulation steps per segment, used where the slot sets none of its own."""
@@ -57,9 +58,13 @@ def run_lstm(lstm: nn.LSTM, values: torch.Tensor, state: Any = None) -> tuple[to
 
 def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: BlockConfig, causal: bool) -> nn.Module:
     """The block that `slot` names, `outputs` even."""
-    if slot.block == "dense":
-        return ForwardLSTM(inputs, outputs) if causal else BiLSTM(inputs, outputs)
+    if slot.is_dense:
+        lstm = ForwardLSTM(inputs, outputs) if causal else BiLSTM(inputs, outputs)
+        dense = DenseParts.of(slot, shared)
+        if dense == ORIGINAL:
+            return lstm
+        return nn.Sequential(dense.make_rounding(inputs), lstm, dense.make_rounding(outputs), dense.make_norm(outputs))
     block = slot.spiking(shared)
-    if slot.block == "braincog":
-        return BrainCogEncoder(inputs, outputs, block, slot.steps or BRAINCOG_STEPS)
-    return SpikingLinear(inputs, outputs, block, slot.direction)
+    if slot.is_braincog:
+        return BrainCogEncoder(inputs, outputs, block, slot.steps or BRAINCOG_STEPS, kind=slot.kind)
+    return SpikingLinear(inputs, outputs, block, slot.direction, slot.kind)

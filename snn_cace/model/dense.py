@@ -1,0 +1,51 @@
+"""What a slot may ask of a dense block: a norm, and activations of few bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from neurons import BlockConfig, LearnedStep, Linear, bits_for, value_levels
+from neurons.norm import make_norm
+from snn_cace.config import SlotConfig
+
+
+@dataclass(frozen=True)
+class DenseParts:
+    """norm: of what a block's linear layer or LSTM outputs, `none` as in the original. bits: of its activations, whose
+    step sizes are learned; None leaves them as they are.
+    """
+
+    norm: str = "none"
+    bits: int | None = None
+
+    @classmethod
+    def of(cls, slot: SlotConfig, shared: BlockConfig) -> DenseParts:
+        """The parts that a dense slot names; its bits tell the levels apart that a spiking block there would have."""
+        rounds = slot.block == "dense-quantised"
+        return cls(slot.norm or "none", bits_for(value_levels(slot.spiking(shared))) if rounds else None)
+
+    def make_norm(self, channels: int) -> nn.Module:
+        return make_norm(self.norm, channels, 1.0)
+
+    def make_rounding(self, channels: int) -> nn.Module:
+        return nn.Identity() if self.bits is None else LearnedStep(self.bits, channels)
+
+
+ORIGINAL = DenseParts()
+"""What the original has."""
+
+
+class RoundedLinear(nn.Sequential):
+    """Rounding, linear, norm: `[..., inputs]` to `[..., outputs]`."""
+
+    def __init__(self, inputs: int, outputs: int, dense: DenseParts, bias: bool) -> None:
+        super().__init__(dense.make_rounding(inputs), Linear(inputs, outputs, bias=bias), dense.make_norm(outputs))
+
+
+def rounded_linear(inputs: int, outputs: int, dense: DenseParts, bias: bool = True) -> nn.Module:
+    """A linear layer with the parts that the slot asks for: the original's own where it asks for none."""
+    if dense == ORIGINAL:
+        return Linear(inputs, outputs, bias=bias)
+    return RoundedLinear(inputs, outputs, dense, bias)
