@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from snn_cace.comparison import statistics
 from snn_cace.comparison.statistics import compare_with_baseline
-from snn_cace.comparison.summary import clip_scores
+from snn_cace.comparison.summary import segment_scores
 from snn_cace.training.checkpoints import RunFiles
 
 SEEDS, MEANS, RESAMPLES, REPEATS = (2, 3, 5, 10), (0.0, 1.0, 3.0), 999, 400
@@ -28,7 +28,7 @@ def differences(directory: Path, second: str) -> tuple[str, np.ndarray]:
     """Percent by seed and clip `[S, N]`, of the variant `second` less the first."""
     result = json.loads((directory / "comparison.json").read_text())
     first = result["baseline"]
-    scores = {(run["variant"], run["seed"]): clip_scores(RunFiles(Path(run["directory"]))) for run in result["runs"]}
+    scores = {(run["variant"], run["seed"]): segment_scores(RunFiles(Path(run["directory"]))) for run in result["runs"]}
     seeds = sorted(seed for name, seed in scores if name == first and (second, seed) in scores)
     return f"{second} less {first}", np.stack([scores[second, seed] - scores[first, seed] for seed in seeds])
 

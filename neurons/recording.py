@@ -16,6 +16,7 @@ from spikingjelly.activation_based.monitor import InputMonitor, OutputMonitor
 from torch import nn
 
 from neurons.collective import count_over_processes, mean_over_processes, sum_over_processes
+from neurons.controls import ControlLayer
 from neurons.layer import SpikingLayer
 from neurons.nodes import surrogate_of
 
@@ -149,7 +150,7 @@ class RateRegulariser(RateObserver):
     """Draws firing rates towards a target while a network trains.
 
     penalty = mean over spiking layers of (firing rate - target)^2, with gradients by surrogate (activity regularisation
-    as in Zenke and Vogels, Neural Computation 33, 2021).
+    as in Zenke and Vogels, Neural Computation 33, 2021). Of a control's layer, the share of values above zero.
 
     >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
     >>> with RateRegulariser(layer, target=0.25) as regulariser:
@@ -157,6 +158,8 @@ class RateRegulariser(RateObserver):
     >>> regulariser.penalty().item()
     0.25
     """
+
+    kinds = (SpikingLayer, ControlLayer)
 
     def __init__(self, network: nn.Module, target: float) -> None:
         super().__init__(network)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+ENOUGH_SEEDS = 5
+"""Over fewer, no difference is called shown."""
+
 
 @dataclass(frozen=True)
 class FeatureShape:

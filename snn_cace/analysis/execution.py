@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from snn_cace.counting.execution import run_event_driven
-from snn_cace.counting.operations import count_operations, event_driven
+from snn_cace.counting.operations import count_operations
 from snn_cace.data.batches import ClipDataset
 from snn_cace.model import Network
 
@@ -41,7 +41,7 @@ def execute(network: Network, dataset: ClipDataset) -> Execution:
         output, additions = run_event_driven(network, visual, audio)
         torch.manual_seed(seed)
         count = count_operations(network, visual, audio)
-    modules = event_driven(count.modules, count.consumers)
+    modules = count.counted["event_driven"]
     counted = {m.name: round(m.total.synops * len(visual)) for m in modules if m.name in additions}
     differences = (
         (getattr(output, name) - getattr(normal, name)).abs().max() / getattr(normal, name).abs().max()

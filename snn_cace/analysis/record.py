@@ -17,16 +17,14 @@ from snn_cace.analysis.others import OtherCounts, OtherFigure
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
-from snn_cace.counting.operations import ModuleCount, count_operations, event_driven
-from snn_cace.counting.rules import Cost, Operations
+from snn_cace.counting.operations import ModuleCount, count_operations
+from snn_cace.counting.rules import Operations
 from snn_cace.data.batches import ClipData, ClipDataset
 from snn_cace.data.labels import class_names
 from snn_cace.model import Network
 
-VERSION = 2
-"""Of the record's layout. 2: what rates cost where they are read, and the names in `RENAMED`."""
-RENAMED = {"fixed": "static", "driven": "event_driven", "specials": "transcendental"}
-"""What version 1, and records without one, called things."""
+VERSION = 3
+"""Of the record's layout; runs measured by an older one are measured anew."""
 MEASURED_CLIPS = 32
 """Clips of the split over which operations are counted."""
 
@@ -50,30 +48,27 @@ class RunRecord:
     """One network on one split.
 
     kind: whether anything spikes. parameters: numbers that it learns. clips: over how many operations were counted.
-    modules: operations per clip, module by module, counted conservatively. consumers: event-driven, of those that read
-    rates. idle: leaf modules that never ran. slots: modules that fill each.
-    simulation_steps: S per segment of each slot that spikes. activation_sparsity: of rectifiers and spiking layers.
-    confusion: segments, rows true, columns predicted, background last; class_accuracy: percent right by class.
-    quantised: percent of segments right of bit-matched baselines. latency_ms: of one clip. device: that it was
-    measured on. others: what SpikingJelly and NeuroBench say. nvml: joules by the GPU's own meter, where there is one.
-    spikes: None where nothing does. attention: where guidance looks. trains: of an SNN, see
-    `analysis.trains.TrainRecord`.
+    counted: operations per clip, by count and module by module. readers: modules that read rates. idle: leaf modules
+    that never ran. slots: modules that fill each. simulation_steps: S per segment of each slot that spikes.
+    activation_sparsity: of rectifiers and spiking layers. confusion: segments, rows true, columns predicted, background
+    last; class_accuracy: percent right by class. latency_ms: of one clip. device: that it was measured on. others: what
+    SpikingJelly and NeuroBench say. nvml: joules by the GPU's own meter, where there is one. spikes: None where nothing
+    does. attention: where guidance looks. trains: of an SNN, see `analysis.trains.TrainRecord`.
     """
 
     kind: Literal["ann", "snn"]
     parameters: int
     clips: int
-    modules: list[ModuleCount]
+    counted: dict[str, list[ModuleCount]]
+    readers: list[str]
     idle: list[str]
     slots: dict[str, list[str]]
     simulation_steps: dict[str, int]
     activation_sparsity: float
     classes: list[str]
-    consumers: dict[str, Cost] = field(default_factory=dict)
     spikes: SpikeRecord | None = None
     confusion: list[list[int]] = field(default_factory=list)
     class_accuracy: list[float | None] = field(default_factory=list)
-    quantised: dict[str, float] = field(default_factory=dict)
     latency_ms: float | None = None
     device: str | None = None
     nvml: dict[str, float] | None = None
@@ -82,27 +77,28 @@ class RunRecord:
     trains: dict[str, Any] | None = None
     version: int = VERSION
 
-    def counted(self, count: str) -> list[ModuleCount]:
-        """The modules as `event_driven` or `conservative` counts them."""
-        return event_driven(self.modules, self.consumers) if count == "event_driven" else self.modules
+    @property
+    def modules(self) -> list[ModuleCount]:
+        """Counted conservatively."""
+        return self.counted["conservative"]
 
     def as_json(self) -> dict[str, Any]:
         """As measurements.json holds it: what is known of spikes beside the rest, a module's zeros left out."""
         plain = dataclasses.asdict(self)
-        for counted in [*plain["modules"], *plain["consumers"].values()]:
+        for module in (module for modules in plain["counted"].values() for module in modules):
             for part in ("static", "event_driven"):
-                counted[part] = {name: value for name, value in counted[part].items() if value}
+                module[part] = {name: value for name, value in module[part].items() if value}
         spikes = plain.pop("spikes") or {}
         return plain | spikes
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> RunRecord:
-        """What `as_json` made plain, of this version or before."""
+        """What `as_json` made plain."""
         known = {f.name for f in dataclasses.fields(cls)}
         record = cls(**{name: value for name, value in plain.items() if name in known})
-        record.modules = [ModuleCount(**with_operations(module)) for module in plain["modules"]]
-        record.consumers = {
-            name: Cost(**with_operations(consumer)) for name, consumer in plain.get("consumers", {}).items()
+        record.counted = {
+            count: [ModuleCount(**with_operations(module)) for module in modules]
+            for count, modules in plain["counted"].items()
         }
         if plain.get("others"):
             figures = {name: OtherFigure(**figure) for name, figure in plain["others"]["spikingjelly"].items()}
@@ -133,11 +129,8 @@ def trains(network: Network, dataset: ClipDataset, data: ClipData) -> dict[str, 
 
 
 def with_operations(plain: dict[str, Any]) -> dict[str, Any]:
-    """A module's or consumer's fields, its operations typed."""
-    named = {RENAMED.get(name, name): value for name, value in plain.items()}
-    for part in ("static", "event_driven"):
-        named[part] = Operations(**{RENAMED.get(name, name): value for name, value in named[part].items()})
-    return named
+    """A module's fields, its operations typed."""
+    return plain | {part: Operations(**plain[part]) for part in ("static", "event_driven")}
 
 
 def record_network(
@@ -161,8 +154,8 @@ def record_network(
         kind="snn" if steps else "ann",
         parameters=sum(p.numel() for p in network.parameters()),
         clips=len(counted["index"]),
-        modules=count.modules,
-        consumers=count.consumers,
+        counted=count.counted,
+        readers=count.readers,
         idle=count.idle,
         slots=network.slots(),
         simulation_steps=steps,

@@ -58,7 +58,7 @@ def spikes(
         record = record_network(trained.network, data, split, clip, experiment, device, quiet)
         result = described(record, trained, experiment, str(data.directory), split, len(dataset), prices)
         if event_driven:
-            result["event_driven"]["executed"] = vars(execute(trained.network, dataset))
+            result["executed"] = vars(execute(trained.network, dataset))
         if format == "neo":
             write_nix(path.with_name("spikes.nix"), trained, data, split)
         write_json(path, result)
@@ -110,20 +110,23 @@ def described(
         **plain["network"],
         **{key: plain[key] for key in ("layers", "anytime", "raster", "trains")},
         "checkpoint": str(trained.path),
-        "operations": vars(summed(record.modules)),
-        "modules": plain["modules"],
-        "consumers": plain["consumers"],
-        "energy_mj": energies_mj(record.modules, prices),
-        "event_driven": {
-            "operations": vars(summed(record.counted("event_driven"))),
-            "energy_mj": energies_mj(record.counted("event_driven"), prices),
+        "counts": {
+            count: {
+                "operations": vars(summed(modules)),
+                "energy_mj": energies_mj(modules, prices),
+                "modules": plain["counted"][count],
+            }
+            for count, modules in record.counted.items()
         },
+        "readers": record.readers,
         "prices": sources(prices),
     }
 
 
 def print_summary(result: dict[str, Any]) -> None:
     """Accuracy, and how much the network, each layer, and the network with fewer simulation steps fire."""
+    from snn_cace.counting.energy import MODELS
+
     print(
         f"{result['split']}: segment accuracy {result['segment_accuracy']:.2f} %, "
         f"firing rate {result['firing_rate']:.3f}"
@@ -133,10 +136,10 @@ def print_summary(result: dict[str, Any]) -> None:
             f"  {name}: firing rate {layer['firing_rate']:.3f}, dead {100 * layer['dead']:.1f} %, "
             f"saturated {100 * layer['saturated']:.1f} %"
         )
-    both = zip(result["event_driven"]["energy_mj"].items(), result["energy_mj"].values(), strict=True)
-    energies = ", ".join(f"{1000 * driven:.4g} ({1000 * whole:.4g}) by {model}" for (model, driven), whole in both)
-    print(f"  whole network, µJ per clip, event-driven (conservative): {energies}")
-    executed = result["event_driven"].get("executed")
+    for count, counted in result["counts"].items():
+        energies = ", ".join(f"{1000 * counted['energy_mj'][model]:.4g} by {model}" for model in MODELS)
+        print(f"  whole network, µJ per clip, {count.replace('_', '-')}: {energies}")
+    executed = result.get("executed")
     if executed:
         print(
             f"  run event-driven on {executed['clips']} clips: {sum(executed['additions'].values()):,} additions in "

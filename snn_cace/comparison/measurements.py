@@ -7,7 +7,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ import torch
 from snn_cace.analysis.attention import record_attention, spread
 from snn_cace.analysis.others import other_counts
 from snn_cace.analysis.power import energy_counter, joules_per_clip
-from snn_cace.analysis.quantised import quantised
 from snn_cace.analysis.record import RunRecord, record_network
 from snn_cace.analysis.stopwatch import Run, side_by_side
 from snn_cace.data.batches import ClipData
@@ -24,11 +22,8 @@ from snn_cace.files import write_json
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint
-from snn_cace.training.evaluation import evaluate_network
 from snn_cace.training.metrics import SegmentMetrics
 
-CALIBRATION_BATCHES = 8
-"""Training batches that say which range the activations of a quantised ANN cover."""
 POWER_CLIPS = 32
 OTHERS_CLIPS = 8
 """Clips that other libraries count on."""
@@ -47,20 +42,8 @@ def read_measurements(files: RunFiles) -> RunRecord:
     return RunRecord.from_json(json.loads(measurements_file(files).read_text(encoding="utf-8")))
 
 
-BitMatchedBaseline = tuple[int, tuple[str, ...]]
-"""A bit-matched ANN: so many bits in the activations of these slots and modules."""
-
-
-def baseline_key(bits: int, slots: Sequence[str]) -> str:
-    """What `quantised` in measurements.json calls a bit-matched baseline: 3 bits in feed_forward, temporal_encoder."""
-    return f"{bits} bits in {', '.join(sorted(slots))}"
-
-
-def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
-    """Write measurements.json of a finished run: all that may run beside other work, so no times.
-
-    A network without spiking slots is also evaluated as each of `baselines`.
-    """
+def measure(directory: Path) -> None:
+    """Write measurements.json of a finished run: all that may run beside other work, so no times."""
     files = RunFiles(directory)
     trained = load_checkpoint(directory)
     network, experiment = trained.network, trained.experiment
@@ -79,13 +62,6 @@ def measure(directory: Path, baselines: Sequence[BitMatchedBaseline]) -> None:
     with np.load(files.predictions) as stored:
         metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))
     record.confusion, record.class_accuracy = metrics.compute().tolist(), metrics.class_accuracy()
-    for bits, slots in baselines if record.kind == "ann" else ():
-        names = [name for slot in slots for name in network.slots().get(slot, [slot])]
-        batches = islice(data.loader("train"), CALIBRATION_BATCHES)
-        calibration = ((batch["visual"].to(device), batch["audio"].to(device)) for batch in batches)
-        with quantised(network.to(device, dtype), names, bits, calibration):
-            found = evaluate_network(network, loader, experiment, device, quiet=True)
-        record.quantised[baseline_key(bits, slots)] = found.segment_accuracy
     write_json(measurements_file(files), record.as_json())
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
+from neurons.config import LEAKY, BlockConfig
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
-from snn_cace.comparison.summary import Published, Run, network_of, summarise
+from snn_cace.comparison.summary import ControlOf, Published, Run, summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
-from snn_cace.config import Experiment, check_file_name, different_keys, put_over, read_config
+from snn_cace.config import Experiment, SlotConfig, check_file_name, different_keys, put_over, read_config
+from snn_cace.data.ave import shared_recordings
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
 from snn_cace.processes import end_children, ready_to_compute, sole_writer, start_worker, workers
@@ -21,10 +25,10 @@ from snn_cace.provenance import usable_cores
 from snn_cace.training.checkpoints import RunFiles
 
 if TYPE_CHECKING:
-    from snn_cace.comparison.measurements import BitMatchedBaseline
     from snn_cace.data.batches import ClipData
 
-    Baselines = dict[tuple[str, ...], list[BitMatchedBaseline]]
+
+Control = Literal["rectified", "leaky", "quantised", "dense-quantised"]
 
 
 @dataclass
@@ -41,6 +45,9 @@ class Comparison:
         pairs: names of two experiments each that are tested against each other, besides all against the first and
             spiking ones against their own network's first ANN.
         published: by experiment, `{accuracy: 72.7, note: how it was reached}`, shown beside what was measured.
+        controls: what is made from each experiment that spikes, with its settings, seeds and tuning: its blocks
+            `rectified`, `leaky` (where a membrane carries) and `quantised`, see `neurons.controls`; or
+            `dense-quantised`, the dense blocks with activations of as many bits.
     """
 
     name: str = "comparison"
@@ -51,6 +58,7 @@ class Comparison:
     energy: str | None = None
     pairs: list[tuple[str, str]] = field(default_factory=list)
     published: dict[str, Published] = field(default_factory=dict)
+    controls: list[Control] = field(default_factory=lambda: ["rectified", "leaky", "quantised"])
 
     def __post_init__(self) -> None:
         check_file_name(self.name)
@@ -60,13 +68,52 @@ class Comparison:
 
 @dataclass
 class Variant:
-    """An experiment's file, and by dotted key or nested, what is put over it."""
+    """An experiment's file, and by dotted key or nested, what is put over it. control: which it is, of which one."""
 
     file: Path
     changes: dict[str, Any] = field(default_factory=dict)
+    control: ControlOf | None = None
 
     def read(self) -> Experiment:
         return read_config(self.file, Experiment, self.changes)
+
+
+def with_controls(variants: Sequence[Variant], kinds: Sequence[Control]) -> list[Variant]:
+    """Each variant, and behind each that spikes its controls of these kinds."""
+    result = []
+    for variant in variants:
+        result.append(variant)
+        experiment = variant.read()
+        for kind in kinds:
+            blocks = control_blocks(experiment, kind)
+            if blocks:
+                name = f"{experiment.name}-{kind}"
+                changes = put_over(variant.changes, {"name": name, "model": {"slots": blocks}})
+                result.append(Variant(variant.file, changes, ControlOf(name, experiment.name, kind)))
+    return result
+
+
+def control_blocks(experiment: Experiment, kind: Control) -> dict[str, Any]:
+    """The block of each slot that spikes in the control `kind` of an experiment; empty where there is no such control.
+    Slots whose membrane does not carry have nothing to remember: `leaky`, they are rectified.
+    """
+    model = experiment.model
+    spiking = {name: slot for name, slot in vars(model.slots).items() if slot.spikes}
+    carried = {name for name, slot in spiking.items() if carries(name, slot, model.spiking)}
+    if kind == "leaky" and not carried:
+        return {}
+    blocks = {}
+    for name, slot in spiking.items():
+        own = "rectified" if kind == "leaky" and name not in carried else kind
+        blocks[name] = {"block": own if own == "dense-quantised" else slot.control(own)}
+    return blocks
+
+
+def carries(name: str, slot: SlotConfig, shared: BlockConfig) -> bool:
+    """Whether the neurons of a slot carry a leaky membrane from segment to segment."""
+    block = slot.spiking(shared)
+    resets = name in ("interaction", "event_head") or block.membrane == "reset"
+    return block.node in LEAKY and (slot.is_braincog or not resets)
 
 
 @dataclass
@@ -127,7 +174,8 @@ def run_comparison(
         InputError: nothing could be compared, or, at the end, some run failed.
     """
     changes = put_over(comparison.common, overrides or {})
-    variants = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
+    named = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
+    variants = with_controls(named, comparison.controls)
     prices = config_path.parent / comparison.energy if comparison.energy else None
     check_names(comparison, variants)
     result = compare_variants(
@@ -184,12 +232,13 @@ def compare_variants(
         tuned: list[Tuned] = []
         with open_engine(launch.launcher, launch.jobs, launch.address) as engine:
             experiments = [variant.read() for variant in variants]
-            check_countable(experiments, prepare_data(experiments[0]))
+            data = prepare_data(experiments[0])
+            check_countable(experiments, data)
             if tuning.trials:
                 print(f"tuning: {tuning.trials} trials of each of {len(variants)} variants", flush=True)
                 tuned = tune(tuning, [(variant.file, variant.changes) for variant in variants], output, engine, prices)
                 best = [
-                    Variant(variant.file, put_over(variant.changes, search.best.settings))
+                    Variant(variant.file, put_over(variant.changes, search.best.settings), variant.control)
                     for variant, search in zip(variants, tuned, strict=True)
                 ]
                 runs = plan_runs(best, seeds, where, output)
@@ -199,7 +248,9 @@ def compare_variants(
             raise InputError(failed[0]["reason"])
         print("measuring operations, energy, firing rates and latency", flush=True)
         measure_missing(finished, launch.jobs or default_jobs())
-        result = summarise(name, runs, failed, prices, pairs, published)
+        controls = [variant.control for variant in variants if variant.control]
+        groups = shared_recordings(data.directory, np.sort(data.layout.orders["test"]))
+        result = summarise(name, runs, failed, prices, pairs, published, controls, groups)
         result["tuning"] = tuning_json(tuning, tuned) if tuned else None
         write_json(output / "comparison.json", result)
         text = write_report(output / "comparison.json", output)
@@ -221,81 +272,49 @@ def tuning_json(tuning: Tuning, tuned: Sequence[Tuned]) -> dict[str, Any]:
 
 
 def measure_missing(runs: list[Run], jobs: int) -> None:
-    """Measure each run once, several at a time, ANNs last, since the spiking runs say what they are held against; then,
-    with nothing beside, latency of all, where any is new.
-    """
-    from snn_cace.analysis.anytime import simulation_steps
+    """Measure each run once, several at a time; then, with nothing beside, latency of all, where any is new."""
     from snn_cace.comparison.measurements import measure_alone
 
-    spiking = [run for run in runs if simulation_steps(run.experiment)]
-    with measuring(jobs) as measure_each:
-        new = measure_each([run for run in spiking if not measured(run.files, [])], {})
-        baselines = bit_matched_baselines(spiking)
-        dense = [run for run in runs if run not in spiking and not measured(run.files, matching(run, baselines))]
-        new += measure_each(dense, baselines)
-    if new:
-        print("  latency, with nothing beside it", flush=True)
-        variants: dict[str, list[Path]] = {}
-        for run in runs:
-            variants.setdefault(run.experiment.name, []).append(run.files.directory)
-        measure_alone(list(variants.values()))
+    missing = [run for run in runs if not measured(run.files)]
+    if not missing:
+        return
+    measure_each(missing, jobs)
+    print("  latency, with nothing beside it", flush=True)
+    variants: dict[str, list[Path]] = {}
+    for run in runs:
+        variants.setdefault(run.experiment.name, []).append(run.files.directory)
+    measure_alone(list(variants.values()))
 
 
-def matching(run: Run, baselines: Baselines) -> list[BitMatchedBaseline]:
-    """The baselines that an ANN's own network is asked for."""
-    return baselines.get(network_of(run.experiment), [])
-
-
-@contextmanager
-def measuring(jobs: int) -> Iterator[Callable[[list[Run], Baselines], int]]:
-    """What measures runs, `jobs` at a time, and returns how many; in processes that go on from one call to the next."""
+def measure_each(runs: list[Run], jobs: int) -> None:
+    """Measure runs, `jobs` at a time, each in a process of its own threads."""
     from snn_cace.comparison.measurements import measure
 
-    def each(runs: list[Run], baselines: Baselines) -> int:
-        arguments = [(run.files.directory, matching(run, baselines)) for run in runs]
-        if jobs == 1:
-            for run, one in zip(runs, arguments, strict=True):
-                measure(*one)
-                print(f"  {run.label}: measured", flush=True)
-        else:
-            futures = {pool.submit(measure, *one): run for run, one in zip(runs, arguments, strict=True)}
+    if jobs == 1:
+        for run in runs:
+            measure(run.files.directory)
+            print(f"  {run.label}: measured", flush=True)
+        return
+    with ProcessPoolExecutor(jobs, workers(), start_worker, (max(1, usable_cores() // jobs),)) as pool:
+        try:
+            futures = {pool.submit(measure, run.files.directory): run for run in runs}
             for future in as_completed(futures):
                 future.result()
                 print(f"  {futures[future].label}: measured", flush=True)
-        return len(runs)
-
-    # Its processes start when they are given work.
-    with ProcessPoolExecutor(jobs, workers(), start_worker, (max(1, usable_cores() // jobs),)) as pool:
-        try:
-            yield each
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             end_children()
             raise
 
 
-def bit_matched_baselines(spiking: list[Run]) -> Baselines:
-    """By network, the ANNs that measured spiking runs are fairly held against, conservatively and event-driven."""
-    from snn_cace.analysis.quantised import LARGEST_BITS
-    from snn_cace.comparison.summary import Compared, Measured
+def measured(files: RunFiles) -> bool:
+    """Whether a run has its measurements, by this version."""
+    from snn_cace.analysis.record import VERSION
+    from snn_cace.comparison.measurements import measurements_file
 
-    found: dict[tuple[str, ...], set[BitMatchedBaseline]] = {}
-    for run in spiking:
-        within = Compared.of(Measured.of(run))
-        both = {(within.bits, tuple(within.slots)), (within.bits, (*within.slots, *within.readers))}
-        found.setdefault(network_of(run.experiment), set()).update(both if within.bits <= LARGEST_BITS else ())
-    return {network: sorted(baselines) for network, baselines in found.items()}
-
-
-def measured(files: RunFiles, baselines: list[BitMatchedBaseline]) -> bool:
-    """Whether a run has its measurements, of an ANN as each of `baselines` too."""
-    from snn_cace.comparison.measurements import baseline_key, measurements_file, read_measurements
-
-    if not measurements_file(files).is_file():
-        return False
-    record = read_measurements(files)
-    wanted = {baseline_key(*baseline) for baseline in baselines} if record.kind == "ann" else set()
-    return record.latency_ms is not None and wanted <= record.quantised.keys()
+    file = measurements_file(files)
+    record = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return record.get("version") == VERSION and record.get("latency_ms") is not None
 
 
 def prepare_data(experiment: Experiment) -> ClipData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -16,26 +16,26 @@ from snn_cace.analysis.anytime import Anytime
 from snn_cace.analysis.attention import Pointing, side_by_side
 from snn_cace.analysis.others import OtherCounts
 from snn_cace.analysis.record import RunRecord
-from snn_cace.comparison.measurements import baseline_key, read_measurements
-from snn_cace.comparison.statistics import compare_with_baseline
+from snn_cace.comparison.attribution import attribution, chain_of, pairs_of
+from snn_cace.comparison.measurements import read_measurements
+from snn_cace.comparison.statistics import paired_tests
 from snn_cace.config import Experiment, as_dict
 from snn_cace.counting.energy import (
     MILLIJOULES_PER_PICOJOULE,
     MODELS,
-    WORD_BITS,
+    REUSING,
     Energy,
     EnergyPrices,
     break_even_rate,
     energies_mj,
     energy,
-    matched_bits,
     sources,
 )
 from snn_cace.counting.operations import COUNTS, ModuleCount, summed
 from snn_cace.provenance import environment
 from snn_cace.training.checkpoints import RunFiles
 
-MODULE_FIELDS = ("macs", "acs", "synops", "comparisons", "transcendental", "neuron_updates")
+MODULE_FIELDS = ("macs", "narrow_macs", "acs", "synops", "comparisons", "transcendental", "neuron_updates")
 BYTES_PER_WORD = 4
 
 
@@ -73,11 +73,11 @@ class Measured:
         return cls(run, read(run.files.metrics), read_measurements(run.files))
 
     def modules(self, count: str) -> list[ModuleCount]:
-        return self.record.counted(count)
+        return self.record.counted[count]
 
     def compared(self, within: Compared, count: str) -> list[ModuleCount]:
-        """The modules that fill the compared slots, and all below them; event-driven, also those that read rates."""
-        readers = within.readers if count == "event_driven" else ()
+        """The modules that fill the compared slots, with all below them, and, but conservatively, readers of rates."""
+        readers = () if count == "conservative" else within.readers
         return [m for m in self.modules(count) if self.slot_of(m.name) in within.slots or m.name in readers]
 
     def slot_of(self, name: str) -> str | None:
@@ -93,18 +93,21 @@ class Compared:
 
     slots: list[str]
     readers: list[str]
-    simulation_steps: int = 1
-
-    @property
-    def bits(self) -> int:
-        """Of bit-matched activations."""
-        return matched_bits(self.simulation_steps)
 
     @classmethod
     def of(cls, measured: Measured) -> Compared:
         record = measured.record
-        readers = [name for name in record.consumers if measured.slot_of(name) is None]
-        return cls(sorted(record.simulation_steps), readers, max(record.simulation_steps.values()))
+        readers = [name for name in record.readers if measured.slot_of(name) is None]
+        return cls(sorted(record.simulation_steps), readers)
+
+
+@dataclass(frozen=True)
+class ControlOf:
+    """The variant `name` is the control `kind` of the spiking variant `of`."""
+
+    name: str
+    of: str
+    kind: str
 
 
 def compared_slots(experiments: Iterable[Experiment]) -> list[str]:
@@ -119,6 +122,14 @@ def network_of(experiment: Experiment) -> tuple[str, ...]:
     return model.network, experiment.training.supervision, *avel
 
 
+def kind_of(experiment: Experiment) -> str:
+    """`snn` where something spikes, `control` where something is a control and nothing spikes, else `ann`."""
+    slots = vars(experiment.model.slots).values()
+    if any(slot.spikes for slot in slots):
+        return "snn"
+    return "ann" if all(slot.is_dense for slot in slots) else "control"
+
+
 @dataclass
 class Family:
     """The variants of one network: its first ANN, which its spiking ones are held against, and what spikes in any."""
@@ -128,7 +139,7 @@ class Family:
 
     @classmethod
     def of(cls, members: list[list[Measured]]) -> Family:
-        dense = next((runs for runs in members if runs[0].record.kind == "ann"), None)
+        dense = next((runs for runs in members if kind_of(runs[0].run.experiment) == "ann"), None)
         spiking = [runs[0] for runs in members if runs[0].record.kind == "snn"]
         readers = dict.fromkeys(name for measured in spiking for name in Compared.of(measured).readers)
         return cls(dense, Compared(compared_slots(runs[0].run.experiment for runs in members), list(readers)))
@@ -149,9 +160,12 @@ def summarise(
     prices: EnergyPrices,
     pairs: Sequence[tuple[str, str]] = (),
     published: dict[str, Published] | None = None,
+    controls: Sequence[ControlOf] = (),
+    groups: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, Any]:
     """What comparison.json holds, see DESIGN: all that a report needs. pairs: names of variants that are tested against
-    each other besides; so is a spiking variant against its own ANN. published: by variant.
+    each other besides; so is a spiking variant against its own ANN, and every link of its chain of `controls`.
+    published: by variant. groups: recordings that test clips share, see `comparison.statistics`.
     """
     by_variant: dict[str, list[Measured]] = {}
     for run in runs:
@@ -167,17 +181,24 @@ def summarise(
         summarise_variant(members, family[network_of(members[0].run.experiment)], prices)
         for members in by_variant.values()
     ]
+    named = {control.name: vars(control) for control in controls}
     for variant in variants:
         known = (published or {}).get(variant["name"])
         variant["published"] = None if known is None else vars(known)
-    dense = next((members for members in by_variant.values() if members[0].record.kind == "ann"), None)
+        variant["control"] = named.get(variant["name"])
+    dense = next((members for members in by_variant.values() if kind_of(members[0].run.experiment) == "ann"), None)
     scores = {
-        variant: {member.run.seed: clip_scores(member.run.files) for member in members}
+        variant: {member.run.seed: segment_scores(member.run.files) for member in members}
         for variant, members in by_variant.items()
     }
     baseline = next(iter(scores))
-    own = [(v["name"], v["dense_counterpart"]) for v in variants if v["kind"] == "snn" and v["dense_counterpart"]]
-    wanted = dict.fromkeys(pair for pair in [*own, *pairs] if baseline not in pair)
+    spiking = [variant for variant in variants if variant["kind"] == "snn" and variant["dense_counterpart"]]
+    own = [(variant["name"], variant["dense_counterpart"]) for variant in spiking]
+    chains = {variant["name"]: chain_of(variant, controls, by_variant) for variant in spiking}
+    links = [pair for chain in chains.values() for pair in pairs_of(chain)]
+    against = [(name, baseline) for name in scores if name != baseline and name not in named]
+    wanted = dict.fromkeys([*against, *own, *links, *pairs])
+    tests = paired_tests(scores, [pair for pair in wanted if scores.keys() >= {*pair}], groups)
     measured = next(iter(by_variant.values()))[0]
     return {
         "name": name,
@@ -194,9 +215,11 @@ def summarise(
         "baseline": baseline,
         "dense_baseline": dense[0].run.experiment.name if dense else None,
         "energy_models": list(MODELS),
+        "reusing_models": list(REUSING),
         "prices": sources(prices),
         "variants": variants,
-        "tests": compare_with_baseline(scores, baseline, [pair for pair in wanted if scores.keys() >= {*pair}]),
+        "tests": tests,
+        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains.values() if len(chain) > 2],
         "failed": failed,
         "runs": [
             {
@@ -212,6 +235,10 @@ def summarise(
             for member in members
         ],
     }
+
+
+def by_name(variants: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {variant["name"]: variant for variant in variants}
 
 
 def mean_std(values: Sequence[float]) -> dict[str, Any]:
@@ -231,7 +258,7 @@ def mean_of(values: Sequence[Any]) -> Any:
 
 
 def summarise_variant(members: list[Measured], family: Family, prices: EnergyPrices) -> dict[str, Any]:
-    """One variant; operations and energies conservatively counted, and under `event_driven` the same event-driven."""
+    """One variant; operations and energies by each count, and its best count by each energy model."""
     records = [member.record for member in members]
     dense, within = family.dense, family.within
     if records[0].kind == "snn":
@@ -241,14 +268,14 @@ def summarise_variant(members: list[Measured], family: Family, prices: EnergyPri
     counts = {count: summarise_count(members, within, dense, prices, count) for count in COUNTS}
     result = {
         "name": members[0].run.experiment.name,
-        "kind": records[0].kind,
+        "kind": kind_of(members[0].run.experiment),
         "network": members[0].run.experiment.model.network,
         "dense_counterpart": dense[0].run.experiment.name if dense else None,
         "seeds": [member.run.seed for member in members],
         "test_segment_accuracy": mean_std([member.metrics["test"]["segment_accuracy"] for member in members]),
         "parameters": records[0].parameters,
-        **counts["conservative"],
-        "event_driven": counts["event_driven"],
+        "counts": counts,
+        "best": best_counts(counts),
         "readers": within.readers if fired else [],
         "simulation_steps": records[0].simulation_steps,
         "firing_rate": {"mean": fmean(f.network.firing_rate for f in fired) if fired else None, "per_layer": per_layer},
@@ -271,6 +298,15 @@ def summarise_variant(members: list[Measured], family: Family, prices: EnergyPri
         result["raster"] = fired[0].raster
         result["trains"] = mean_of([r.trains for r in records])
     return result
+
+
+def best_counts(counts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By energy model, the count in which a network costs least: mean and values over seeds, millijoules per clip."""
+    best = {}
+    for model in next(iter(counts.values()))["energy_mj"]:
+        name = min(counts, key=lambda count: counts[count]["energy_mj"][model])
+        best[model] = {"count": name, **mean_std(counts[name]["energy_values_mj"][model])}
+    return best
 
 
 def attention(records: dict[str, RunRecord]) -> dict[str, Any] | None:
@@ -305,12 +341,9 @@ def summarise_count(
     energies = [energies_mj(modules, prices) for modules in blocks]
     total = mean_of([vars(summed(member.modules(count))) for member in members])
     result = {
-        "macs": total["macs"],
-        "acs": total["acs"],
-        "synops": total["synops"],
         "operations": total,
         "energy_mj": mean_of(whole),
-        "energy_std_mj": {model: mean_std([energies[model] for energies in whole])["std"] for model in MODELS},
+        "energy_values_mj": {model: [energies[model] for energies in whole] for model in whole[0]},
         "spiking_blocks": {
             **mean_of([vars(summed(modules)) for modules in blocks]),
             "energy_mj": mean_of(energies),
@@ -322,7 +355,6 @@ def summarise_count(
     }
     if members[0].record.kind == "snn":
         result["break_even"] = break_even(blocks, dense, within, prices, count)
-        result["bit_matched"] = bit_matched(dense, within, prices, count) if dense else None
         result["replaced_blocks_energy_mj"] = replaced(dense, within, prices, count) if dense else None
         replaced_modules = dense[0].compared(within, count) if dense else None
         result["replaced_blocks_parameters"] = replaced_modules and sum(m.parameters for m in replaced_modules)
@@ -365,6 +397,7 @@ def module_table(members: list[Measured], prices: EnergyPrices, count: str) -> l
                 "slot": members[0].slot_of(module.name),
                 "parameters": module.parameters,
                 "state": module.state,
+                "bits": module.bits,
                 **{name: operations[name] for name in MODULE_FIELDS},
                 "firing_rate": mean_of([other.firing_rate for other in same]),
                 "energy_mj": mean_of([energies_mj([other], prices) for other in same]),
@@ -384,39 +417,15 @@ def mean_anytime(parts: list[Anytime]) -> dict[str, Any]:
     return result
 
 
-def dense_blocks_energy(
-    dense: list[Measured], within: Compared, bits: int, model: str, prices: EnergyPrices, count: str
-) -> float:
-    """Picojoules of what the compared modules replace, with activations of `bits` bits; mean over seeds."""
-    return fmean(energy(member.compared(within, count), model, prices, bits).total for member in dense)
+def dense_blocks_energy(dense: list[Measured], within: Compared, model: str, prices: EnergyPrices, count: str) -> float:
+    """Picojoules of what the compared modules replace; mean over seeds."""
+    return fmean(energy(member.compared(within, count), model, prices).total for member in dense)
 
 
-def replaced(
-    dense: list[Measured], within: Compared, prices: EnergyPrices, count: str, bits: int = WORD_BITS
-) -> dict[str, float]:
+def replaced(dense: list[Measured], within: Compared, prices: EnergyPrices, count: str) -> dict[str, float]:
     """Millijoules of what the compared modules replace, by every model."""
     return {
-        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, within, bits, model, prices, count)
-        for model in MODELS
-    }
-
-
-def bit_matched(dense: list[Measured], within: Compared, prices: EnergyPrices, count: str) -> dict[str, Any]:
-    """The ANN with activations of ceil(log2(S + 1)) bits in what is compared: energies, and accuracy as measured."""
-    names = [*within.slots, *(within.readers if count == "event_driven" else ())]
-    key = baseline_key(within.bits, names)
-    accuracies = [member.record.quantised[key] for member in dense if key in member.record.quantised]
-    blocks = replaced(dense, within, prices, count, within.bits)
-    before = replaced(dense, within, prices, count)
-    all_dense = mean_of([energies_mj(member.modules(count), prices) for member in dense])
-    return {
-        "of": dense[0].run.experiment.name,
-        "bits": within.bits,
-        "slots": within.slots,
-        "readers": names[len(within.slots) :],
-        "energy_mj": {model: all_dense[model] - before[model] + blocks[model] for model in MODELS},
-        "blocks_energy_mj": blocks,
-        "segment_accuracy": mean_std(accuracies) if len(accuracies) == len(dense) else None,
+        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, within, model, prices, count) for model in MODELS
     }
 
 
@@ -431,13 +440,11 @@ def break_even(
     for model in MODELS:
         spent = [energy(modules, model, prices) for modules in blocks]
         spiking = Energy(fmean(e.static for e in spent), fmean(e.event_driven for e in spent))
-        for name, bits in (("dense", WORD_BITS), ("bit_matched", within.bits)):
-            baseline = dense_blocks_energy(dense, within, bits, model, prices, count)
-            found = break_even_rate(spiking, baseline, rate)
-            points[f"{model}/{name}"] = {
-                "rate": None if found is None or math.isinf(found) else found,
-                "verdict": "never" if found is None else "always" if found >= 1 else "below",
-            }
+        found = break_even_rate(spiking, dense_blocks_energy(dense, within, model, prices, count), rate)
+        points[model] = {
+            "rate": None if found is None or math.isinf(found) else found,
+            "verdict": "never" if found is None else "always" if found >= 1 else "below",
+        }
     return {"points": points}
 
 
@@ -446,8 +453,8 @@ def blocks_firing_rate(modules: Sequence[ModuleCount]) -> float:
     return spikes / max(1.0, sum(module.static.neuron_updates for module in modules))
 
 
-def clip_scores(files: RunFiles) -> np.ndarray:
-    """Percent of segments right, clip by clip of the test split, in the order of rows on disk: `[N]`."""
+def segment_scores(files: RunFiles) -> np.ndarray:
+    """100 where a segment is right, else 0, clip by clip of the test split, in the order of rows on disk: `[N, T]`."""
     with np.load(files.predictions) as stored:
         order = np.argsort(stored["index"])
-        return 100 * (stored["segment_class"] == stored["segment_target"]).mean(1)[order]
+        return 100.0 * (stored["segment_class"] == stored["segment_target"])[order]

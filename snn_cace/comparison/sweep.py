@@ -12,7 +12,7 @@ from typing import Any
 
 from snn_cace.comparison.run import Launch, Variant, compare_variants, plan_runs, raise_for_failed
 from snn_cace.comparison.statistics import compare_with_baseline
-from snn_cace.comparison.summary import clip_scores
+from snn_cace.comparison.summary import segment_scores
 from snn_cace.config import Experiment, check_file_name, dotted, put_over, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
@@ -117,6 +117,8 @@ def summarise_sweep(
     sweep: Sweep, rows: Sequence[Row], result: dict[str, Any], where: Path, output: Path
 ) -> dict[str, Any]:
     """What sweep.json holds: each row with its accuracy, and the difference to its base's first row."""
+    from snn_cace.report.conclusions import energy_at_best
+
     by_name = {variant["name"]: variant for variant in result["variants"]}
     tests: dict[str, dict[str, Any]] = {}
     for _, group in itertools.groupby(rows, lambda row: row.base):
@@ -125,7 +127,7 @@ def summarise_sweep(
         scores: dict[str, dict[int, Any]] = {}
         for run in runs:
             if run.finished:
-                scores.setdefault(run.experiment.name, {})[run.seed] = clip_scores(run.files)
+                scores.setdefault(run.experiment.name, {})[run.seed] = segment_scores(run.files)
         first = members[0].name if members else ""
         tests |= {test["a"]: test for test in (compare_with_baseline(scores, first) if first in scores else [])}
     plain = [
@@ -136,7 +138,7 @@ def summarise_sweep(
             "published": row.published,
             "accuracy": by_name[row.name]["test_segment_accuracy"] if row.name in by_name else None,
             "firing_rate": by_name[row.name]["firing_rate"]["mean"] if row.name in by_name else None,
-            "energy_mj": by_name[row.name]["event_driven"]["energy_mj"] if row.name in by_name else None,
+            "energy_mj": energy_at_best(by_name[row.name]) if row.name in by_name else None,
             "test": tests.get(row.name),
         }
         for row in rows

@@ -137,7 +137,8 @@ class Tuned:
 
 
 def spikes(experiment: Experiment) -> bool:
-    return any(slot.spikes for slot in vars(experiment.model.slots).values())
+    """Whether the ranges of spiking variants hold for it: also for a control of one, so that both are tuned alike."""
+    return any(not slot.is_dense for slot in vars(experiment.model.slots).values())
 
 
 def distribution(key: str, given: Any) -> Any:
@@ -284,7 +285,7 @@ def energy_of(run: Run, prices: EnergyPrices) -> dict[str, float]:
     """Millijoules of a clip of the validation split, event-driven, by energy model."""
     import torch
 
-    from snn_cace.counting.operations import count_operations, event_driven
+    from snn_cace.counting.operations import count_operations
     from snn_cace.data.batches import ClipData
     from snn_cace.training.checkpoints import load_checkpoint
 
@@ -292,7 +293,7 @@ def energy_of(run: Run, prices: EnergyPrices) -> dict[str, float]:
     dataset = ClipData(run.experiment.data, torch.float32).dataset("val")
     clips = dataset.__getitems__(range(min(COUNTED_CLIPS, len(dataset))))
     count = count_operations(network, clips["visual"], clips["audio"])
-    return energies_mj(event_driven(count.modules, count.consumers), prices)
+    return energies_mj(count.counted["zero_skipping"], prices)
 
 
 def expected_best(scores: Sequence[float]) -> list[dict[str, float]]:

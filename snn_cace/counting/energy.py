@@ -8,11 +8,12 @@
   memory it lies in (Lemaire et al., arXiv 2210.13107, as SpikingJelly's `LemaireEnergyProfiler` has it, but for
   addressing, which is left out).
 
-None has leakage, routing, or a memory hierarchy that reuses a weight for several segments.
+None has leakage or routing. How often a weight is read is a setting, the same for every network: at every use, once a
+segment (all patches and simulation steps that use it share one read), or once a clip. `MODELS` read at every use;
+`memory/segment`, `sram/clip` and so on are the same prices with reuse.
 
-The bit-matched baseline of a block that spikes over S simulation steps and outputs one of S + 1 rates is no 32-bit
-dense block but one whose activations have ceil(log2(S + 1)) bits (Yan et al., arXiv 2409.08290). With b-bit activations
-a MAC is b shifted additions: b ACs, never more than the MAC's own price. Its values and states take b bits of memory.
+An activation of b bits makes a MAC b shifted additions: b ACs, never more than the MAC's own price; it takes b bits of
+memory traffic.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
-from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ import numpy as np
 
 from snn_cace.config import read_config
 from snn_cace.counting.operations import ModuleCount
-from snn_cace.counting.rules import Operations
+from snn_cace.counting.rules import WORD_BITS, Operations
 from snn_cace.errors import InputError
 
 MODELS = ("compute", "memory", "sram")
-WORD_BITS = 32
+REUSE = {"segment": "weight_reads_per_segment", "clip": "weight_reads_per_clip"}
+"""What shares one read of a weight, and the count of such reads."""
+REUSING = tuple(f"{model}/{shared}" for model in MODELS[1:] for shared in REUSE)
+"""The models with traffic where weights are reused."""
 SRAM_WORD_BYTES = 4
 MILLIJOULES_PER_PICOJOULE = 1e-9
 
@@ -131,60 +134,55 @@ class Energy:
         return Energy(self.static + other.static, self.event_driven + other.event_driven)
 
 
-def energy(modules: Iterable[ModuleCount], model: str, prices: EnergyPrices, bits: int = WORD_BITS) -> Energy:
-    """Energy of `modules` by `model`, with activations and states of `bits` bits."""
+def energy(modules: Iterable[ModuleCount], model: str, prices: EnergyPrices) -> Energy:
+    """Energy of `modules` by one of `MODELS` or `REUSING`."""
     total = Energy()
     for module in modules:
-        total += Energy(
-            *(part_energy(part, module, model, prices, bits) for part in (module.static, module.event_driven))
-        )
+        total += Energy(*(part_energy(part, module, model, prices) for part in (module.static, module.event_driven)))
     return total
 
 
-def part_energy(
-    part: Operations, module: ModuleCount, model: str, prices: EnergyPrices, bits: int = WORD_BITS
-) -> float:
+def part_energy(part: Operations, module: ModuleCount, model: str, prices: EnergyPrices) -> float:
     """Picojoules of one module's static or event-driven operations."""
-    if model == "sram":
-        return sram_energy(part, module, prices.sram, bits)
+    priced, _, shared = model.partition("/")
+    weight_reads = getattr(part, REUSE[shared]) if shared else part.weight_reads
+    if priced == "sram":
+        return sram_energy(part, module, prices.sram, weight_reads)
     compute = prices.compute
-    mac = compute.mac.picojoules if bits == WORD_BITS else min(compute.mac.picojoules, bits * compute.ac.picojoules)
     arithmetic = (
-        mac * part.macs
+        compute.mac.picojoules * part.macs
+        + min(compute.mac.picojoules, module.bits * compute.ac.picojoules) * part.narrow_macs
         + compute.ac.picojoules * part.acs
         + compute.comparison.picojoules * part.comparisons
         + compute.special.picojoules * part.transcendental
     )
-    if model == "compute":
+    if priced == "compute":
         return arithmetic
-    states = (part.state_reads + part.state_writes) * bits / WORD_BITS + 2 * part.partial_sums
-    return arithmetic + prices.memory.byte.picojoules * prices.memory.word_bytes * (part.weight_reads + states)
+    words = weight_reads + part.state_reads + part.state_writes + 2 * part.partial_sums + part.zero_flags
+    return arithmetic + prices.memory.byte.picojoules * prices.memory.word_bytes * words
 
 
-def sram_energy(part: Operations, module: ModuleCount, prices: SramPrices, bits: int) -> float:
+def sram_energy(part: Operations, module: ModuleCount, prices: SramPrices, weight_reads: float) -> float:
     """After Lemaire et al.: a weight, membrane or value lies in a memory as large as all weights that its module reads,
     its membranes or its largest tensor; a spike's accumulate reads and writes the sum that it adds to.
     """
     add, multiply = prices.add.picojoules, prices.multiply.picojoules
-    mac = add + multiply if bits == WORD_BITS else min(add + multiply, bits * add)
-    arithmetic = mac * part.macs + add * (part.acs + part.comparisons) + (add + multiply) * part.transcendental
+    arithmetic = (
+        (add + multiply) * (part.macs + part.transcendental)
+        + min(add + multiply, module.bits * add) * part.narrow_macs
+        + add * (part.acs + part.comparisons)
+    )
 
     def access(words: float) -> float:
         return float(np.interp(words * SRAM_WORD_BYTES, prices.access.sizes_bytes, prices.access.picojoules))
 
-    narrow = bits / WORD_BITS
+    values = part.value_reads * module.bits / WORD_BITS + part.value_writes + part.zero_flags
     return (
         arithmetic
-        + access(module.weights) * part.weight_reads
-        + access(module.state * narrow) * (part.state_reads + part.state_writes) * narrow
-        + access(module.buffer * narrow) * (part.value_reads + part.value_writes) * narrow
-        + access(module.buffer) * 2 * part.synops
+        + access(module.weights) * weight_reads
+        + access(module.state) * (part.state_reads + part.state_writes)
+        + access(module.buffer) * (values + 2 * part.synops)
     )
-
-
-def matched_bits(simulation_steps: int) -> int:
-    """Bits that tell S + 1 firing rates apart: ceil(log2(S + 1))."""
-    return ceil(log2(simulation_steps + 1))
 
 
 def break_even_rate(spiking: Energy, baseline: float, firing_rate: float) -> float | None:
@@ -199,10 +197,10 @@ def break_even_rate(spiking: Energy, baseline: float, firing_rate: float) -> flo
     return firing_rate * (baseline - spiking.static) / spiking.event_driven
 
 
-def energies_mj(modules: Iterable[ModuleCount], prices: EnergyPrices, bits: int = WORD_BITS) -> dict[str, float]:
-    """Millijoules per clip by every model."""
+def energies_mj(modules: Iterable[ModuleCount], prices: EnergyPrices) -> dict[str, float]:
+    """Millijoules per clip by every model, with reuse of weights and without."""
     chosen = list(modules)
-    return {model: energy(chosen, model, prices, bits).millijoules for model in MODELS}
+    return {model: energy(chosen, model, prices).millijoules for model in (*MODELS, *REUSING)}
 
 
 def sources(prices: EnergyPrices) -> list[dict[str, Any]]:

@@ -43,7 +43,7 @@ class EventDrivenExecution(SpikeTracker):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         operation = func.overloadpacket
         consumed = self.consumed(operation, args)
-        if consumed is None:
+        if consumed is None or consumed[0].bits is not None:
             out = func(*args, **(kwargs or {}))
         else:
             with _disable_current_modes():

@@ -4,16 +4,23 @@ Every ATen operation that runs must have a rule in `snn_cace.counting.rules`, or
 that ran it: nothing is left out in silence. For that, attention and LSTM run decomposed while they are counted. Spiking
 layers and readouts are counted as a whole, by what they stand for on event-driven hardware.
 
-What is made of spikes is known by where it comes from (`snn_cace.counting.provenance`), never by its values: an analog
-tensor of zeros costs MACs like any other. Two counts come of one pass. Conservative: a value that a readout has left is
-analog; only a block's own `SpikeLinear` consumes spikes behind its readout. Event-driven: so does every linear layer
-that reads a rate and nothing else. `Count.consumers` are the modules in which the two differ.
+What is made of spikes is known by where it comes from (`snn_cace.counting.provenance`), never by its values. Three
+counts come of one pass:
+
+- conservative: a value that a readout has left is analog; only a block's own `SpikeLinear` consumes spikes behind it.
+  An analog tensor of zeros costs MACs like any other.
+- event-driven: every linear layer that reads a rate and nothing else consumes its spikes.
+- zero-skipping: event-driven, and no product of which a factor is a zero activation is charged, in any network; a bit
+  per activation says whether it is one.
+
+Batch norms behind linear layers are folded into their weights, as whoever runs a trained network does.
 
 Where this differs from SpikingJelly's `op_counter` and from NeuroBench: docs/analysis.md.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,21 +32,27 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import _disable_current_modes
 
-from neurons import LookBack, SpikeLinear, SpikingLayer, eager
+from neurons import LinearMemory, LookBack, SpikingLayer, eager, fold
 from snn_cace.counting.provenance import VIEW_OPS, SpikeTracker, flat, spike_count, storage_of
 from snn_cace.counting.rules import (
     COMPUTED,
     FACTORY_OPS,
     MODULE_RULES,
+    SKIPPING,
+    SKIPPING_MODULES,
+    WORD_BITS,
     Call,
     Cost,
+    Layout,
     Operations,
     UncountedOperationError,
+    narrow_inputs,
+    narrow_product,
     rate_product,
 )
 
-COUNTS = ("event_driven", "conservative")
-"""The two counts, see above."""
+COUNTS = ("event_driven", "conservative", "zero_skipping")
+"""The counts, see above."""
 
 
 @dataclass
@@ -49,8 +62,9 @@ class ModuleCount:
     name: in the network. kind: its class. parameters: numbers that it holds itself. weights: numbers that its
     operations read, whoever holds them. state: words of membrane or LSTM state that it keeps for one clip. buffer:
     words of the largest tensor that it takes or outputs, for one clip and, of spiking layers, one simulation step.
-    static: operations that do not depend on how much the network fires. event_driven: those that spikes cause. spikes:
-    fired, where it is a spiking layer. zeros, elements: what rectifiers and spiking layers output.
+    bits: of the activations of its `narrow_macs`. static: operations that do not depend on how much the network fires.
+    event_driven: those that spikes cause. spikes: fired, where it is a spiking layer. zeros, elements: what rectifiers
+    and spiking layers output.
     """
 
     name: str
@@ -59,6 +73,7 @@ class ModuleCount:
     weights: int = 0
     state: float = 0.0
     buffer: float = 0.0
+    bits: int = WORD_BITS
     static: Operations = field(default_factory=Operations)
     event_driven: Operations = field(default_factory=Operations)
     spikes: float | None = None
@@ -77,17 +92,22 @@ class ModuleCount:
 
 @dataclass
 class Count:
-    """Operations per clip, module by module, counted conservatively.
+    """Operations per clip.
 
-    consumers: what the modules that read rates cost event-driven. sources: by spiking layer or coding and by module,
-    what its spikes cause there, event-driven. idle: leaf modules that never ran, but for dropout, which does nothing in
-    evaluation.
+    counted: by count, module by module. readers: modules that read rates, in which the first two counts differ.
+    sources: by spiking layer or coding and by module, what its spikes cause there, event-driven. idle: leaf modules
+    that never ran, but for dropout, which does nothing in evaluation.
     """
 
-    modules: list[ModuleCount]
-    consumers: dict[str, Cost] = field(default_factory=dict)
+    counted: dict[str, list[ModuleCount]]
+    readers: list[str] = field(default_factory=list)
     sources: dict[str, dict[str, Operations]] = field(default_factory=dict)
     idle: list[str] = field(default_factory=list)
+
+    @property
+    def modules(self) -> list[ModuleCount]:
+        """Counted conservatively."""
+        return self.counted["conservative"]
 
     @property
     def total(self) -> Operations:
@@ -97,16 +117,6 @@ class Count:
     def activation_sparsity(self) -> float:
         """The share of zeros in what rectifiers and spiking layers output, as NeuroBench defines it."""
         return sum(m.zeros for m in self.modules) / max(1.0, sum(m.elements for m in self.modules))
-
-
-def event_driven(modules: Iterable[ModuleCount], consumers: dict[str, Cost]) -> list[ModuleCount]:
-    """Conservatively counted modules as they are counted event-driven."""
-    return [
-        dataclasses.replace(module, static=cost.static, event_driven=cost.event_driven)
-        if (cost := consumers.get(module.name))
-        else module
-        for module in modules
-    ]
 
 
 def summed(modules: Iterable[ModuleCount]) -> Operations:
@@ -120,13 +130,13 @@ class OperationCounter(SpikeTracker):
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, layout: Layout) -> None:
         super().__init__(network)
+        self.layout = layout
         self.counts = {name: ModuleCount(name, type(module).__name__) for name, module in network.named_modules()}
-        for name, module in network.named_modules():
-            self.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
+        self.costs = {count: dict.fromkeys(self.counts, Cost()) for count in COUNTS}
         self.read: dict[str, set[int]] = {name: set() for name in self.counts}
-        self.differences: dict[str, Cost] = {}
+        self.readers: dict[str, None] = {}
         self.sources: dict[str, dict[str, Operations]] = {}
         self.ran: set[str] = set()
         self.whole = 0
@@ -146,17 +156,25 @@ class OperationCounter(SpikeTracker):
             return
         values = out[0] if isinstance(out, tuple) else out
         with _disable_current_modes():
-            cost = rule(module, args[0], out, self.is_spikes(args[0]))
-            self.record(name, cost, args[0], values, *module.parameters())
+            called = (module, args[0], out, self.is_spikes(args[0]), self.layout)
+            cost = rule(*called)
+            skipping = rule_for(module, SKIPPING_MODULES)
+            skipped = cost if skipping is None else skipping(*called)
+            rate = self.rate_of(args[0])
+            if isinstance(module, nn.LSTM) and rate is not None and rate.bits is not None:
+                self.narrow(name, rate.bits)
+                cost, skipped = narrow_inputs(module, rate, cost, False), narrow_inputs(module, rate, skipped, True)
+            self.spend(name, cost, zero_skipping=skipped)
+            self.note(name, args[0], values, *module.parameters())
             if isinstance(module, SpikingLayer):
-                self.record_firing(self.counts[name], values)
+                self.record_firing(self.counts[name], cost, values)
                 self.attribute(name, name, cost)
             elif self.is_spikes(args[0]):
                 self.attribute(self.source(args[0]), name, cost)
-            if isinstance(module, SpikeLinear) and len(module.readout.weighted(args[0])[1]) > 1:
-                self.differs(name, Cost(Operations(partial_sums=float(values.numel() * len(args[0])))))
             if isinstance(module, nn.LSTM):
                 self.counts[name].state = values.shape[0 if module.batch_first else 1] * lstm_state(module)
+            if isinstance(module, LinearMemory) and cost.static.state_reads:
+                self.counts[name].state = values.numel() / values.shape[1]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -170,18 +188,8 @@ class OperationCounter(SpikeTracker):
         tensors = [x for x in flat(args) if isinstance(x, torch.Tensor)]
         running = self.counts[self.running[-1]]
         if operation in COMPUTED:
-            cost = COMPUTED[operation](Call(args, out, self.is_spikes, self.is_weight))
-            self.record(running.name, cost, *tensors, *flat((out,)))
-            consumed = self.consumed(operation, args)
-            if consumed is not None:
-                rate, weight, bias = consumed
-                spent = cost
-                if not self.is_spikes(args[0 if bias is None else 1]):
-                    spent = rate_product(rate, weight.shape[1], 0.0 if bias is None else float(out.numel()))
-                    self.differs(running.name, spent + cost * -1)
-                self.attribute(rate.source, running.name, spent)
-            elif any(self.is_spikes(x) for x in tensors):
-                self.attribute(next(self.source(x) for x in tensors if self.is_spikes(x)), running.name, cost)
+            with _disable_current_modes():
+                self.count_computed(operation, running.name, args, out, tensors)
             if operation in (torch.ops.aten.relu, torch.ops.aten.relu_):
                 running.zeros += out.numel() - int(out.count_nonzero())
                 running.elements += out.numel()
@@ -192,49 +200,85 @@ class OperationCounter(SpikeTracker):
             )
         self.ran |= {self.owners[storage_of(x)] for x in tensors if self.is_weight(x)}
 
-    def record(self, name: str, cost: Cost, *tensors: Any) -> None:
+    def count_computed(self, operation: Any, name: str, args: tuple, out: Any, tensors: list[torch.Tensor]) -> None:
+        """An operation of `COMPUTED`, by every count."""
+        call = Call(args, out, self.is_spikes, self.is_weight, self.layout)
+        cost = COMPUTED[operation](call)
+        skipping = SKIPPING[operation](call) if operation in SKIPPING else cost
+        consumed = self.consumed(operation, args)
+        self.note(name, *tensors, *flat((out,)))
+        if consumed is None:
+            self.spend(name, cost, zero_skipping=skipping)
+            if any(self.is_spikes(x) for x in tensors):
+                self.attribute(next(self.source(x) for x in tensors if self.is_spikes(x)), name, cost)
+            return
+        rate, weight, bias = consumed
+        outputs, has_bias = weight.shape[1], bias is not None
+        if rate.bits is not None:
+            self.narrow(name, rate.bits)
+            dense, skipped = (narrow_product(rate, outputs, has_bias, self.layout, skips) for skips in (False, True))
+            self.spend(name, dense, zero_skipping=skipped)
+            return
+        if self.is_spikes(args[0 if bias is None else 1]):
+            spent = cost
+        else:
+            spent = rate_product(rate, outputs, has_bias, self.layout)
+            self.readers[name] = None
+        self.spend(name, cost, event_driven=spent, zero_skipping=spent)
+        self.attribute(rate.source, name, spent)
+
+    def spend(
+        self, name: str, conservative: Cost, event_driven: Cost | None = None, zero_skipping: Cost | None = None
+    ) -> None:
+        """Add what a module spent by each count; by the others as conservatively, where nothing else is said."""
+        spent = {"conservative": conservative, "event_driven": event_driven, "zero_skipping": zero_skipping}
+        for count, cost in spent.items():
+            self.costs[count][name] += conservative if cost is None else cost
+
+    def narrow(self, name: str, bits: int) -> None:
+        """The module multiplies activations of so few bits; the widest count where there are several."""
+        known = self.counts[name].bits
+        self.counts[name].bits = bits if known == WORD_BITS else max(known, bits)
+
+    def note(self, name: str, *tensors: Any) -> None:
+        """Which weights a module reads, and its largest tensor."""
         module = self.counts[name]
-        module.static = module.static + cost.static
-        module.event_driven = module.event_driven + cost.event_driven
         self.read[name].update(storage_of(x) for x in tensors if self.is_weight(x))
         module.weights = sum(self.sizes[storage] for storage in self.read[name])
         values = [x for x in tensors if isinstance(x, torch.Tensor) and not self.is_weight(x)]
         module.buffer = max([module.buffer, *(x.numel() / (len(x) if self.is_spikes(x) else 1) for x in values)])
-
-    def differs(self, name: str, difference: Cost) -> None:
-        """The event-driven count of a module less the conservative one."""
-        self.differences[name] = self.differences.get(name, Cost()) + difference
 
     def attribute(self, source: str, name: str, cost: Cost) -> None:
         """What the spikes of `source` cause in the module `name`."""
         caused = self.sources.setdefault(source, {})
         caused[name] = caused.get(name, Operations()) + cost.event_driven
 
-    def record_firing(self, module: ModuleCount, spikes: torch.Tensor) -> None:
-        """spikes `[S, B, T, ..., N]`, or without segments."""
+    def record_firing(self, module: ModuleCount, cost: Cost, spikes: torch.Tensor) -> None:
+        """spikes `[S, B, T, ..., N]`, or without segments; cost: of this call."""
         module.spikes = (module.spikes or 0.0) + spike_count(spikes)
         module.zeros += spikes.numel() - int(spikes.count_nonzero())
         module.elements += spikes.numel()
-        updates = module.static.neuron_updates
-        states = module.static.state_reads / updates if updates else 0.0
+        updates = cost.static.neuron_updates
+        states = cost.static.state_reads / updates if updates else 0.0
         segments = spikes.shape[2] if spikes.ndim > 3 else 1
         module.state = states * spikes[0].numel() / segments
         module.buffer = spikes[0].numel()
 
-    def count(self, clips: int) -> Count:
+    def count(self) -> Count:
         """What was counted, per clip."""
-        per_clip = 1 / clips
+        clips = self.layout.clips
         for module in self.counts.values():
-            module.static, module.event_driven = module.static * per_clip, module.event_driven * per_clip
             module.state, module.buffer = module.state / clips, module.buffer / clips
             module.zeros, module.elements = module.zeros / clips, module.elements / clips
             module.spikes = None if module.spikes is None else module.spikes / clips
-        consumers = {
-            name: Cost(self.counts[name].static, self.counts[name].event_driven) + difference * per_clip
-            for name, difference in self.differences.items()
+        counted = {
+            count: [
+                dataclasses.replace(module, **vars(costs[name] * (1 / clips))) for name, module in self.counts.items()
+            ]
+            for count, costs in self.costs.items()
         }
-        sources = {s: {name: spent * per_clip for name, spent in caused.items()} for s, caused in self.sources.items()}
-        return Count(list(self.counts.values()), consumers, sources, self.idle())
+        sources = {s: {name: spent * (1 / clips) for name, spent in by.items()} for s, by in self.sources.items()}
+        return Count(counted, list(self.readers), sources, self.idle())
 
     def idle(self) -> list[str]:
         modules = dict(self.network.named_modules())
@@ -254,9 +298,9 @@ def lstm_state(module: nn.LSTM) -> float:
     return 2.0 * module.hidden_size * module.num_layers * (2 if module.bidirectional else 1)
 
 
-def rule_for(module: nn.Module) -> Any:
+def rule_for(module: nn.Module, rules: dict[type[nn.Module], Any] = MODULE_RULES) -> Any:
     """The rule of a module that is counted as a whole; None for all others."""
-    return next((rule for kind, rule in MODULE_RULES.items() if isinstance(module, kind)), None)
+    return next((rule for kind, rule in rules.items() if isinstance(module, kind)), None)
 
 
 def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
@@ -269,9 +313,13 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
         ValueError: the inputs are not on the CPU, where attention runs decomposed.
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
-    counter = OperationCounter(network)
-    run_within(counter, network, *inputs)
-    return counter.count(len(inputs[0]))
+    segments = inputs[0].shape[1] if inputs[0].ndim > 2 else 1
+    folded = fold(copy.deepcopy(network).eval())
+    counter = OperationCounter(folded, Layout(len(inputs[0]), segments))
+    for name, module in network.named_modules():
+        counter.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
+    run_within(counter, folded, *inputs)
+    return counter.count()
 
 
 def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor) -> Any:

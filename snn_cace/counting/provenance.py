@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from neurons import SpikingLayer
+from neurons import LearnedStep, SpikingLayer
 from neurons.coding import Coding
 from neurons.readout import Readout
 
@@ -50,7 +50,8 @@ class Rate:
     steps: spikes of each simulation step, shaped as the tensor itself, `[..., C]`. source: the spiking layer or coding
     that fired them; several, by comma, where channels of several are side by side. gate: a factor per channel, expanded
     to the tensor's shape; `gates` different rows of it, computed from activations (0: a parameter, which is multiplied
-    into weights beforehand). values: the tensor, held so that its memory is not another's meanwhile.
+    into weights beforehand). bits: of values that a quantised control rounded, one step of integers that are no spikes.
+    values: the tensor, held so that its memory is not another's meanwhile.
     """
 
     steps: list[torch.Tensor]
@@ -58,6 +59,7 @@ class Rate:
     source: str
     gate: torch.Tensor | None = None
     gates: int = 0
+    bits: int | None = None
     values: torch.Tensor | None = field(default=None, repr=False)
 
     @property
@@ -116,6 +118,10 @@ class SpikeTracker(TorchDispatchMode):
         name = self.running.pop()
         if isinstance(module, SpikingLayer | Coding) and isinstance(out, torch.Tensor):
             self.spikes[storage_of(out)] = out, name
+        if isinstance(module, LearnedStep) and isinstance(out, torch.Tensor):
+            with _disable_current_modes():
+                size = float(module.size.detach())
+                self.set_rate(out, Rate([torch.round(out / size)], [size], name, bits=module.bits))
         if isinstance(module, Readout) and isinstance(out, torch.Tensor) and self.is_spikes(args[0]):
             with _disable_current_modes():
                 used, weights = module.weighted(args[0])
@@ -134,7 +140,7 @@ class SpikeTracker(TorchDispatchMode):
                 self.follow_view(func, args, kwargs, out)
         elif operation in RECTIFIERS:
             rate = self.rate_of(args[0])
-            if rate is not None and rate.gate is None and min(rate.weights) >= 0:
+            if rate is not None and rate.gate is None and min(rate.weights) >= 0 and not is_negative(rate):
                 self.set_rate(out, rate)
             elif operation is aten.relu_:
                 self.forget(args[0])
@@ -149,7 +155,11 @@ class SpikeTracker(TorchDispatchMode):
         """The same view of every step, of the gate, and of each of several results."""
         rates = [rate for x in flat(args) if (rate := self.rate_of(x))]
         first = replace(rates[0], source=SEVERAL.join(dict.fromkeys(rate.source for rate in rates)))
-        if any((r.weights, r.gates, r.gate is None) != (first.weights, first.gates, first.gate is None) for r in rates):
+
+        def alike(rate: Rate) -> tuple:
+            return rate.weights, rate.gates, rate.gate is None, rate.bits
+
+        if any(alike(rate) != alike(first) for rate in rates):
             return
 
         def seen(pick: Callable[[Rate], Any]) -> list[torch.Tensor]:
@@ -229,6 +239,11 @@ class SpikeTracker(TorchDispatchMode):
 
     def is_weight(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor) and storage_of(x) in self.owners
+
+
+def is_negative(rate: Rate) -> bool:
+    """Whether some integer of a rounded value is below zero; spikes never are."""
+    return rate.bits is not None and bool((rate.steps[0] < 0).any())
 
 
 def step_of(rate: Rate, t: int) -> torch.Tensor:

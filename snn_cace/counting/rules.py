@@ -23,6 +23,7 @@ n is the number of elements output. A rule says what ran, in evaluation mode, fo
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from math import prod
@@ -31,13 +32,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurons import NodeConfig, SpikeLinear, SpikingLayer
+from neurons import LearnedStep, LinearMemory, NodeConfig, SpikeLinear, SpikingLayer
 from neurons.coding import Integer, Latency, Poisson
 from neurons.layer import RecurrentLayer
 from neurons.readout import Readout
 from snn_cace.counting.provenance import Rate, spike_count
+from snn_cace.model.localisation import LossViews
 
 aten = torch.ops.aten
+WORD_BITS = 32
 
 
 class UncountedOperationError(LookupError):
@@ -50,9 +53,11 @@ class Operations:
 
     macs: multiply-accumulates. acs: accumulates. synops: those of the ACs that spikes cause in matrix products.
     comparisons. transcendental: exp, sigmoid, tanh, square root, division. neuron_updates: neurons times simulation
-    steps. weight_reads: words of parameters, one per use, as SpikingJelly's memory counter has it. state_reads,
+    steps. weight_reads: words of parameters, one per use, as SpikingJelly's memory counter has it; per segment, one for
+    all patches and simulation steps of a segment that use it; per clip, one for all segments too. state_reads,
     state_writes: words of membranes and LSTM states. value_reads, value_writes: words that operations take and output.
-    partial_sums: words of accumulators that are held from one simulation step to the next.
+    partial_sums: words of accumulators that are held from one simulation step to the next. narrow_macs: those of the
+    MACs' kind whose activation has the module's few bits. zero_flags: words of bits that say which values are zero.
     """
 
     macs: float = 0.0
@@ -67,6 +72,10 @@ class Operations:
     value_reads: float = 0.0
     value_writes: float = 0.0
     partial_sums: float = 0.0
+    weight_reads_per_segment: float = 0.0
+    weight_reads_per_clip: float = 0.0
+    narrow_macs: float = 0.0
+    zero_flags: float = 0.0
 
     def __add__(self, other: Operations) -> Operations:
         return Operations(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -93,6 +102,37 @@ class Cost:
         return cls(Operations(**static), Operations())
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of an operation lie in clips of so many segments: clip by clip, segment by segment."""
+
+    clips: int = 1
+    segments: int = 1
+
+    def groups(self, rows: int) -> tuple[int, int]:
+        """Into how many segments, and clips, so many rows fall; each by itself where they do not divide."""
+        if rows % self.clips or not rows:
+            return rows, rows
+        return (rows if rows % (self.clips * self.segments) else self.clips * self.segments), self.clips
+
+    def reads(self, rows: int, words: float) -> dict[str, float]:
+        """Reads of `words` weights by each of `rows` rows: at every use, once a segment, once a clip."""
+        segments, clips = self.groups(rows)
+        return weight_reads(rows * words, segments * words, clips * words)
+
+    def column_reads(self, active: torch.Tensor, outputs: int) -> dict[str, float]:
+        """Reads of the columns of `outputs` weights that active values `[rows, C]`, not zero, ask for; n spikes at one
+        place are n uses.
+        """
+        segments, clips = self.groups(len(active))
+        once = ((active != 0).unflatten(0, (groups, -1)).any(1).sum() for groups in (segments, clips))
+        return weight_reads(*(float(count) * outputs for count in (active.double().sum(), *once)))
+
+
+def weight_reads(use: float, segment: float, clip: float) -> dict[str, float]:
+    return {"weight_reads": use, "weight_reads_per_segment": segment, "weight_reads_per_clip": clip}
+
+
 @dataclass
 class Call:
     """One operation that ran. `spikes` says of a tensor whether it is made of spikes, `weight` whether it is a
@@ -103,6 +143,7 @@ class Call:
     out: Any
     spikes: Callable[[Any], bool]
     weight: Callable[[Any], bool]
+    layout: Layout
 
     @property
     def first(self) -> torch.Tensor:
@@ -113,47 +154,110 @@ class Call:
 def matrix_product(call: Call, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> Cost:
     """`[..., m, k]` times `[..., k, n]`."""
     out = call.out[0] if isinstance(call.out, tuple) else call.out
-    uses = out.numel() * left.shape[-1]
     left_spikes, right_spikes = call.spikes(left), call.spikes(right)
-    reads_weights = call.weight(left) or call.weight(right)
-    bias_reads = 0 if bias is None or not call.weight(bias) else out.numel()
+    static = Operations(**biases(call, bias), value_writes=out.numel())
     if not left_spikes and not right_spikes:
         values = sum(x.numel() for x in (left, right) if not call.weight(x))
-        return Cost.of(
-            macs=uses, weight_reads=uses * reads_weights + bias_reads, value_reads=values, value_writes=out.numel()
-        )
+        whole = Operations(macs=out.numel() * left.shape[-1], value_reads=values)
+        return Cost(static + whole + Operations(**used_weights(call, left, right, active=False)))
     if left_spikes and right_spikes:
         events = spike_count(out)
     else:
         events = spike_count(left) * right.shape[-1] if left_spikes else spike_count(right) * left.shape[-2]
+    read = sum(spike_count(x) for x, spikes in ((left, left_spikes), (right, right_spikes)) if spikes)
+    weights = used_weights(call, left, right, active=True)
+    return Cost(static, Operations(acs=events, synops=events, value_reads=read, **weights))
+
+
+def skipping_product(call: Call, left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> Cost:
+    """`matrix_product` without the products of which a factor is a zero activation; a bit for each activation says
+    whether it is one.
+    """
+    if call.spikes(left) or call.spikes(right):
+        return matrix_product(call, left, right, bias)
+    out = call.out[0] if isinstance(call.out, tuple) else call.out
+    here = [torch.ones_like(x, dtype=torch.bool) if call.weight(x) else x != 0 for x in (left, right)]
+    products = (here[0].sum(-2, dtype=torch.float64) * here[1].sum(-1, dtype=torch.float64)).sum()
+    values = [x for x in (left, right) if not call.weight(x)]
     return Cost(
-        Operations(weight_reads=bias_reads, value_writes=out.numel()),
         Operations(
-            acs=events,
-            synops=events,
-            weight_reads=events * reads_weights,
-            value_reads=sum(spike_count(x) for x, spikes in ((left, left_spikes), (right, right_spikes)) if spikes),
-        ),
+            macs=float(products),
+            value_reads=float(sum(int(x.count_nonzero()) for x in values)),
+            value_writes=out.numel(),
+            zero_flags=sum(x.numel() for x in values) / WORD_BITS,
+        )
+        + Operations(**biases(call, bias))
+        + Operations(**used_weights(call, left, right, active=True))
     )
 
 
-def rate_product(rate: Rate, outputs: int, bias_reads: float) -> Cost:
+def biases(call: Call, bias: torch.Tensor | None) -> dict[str, float]:
+    """Reads of a bias `[n]` by the rows `[rows, n]` of an output."""
+    if bias is None or not call.weight(bias):
+        return {}
+    return call.layout.reads(call.out.numel() // call.out.shape[-1], call.out.shape[-1])
+
+
+def used_weights(call: Call, left: torch.Tensor, right: torch.Tensor, active: bool) -> dict[str, float]:
+    """Reads of the weights of a product: of all, or of columns of `active` values alone."""
+    if call.weight(right):
+        rows, outputs = left.reshape(-1, left.shape[-1]), right.shape[-1]
+    elif call.weight(left):
+        rows, outputs = right.transpose(-1, -2).reshape(-1, right.shape[-2]), left.shape[-2]
+    else:
+        return {}
+    if not active:
+        return call.layout.reads(len(rows), rows.shape[-1] * outputs)
+    spikes = call.spikes(right if call.weight(left) else left)
+    return call.layout.column_reads(rows if spikes else rows != 0, outputs)
+
+
+def rate_product(rate: Rate, outputs: int, has_bias: bool, layout: Layout) -> Cost:
     """A linear layer of rates `[N, C]` to `[N, outputs]` on accumulates: each spike adds a column of weights, and what
     the readout scales by, it scales in the outputs. Columns are multiplied by a gate once for all rows that share it,
     written, and read in its place. Accumulators are held from one simulation step to the next.
     """
-    rows, channels = rate.steps[0].shape
+    rows = len(rate.steps[0])
     cells, reached = float(rows * outputs), rate.spikes * outputs
-    scaled_columns = float(rate.gates * channels * outputs)
+    columns = layout.column_reads(torch.stack(rate.steps).sum(0), outputs)
     return Cost(
-        Operations(
-            macs=rate.scalings * cells + scaled_columns,
-            weight_reads=bias_reads + scaled_columns,
-            value_reads=float(rate.gates * channels),
-            value_writes=cells + scaled_columns,
+        gated_columns(rate, outputs, layout)
+        + Operations(
+            macs=rate.scalings * cells,
+            value_writes=cells,
             partial_sums=cells * len(rate.steps) if len(rate.steps) > 1 else 0.0,
+            **(layout.reads(rows, outputs) if has_bias else {}),
         ),
-        Operations(acs=reached, synops=reached, weight_reads=reached, value_reads=rate.spikes),
+        Operations(acs=reached, synops=reached, value_reads=rate.spikes, **columns),
+    )
+
+
+def narrow_product(rate: Rate, outputs: int, has_bias: bool, layout: Layout, skips: bool) -> Cost:
+    """A linear layer of values of few bits `[N, C]` to `[N, outputs]`, whose step size lies in the weights; without
+    those that are zero where it `skips` them.
+    """
+    values = rate.steps[0]
+    rows, channels = values.shape
+    kept = float(values.count_nonzero()) if skips else float(values.numel())
+    columns = layout.column_reads(values != 0, outputs) if skips else layout.reads(rows, channels * outputs)
+    return Cost(
+        gated_columns(rate, outputs, layout)
+        + Operations(narrow_macs=kept * outputs, value_reads=kept, value_writes=rows * outputs, **columns)
+        + Operations(
+            zero_flags=values.numel() / WORD_BITS if skips else 0.0, **(layout.reads(rows, outputs) if has_bias else {})
+        )
+    )
+
+
+def gated_columns(rate: Rate, outputs: int, layout: Layout) -> Operations:
+    """Columns of weights multiplied by each gate of a rate, and written."""
+    channels = rate.steps[0].shape[-1]
+    scaled = float(rate.gates * channels * outputs)
+    return Operations(
+        macs=scaled,
+        value_reads=float(rate.gates * channels),
+        value_writes=scaled,
+        **layout.reads(rate.gates, channels * outputs),
     )
 
 
@@ -162,11 +266,24 @@ def elementwise(kind: str) -> Callable[[Call], Cost]:
 
     def rule(call: Call) -> Cost:
         values = sum(x.numel() for x in call.args if isinstance(x, torch.Tensor) and not call.weight(x))
-        weights = sum(call.out.numel() for x in call.args if isinstance(x, torch.Tensor) and call.weight(x))
+        weights = sum(isinstance(x, torch.Tensor) and call.weight(x) for x in call.args)
         count = call.out.numel()
-        return Cost.of(**{kind: count}, value_reads=values, value_writes=count, weight_reads=weights)
+        return Cost.of(**{kind: count}, value_reads=values, value_writes=count, **per_channel(call, weights))
 
     return rule
+
+
+def per_channel(call: Call, weights: int) -> dict[str, float]:
+    """Reads of so many weights by each number of the output `[..., C]`."""
+    channels = call.out.shape[-1] if call.out.ndim else 1
+    return call.layout.reads(call.out.numel() // max(1, channels), channels * weights)
+
+
+def skipping_multiplication(call: Call) -> Cost:
+    """An element-wise product without those of which a factor is zero."""
+    cost = scaling(call)
+    kept = min(cost.static.macs, float(call.out.count_nonzero()))
+    return Cost(dataclasses.replace(cost.static, macs=kept))
 
 
 def logit(call: Call) -> Cost:
@@ -178,7 +295,7 @@ def logit(call: Call) -> Cost:
 def addition(call: Call) -> Cost:
     """Adding a parameter is a bias, which starts an accumulator wherever PyTorch adds it."""
     if any(call.weight(x) for x in call.args):
-        return Cost.of(weight_reads=call.out.numel())
+        return Cost.of(**per_channel(call, 1))
     return elementwise("acs")(call)
 
 
@@ -242,22 +359,19 @@ def layer_norm(call: Call) -> Cost:
         acs=2 * count - rows,
         macs=3 * count,
         transcendental=rows,
-        weight_reads=2 * count,
         value_reads=count,
         value_writes=count,
+        **call.layout.reads(rows, 2 * count / rows),
     )
 
 
 def batch_norm(call: Call) -> Cost:
+    """In evaluation it is x times a constant plus another, per channel; behind a linear layer it costs nothing, since
+    `neurons.fold` puts both into its weights.
+    """
     count, channels = call.first.numel(), call.first.shape[1]
-    return Cost.of(
-        macs=count,
-        acs=count + channels,
-        transcendental=channels,
-        weight_reads=2 * count,
-        value_reads=count,
-        value_writes=count,
-    )
+    reads = call.layout.reads(count // channels, 2 * channels)
+    return Cost.of(macs=count, value_reads=count, value_writes=count, **reads)
 
 
 def vector_norm(call: Call) -> Cost:
@@ -295,7 +409,7 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     **{compare: elementwise("comparisons") for compare in (aten.ge, aten.gt, aten.lt)},
     **{logical: elementwise("comparisons") for logical in (aten.bitwise_and, aten.bitwise_not, aten.logical_not)},
     aten.amax: largest,
-    aten.topk: lambda call: top(Call(call.args, call.out[0], call.spikes, call.weight)),
+    aten.topk: lambda call: top(dataclasses.replace(call, out=call.out[0])),
     aten.mean: mean,
     aten.sum: total,
     aten._softmax: softmax,
@@ -305,6 +419,15 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     aten.linalg_vector_norm: vector_norm,
 }
 """ATen operations that compute."""
+
+SKIPPING: dict[Any, Callable[[Call], Cost]] = {
+    aten.mm: lambda call: skipping_product(call, call.args[0], call.args[1]),
+    aten.bmm: lambda call: skipping_product(call, call.args[0], call.args[1]),
+    aten.addmm: lambda call: skipping_product(call, call.args[1], call.args[2], bias=call.args[0]),
+    aten.mul: skipping_multiplication,
+    aten.mul_: skipping_multiplication,
+}
+"""Those that cost less where products with zero activations are not charged."""
 
 FACTORY_OPS = {
     aten.arange, aten.empty, aten.full, aten.full_like, aten.new_full, aten.ones_like, aten.zeros, aten.zeros_like,
@@ -347,7 +470,9 @@ def node_cost(config: NodeConfig, steps: int) -> NodeCost:
     return costs[config.node]
 
 
-def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+def spiking_layer(
+    module: SpikingLayer, current: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout
+) -> Cost:
     """Current and spikes `[S, B, T, ..., N]`: a node's updates; each reads and writes its state once. A constant
     current is read as often as it is used.
     """
@@ -358,8 +483,10 @@ def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Ten
     if isinstance(module, RecurrentLayer):
         # The last step of a sequence feeds nothing back.
         last = spikes[-1] if module.membrane == "reset" else spikes[-1, :, -1]
-        fed = (fired - spike_count(last)) * module.feedback.out_features
-        per_spike = per_spike + Operations(acs=fed, synops=fed, weight_reads=fed)
+        neurons = module.feedback.out_features
+        fed = (fired - spike_count(last)) * neurons
+        columns = layout.column_reads(spikes.sum(0).flatten(0, -2), neurons) | {"weight_reads": fed}
+        per_spike = per_spike + Operations(acs=fed, synops=fed, **columns)
     return Cost(
         Operations(
             macs=node.macs * updates,
@@ -374,7 +501,7 @@ def spiking_layer(module: SpikingLayer, current: torch.Tensor, spikes: torch.Ten
     )
 
 
-def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool) -> Cost:
+def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
     """Spikes `[S, ...]` to `[...]`. `rate`: an AC per spike and a MAC per value; `membrane`: a leak (MAC) per value and
     step, an AC per spike; `learned`: an AC per spike, since the weight of a step need not be multiplied with a one;
     `maximum`: comparisons.
@@ -391,7 +518,7 @@ def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes:
     return Cost(Operations(macs=scaled, value_writes=cells), Operations(acs=events, value_reads=events))
 
 
-def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool) -> Cost:
+def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
     """Spikes `[S, ..., inputs]` to `[..., outputs]`: every spike that the readout uses adds a column of weights; what
     the readout scales, it scales in the outputs, once (`rate`) or per simulation step (`membrane`, `learned`).
     """
@@ -401,13 +528,16 @@ def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, i
     reached = events * module.out_features
     comparisons = float(spikes.numel() - used.numel()) if name == "maximum" else 0.0
     scaled = {"rate": cells, "membrane": steps * cells, "learned": steps * cells}.get(name, 0.0)
+    rows = (used.sum(0) if used.ndim > out.ndim else used).reshape(-1, module.in_features)
+    bias, columns = layout.reads(len(rows), module.out_features), layout.column_reads(rows, module.out_features)
+    held = float(out.numel() * steps) if name in ("rate", "membrane", "learned") and steps > 1 else 0.0
     return Cost(
-        Operations(macs=scaled, comparisons=comparisons, weight_reads=cells, value_writes=cells),
-        Operations(acs=reached, synops=reached, weight_reads=reached, value_reads=events),
+        Operations(macs=scaled, comparisons=comparisons, value_writes=cells, partial_sums=held, **bias),
+        Operations(acs=reached, synops=reached, value_reads=events, **columns),
     )
 
 
-def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool) -> Cost:
+def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool, layout: Layout) -> Cost:
     """`[B, T, i]` to `[B, T, h]` per layer and direction, and per segment: four gates of h (i + h) MACs, 3 h MACs for f
     c + i g and o tanh(c), 5 h sigmoids and tanhs; h and c are read and written.
 
@@ -417,53 +547,106 @@ def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool) -> 
     if module.proj_size:
         raise ValueError("an LSTM with a projection has no counting rule")
     h, directions = module.hidden_size, 2 if module.bidirectional else 1
-    runs = values.numel() // values.shape[-1] * directions
+    runs = values.numel() // values.shape[-1]
     cost = Operations()
     for layer in range(module.num_layers):
         inputs = values.shape[-1] if layer == 0 else directions * h
-        cost = cost + Operations(
+        weights = 4 * h * (inputs + h) + (8 * h if module.bias else 0)
+        each = Operations(
             macs=4 * h * (inputs + h) + 3 * h,
             transcendental=5 * h,
-            weight_reads=4 * h * (inputs + h) + (8 * h if module.bias else 0),
             state_reads=2 * h,
             state_writes=2 * h,
             value_reads=inputs,
             value_writes=h,
         )
-    return Cost(cost * runs, Operations())
+        cost = cost + each * (runs * directions) + Operations(**layout.reads(runs, weights * directions))
+    return Cost(cost)
 
 
-def squashed(module: Poisson | Latency, values: torch.Tensor) -> Operations:
+def skipping_lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool, layout: Layout) -> Cost:
+    """`lstm` without the products of zero inputs, and of the state that it starts from, which is zero."""
+    whole = lstm(module, values, out, is_spikes, layout).static
+    rows, directions = values.reshape(-1, values.shape[-1]), 2 if module.bidirectional else 1
+    gates, zeros = 4 * module.hidden_size * directions, float(rows.numel() - int(rows.count_nonzero()))
+    clips = values.shape[0 if module.batch_first else 1]
+    skipped = gates * (zeros + clips * module.hidden_size * module.num_layers)
+    read, all_read = layout.column_reads(rows != 0, gates), layout.reads(len(rows), rows.shape[-1] * gates)
+    unread = {name: read[name] - all_read[name] for name in read}
+    unread["weight_reads"] -= skipped - gates * zeros
+    flags = rows.numel() / WORD_BITS
+    return Cost(whole + Operations(macs=-skipped, value_reads=-zeros * directions, zero_flags=flags, **unread))
+
+
+def narrow_inputs(module: nn.LSTM, rate: Rate, cost: Cost, skips: bool) -> Cost:
+    """What an LSTM costs whose inputs, not its state, have few bits."""
+    values = float(rate.steps[0].count_nonzero()) if skips else float(rate.steps[0].numel())
+    macs = 4 * module.hidden_size * (2 if module.bidirectional else 1) * values
+    return Cost(cost.static + Operations(macs=-macs, narrow_macs=macs))
+
+
+def squashed(module: Poisson | Latency, values: torch.Tensor, layout: Layout) -> Operations:
     """A sigmoid per value of `[...]`; rectified, a division by a constant threshold (a MAC) and a clamp."""
     count = values.numel()
     if module.threshold is None:
         return Operations(transcendental=count, value_reads=count)
-    return Operations(macs=count, comparisons=count, weight_reads=count, value_reads=count)
+    reads = layout.reads(count // values.shape[-1], values.shape[-1])
+    return Operations(macs=count, comparisons=count, value_reads=count, **reads)
 
 
-def poisson(module: Poisson, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+def poisson(module: Poisson, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
     """`[...]` to `[S, ...]`: `squashed`; a draw and a comparison per simulation step."""
     drawn = Operations(comparisons=2 * spikes.numel())
-    return Cost(squashed(module, values) + drawn, Operations(value_writes=spike_count(spikes)))
+    return Cost(squashed(module, values, layout) + drawn, Operations(value_writes=spike_count(spikes)))
 
 
-def latency(module: Latency, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+def latency(module: Latency, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
     """`[...]` to `[S, ...]`: `squashed`; a subtraction, a multiplication and a rounding per value."""
     count = values.numel()
     timed = Operations(acs=count, macs=count, comparisons=count)
-    return Cost(squashed(module, values) + timed, Operations(value_writes=spike_count(spikes)))
+    return Cost(squashed(module, values, layout) + timed, Operations(value_writes=spike_count(spikes)))
 
 
-def integer(module: Integer, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool) -> Cost:
+def integer(module: Integer, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
     """`[...]` to `[1, ...]`: a division by a constant threshold (a MAC), a clamp and a rounding per value."""
     count = values.numel()
     return Cost(
-        Operations(macs=count, comparisons=2 * count, weight_reads=count, value_reads=count),
+        Operations(
+            macs=count,
+            comparisons=2 * count,
+            value_reads=count,
+            **layout.reads(count // values.shape[-1], values.shape[-1]),
+        ),
         Operations(value_writes=float(spikes.count_nonzero())),
     )
 
 
-MODULE_RULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool], Cost]] = {
+def learned_step(module: LearnedStep, values: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
+    """`[...]` to the same: a division by a constant step size (a MAC), a clip and a rounding per value."""
+    count = values.numel()
+    return Cost.of(macs=count, comparisons=3 * count, value_reads=count, value_writes=count * module.bits / WORD_BITS)
+
+
+def linear_memory(
+    module: LinearMemory, values: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout
+) -> Cost:
+    """`[B, T, ..., N]` to the same, per value: v <- p v + x and a v + (b / q) x, with q in the weights before it; of
+    one simulation step both are one, v + (x - v) / tau. Without memory its constant lies in the weights before it.
+    """
+    count = values.numel()
+    if module.config.membrane == "reset":
+        return Cost.of()
+    arithmetic = {"macs": 3 * count} if module.config.steps > 1 else {"macs": count, "acs": count}
+    moved = dict.fromkeys(("state_reads", "state_writes", "value_reads", "value_writes"), count)
+    return Cost.of(**arithmetic, **moved)
+
+
+def for_the_loss(module: LossViews, values: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
+    """Nothing: who runs the network needs no loss."""
+    return Cost.of()
+
+
+MODULE_RULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool, Layout], Cost]] = {
     nn.LSTM: lstm,
     SpikingLayer: spiking_layer,
     SpikeLinear: spike_linear,
@@ -471,5 +654,13 @@ MODULE_RULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool], Cos
     Poisson: poisson,
     Latency: latency,
     Integer: integer,
+    LearnedStep: learned_step,
+    LinearMemory: linear_memory,
+    LossViews: for_the_loss,
 }
 """Modules counted as a whole, by what they stand for on event-driven hardware, not by how PyTorch runs them."""
+
+SKIPPING_MODULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool, Layout], Cost]] = {
+    nn.LSTM: skipping_lstm
+}
+"""Those that cost less where products with zero activations are not charged."""

@@ -30,7 +30,7 @@ import numpy as np
 
 from snn_cace.config import AVDigitsConfig
 from snn_cace.data import ave
-from snn_cace.files import cache_directory, write_text
+from snn_cace.files import cache_directory, replacing, write_text
 
 SEGMENTS = 10
 CLASSES = 9
@@ -60,15 +60,22 @@ SOUND_NOISE = 0.4
 """Standard deviations of the noise; sound features have unit variance over the training utterances."""
 
 
+SPEAKER_STRIDE = 1000
+"""Recordings of a speaker or digit are numbered from so many times its own number."""
+
+
 class Clips(NamedTuple):
     """visual `[N, 10, 7, 7, 16]` and audio `[N, 10, 48]` float32, labels `[N, 10, 10]` one-hot, background last; places
-    `[N, 10, 7, 7]`: the patches that the class's digit covers, where it is visible.
+    `[N, 10, 7, 7]`: the patches that the class's digit covers, where it is visible. utterance `[N, 10]` and image
+    `[N, 10, 2]`: which recordings a segment shows and plays, -1 for none.
     """
 
     visual: np.ndarray
     audio: np.ndarray
     labels: np.ndarray
     places: np.ndarray
+    utterance: np.ndarray
+    image: np.ndarray
 
 
 class Timeline(NamedTuple):
@@ -108,6 +115,9 @@ def write_avdigits(directory: str | Path, config: AVDigitsConfig) -> None:
     orders = {split: np.arange(a, b) for split, a, b in zip(splits, starts, ends, strict=True)}
     labels = np.concatenate([clips.labels for clips in splits.values()])
     write_text(directory / ave.ANNOTATIONS, "".join(annotation_lines(labels)))
+    utterance, image = (np.concatenate([getattr(c, kind) for c in splits.values()]) for kind in ("utterance", "image"))
+    with replacing(directory / ave.RECORDINGS) as temporary:
+        np.savez_compressed(temporary, utterance=utterance, image=image)
     ave.write_orders(directory, orders)
 
 
@@ -152,6 +162,7 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
     audio = np.zeros((count, SEGMENTS, next(iter(recordings.speakers.values())).shape[1]), np.float32)
     classes = np.full((count, SEGMENTS), CLASSES)
     places = np.zeros((count, SEGMENTS, CANVAS // PATCH, CANVAS // PATCH), bool)
+    utterance, image = np.full((count, SEGMENTS), -1), np.full((count, SEGMENTS, 2), -1)
     event_class = np.arange(count) % CLASSES
     rng.shuffle(event_class[CLASSES:])
     for clip, own in enumerate(event_class.tolist()):
@@ -162,15 +173,18 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
         spoken = draw_speakers(rng, own + 1, timeline, shown)
         classes[clip, timeline.visible & timeline.heard] = own
         for segment in range(SEGMENTS):
-            covered = draw_frame(rng, visual[clip, segment], shown[segment], recordings)
+            covered, drawn = draw_frame(rng, visual[clip, segment], shown[segment], recordings)
+            image[clip, segment, : len(drawn)] = drawn
             if timeline.visible[segment]:
                 places[clip, segment][covered[0]] = True
-            if spoken[segment]:
-                audio[clip, segment] = rng.choice(recordings.speakers[spoken[segment]])
+            if speaker := spoken[segment]:
+                chosen = rng.choice(len(recordings.speakers[speaker]))
+                audio[clip, segment] = recordings.speakers[speaker][chosen]
+                utterance[clip, segment] = SPEAKER_STRIDE * speaker + chosen
     visual += rng.normal(0, PIXEL_NOISE, visual.shape).astype(np.float32)
     audio += rng.normal(0, SOUND_NOISE, audio.shape).astype(np.float32)
     labels = np.eye(CLASSES + 1, dtype=np.float32)[classes]
-    return Clips(to_patches(visual / np.float32(PIXEL_UNIT)), audio, labels, places)
+    return Clips(to_patches(visual / np.float32(PIXEL_UNIT)), audio, labels, places, utterance, image)
 
 
 def draw_timeline(rng: np.random.Generator) -> Timeline:
@@ -221,8 +235,10 @@ def draw_speakers(rng: np.random.Generator, own: int, timeline: Timeline, shown:
 
 def draw_frame(
     rng: np.random.Generator, canvas: np.ndarray, digits: list[int], recordings: Recordings
-) -> list[tuple[slice, slice]]:
-    """Clutter, then the digits side by side at random places, sizes and contrasts; returns the patches of each."""
+) -> tuple[list[tuple[slice, slice]], list[int]]:
+    """Clutter, then the digits side by side at random places, sizes and contrasts; returns the patches and the image of
+    each.
+    """
     fragments = recordings.digits[0][8]
     for _ in range(CLUTTER_PIECES):
         fragment = fragments[rng.integers(len(fragments))]
@@ -230,16 +246,18 @@ def draw_frame(
         piece = fragment[top : top + PATCH, left : left + PATCH]
         paste(canvas, piece, rng.integers(0, CANVAS - PATCH + 1, 2), rng.uniform(*CLUTTER_CONTRAST))
     halves = rng.permutation([(0, 3), (3, 7)])
-    covered = []
+    covered, drawn = [], []
     for digit, (left, right) in zip(digits, halves, strict=False):
         size = int(rng.choice(DIGIT_SIZES))
         image = recordings.digits[digit][size]
         cells = size // PATCH
         place = PATCH * np.array([rng.integers(0, 7 - cells + 1), rng.integers(left, right - cells + 1)])
-        paste(canvas, image[rng.integers(len(image))], place, rng.uniform(*DIGIT_CONTRAST))
+        chosen = int(rng.integers(len(image)))
+        paste(canvas, image[chosen], place, rng.uniform(*DIGIT_CONTRAST))
+        drawn.append(SPEAKER_STRIDE * digit + chosen)
         top, first = place // PATCH
         covered.append((slice(top, top + cells), slice(first, first + cells)))
-    return covered
+    return covered, drawn
 
 
 def paste(canvas: np.ndarray, image: np.ndarray, place: np.ndarray, contrast: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ SPLITS = ("train", "val", "test")
 DATASET_NAMES = ("avadataset", "dataset")
 ORDER_NAMES = ("order",)
 ANNOTATIONS = "Annotations.txt"
+RECORDINGS = "recordings.npz"
+"""Which recordings each segment of each row holds, by kind, where clips share them: integers `[N, T]` or
+`[N, T, k]`, -1 for none.
+"""
 MOST_COMPRESSION = 2000
 """Bytes of values per byte of their file that no compression reaches: deflate's most is 1032."""
 SAMPLED_ROWS = 16
@@ -302,3 +307,19 @@ def refuse_existing(directory: Path) -> None:
     present = [name for name in names if (directory / name).exists()]
     if present:
         raise InputError(f"{directory} holds {present[0]} already; choose an empty directory")
+
+
+def shared_recordings(directory: Path, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """By kind, which recordings the segments of `rows` hold; nothing where no file says so.
+
+    Raises:
+        InputError: the file does not describe these rows.
+    """
+    path = directory / RECORDINGS
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path) as stored:
+            return {kind: stored[kind][rows] for kind in stored.files}
+    except (OSError, ValueError, IndexError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} does not say which recordings each row holds: {error}; remove it") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -54,6 +55,24 @@ def pooled(relevance: torch.Tensor, class_logits: torch.Tensor) -> torch.Tensor:
     return (relevance.unsqueeze(-1) * class_logits.unsqueeze(1)).amax(1)
 
 
+class LossViews(nn.Module):
+    """Query and key of the contrastive loss, unit vectors: what is counted of a network at work leaves them out.
+
+    Shape: fused features and what the projector makes of them, `[B, T, d]` each, to two of the same.
+    """
+
+    def forward(
+        self,
+        fused: torch.Tensor,
+        projected: torch.Tensor,
+        noise: float,
+        draw: Callable[[torch.Tensor], torch.Tensor],
+        project: Callable[[torch.Tensor], torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        noisy = fused + noise * draw(fused)
+        return F.normalize(projected, dim=-1), F.normalize(project(noisy), dim=-1)
+
+
 class LocalisationHead(nn.Module):
     """Classifiers over fused features f `[B, T, d]`, with background-event contrast enhancement or without.
 
@@ -75,6 +94,7 @@ class LocalisationHead(nn.Module):
         self.relevance = nn.Linear(d_model, 1)
         if contrast is not None:
             self.projector = nn.Linear(d_model, d_model)
+            self.views = LossViews()
         self.event = event
 
     def project(self, fused: torch.Tensor) -> torch.Tensor:
@@ -92,10 +112,6 @@ class LocalisationHead(nn.Module):
             return Localisation(self.relevance(fused).squeeze(-1), self.classify(fused))
         projected = self.project(fused)
         relevance_input = fused + self.contrast.strength * projected if enhance else fused
-        noisy = fused + self.contrast.noise * self.draw_noise(fused)
-        return Localisation(
-            segment_relevance=self.relevance(relevance_input).squeeze(-1),
-            class_logits=self.classify(fused),
-            query=F.normalize(projected, dim=-1),
-            key=F.normalize(self.project(noisy), dim=-1),
-        )
+        relevance, class_logits = self.relevance(relevance_input).squeeze(-1), self.classify(fused)
+        query, key = self.views(fused, projected, self.contrast.noise, self.draw_noise, self.project)
+        return Localisation(relevance, class_logits, query, key)

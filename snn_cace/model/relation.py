@@ -29,11 +29,12 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(hidden, outputs or width)
         self.norm = dense.make_norm(hidden)
-        self.round_inputs, self.round_hidden = dense.make_rounding(width), dense.make_rounding(hidden)
+        self.round_inputs = dense.make_rounding(width)
+        self.round_hidden = None if dense.bits is None else LearnedStep(dense.bits, hidden)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         hidden = self.norm(self.linear1(self.round_inputs(values)))
-        if isinstance(self.round_hidden, LearnedStep):
+        if self.round_hidden is not None:
             return self.linear2(self.dropout(self.round_hidden(torch.relu(hidden))))
         return self.linear2(rectified_dropout(hidden, self.dropout))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,7 @@ from snn_cace.report import attention, figures, trains, tuning
 from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
-    against_baseline,
-    bits_of,
-    break_even_words,
+    attribution_of,
     cautions,
     change,
     counterpart,
@@ -28,49 +24,64 @@ from snn_cace.report.conclusions import (
     fewest_seeds,
     limits,
     markdown_table,
+    model_words,
     notes,
-    percent_range,
     sentences,
+    share_of_dense,
+    variant_named,
 )
 
 RESULT_HEADINGS = (
     "variant",
     "test accuracy, %",
-    "difference, points",
-    "energy, whole network",
-    "what spikes, against dense",
-    "against bit-matched dense",
-    "cheaper than dense",
+    "± over seeds",
+    "energy, µJ: arithmetic",
+    "with traffic",
+    "with traffic, weights once a segment",
+    "by memory size",
     "latency, ms",
+)
+RESULT_MODELS = ("compute", "memory", "memory/segment", "sram")
+"""The energy models of the result table, in the order of its headings."""
+ATTRIBUTION_HEADINGS = (
+    "variant",
+    "step",
+    "what it adds",
+    "accuracy, points",
+    "from",
+    "to",
+    "p",
+    "energy, % of the ANN's: arithmetic",
+    "with traffic",
+    "with traffic, weights once a segment",
+    "by memory size",
 )
 HEADINGS = (
     "variant",
-    "kind",
-    "test accuracy, %",
-    "parameters",
+    "count",
     "MACs",
+    "MACs of few bits",
     "ACs",
     "SynOps",
     "energy, µJ: arithmetic",
     "with traffic",
     "by memory size",
-    "what spikes, arithmetic",
-    "firing rate",
-    "latency, ms",
-    "training, s",
+    "compared blocks, arithmetic",
 )
+ACTIVITY_HEADINGS = ("variant", "kind", "parameters", "firing rate", "zeros in activations, %", "training, s")
 MODULE_HEADINGS = (
     "module",
     "kind",
     "slot",
     "parameters",
     "state",
+    "bits",
     "MACs",
-    "ACs",
+    "MACs, event-driven",
+    "MACs, zeros skipped",
+    "MACs of few bits, zeros skipped",
     "SynOps",
     "neuron updates",
-    "transcendental",
-    "comparisons",
     "firing rate",
     "energy, µJ",
 )
@@ -82,14 +93,7 @@ LOCALISATION_HEADINGS = (
     "of background called background, %",
     "class right, % of events called one",
 )
-RENAMED = {
-    "specials": "transcendental",
-    "opponent": "bit_matched",
-    "dense_opponent": "dense_baseline",
-    "complaints": "warnings",
-}
-"""What comparison.json called things before."""
-COUNT_WORDS = {"event_driven": "event-driven", "conservative": "conservative"}
+COUNT_WORDS = {"event_driven": "event-driven", "conservative": "conservative", "zero_skipping": "zero-skipping"}
 NEEDED = ("variants", "tests", "runs", "prices", "environment", "energy_models")
 
 
@@ -105,45 +109,39 @@ def microjoules(millijoules: float) -> str:
     return f"{1000 * millijoules:.3g}" if 1000 * millijoules < 1000 else f"{1000 * millijoules:.0f}"
 
 
-def by_count(variant: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """A variant's operations and energies by each count."""
-    return {"event_driven": variant["event_driven"], "conservative": variant}
-
-
-def both(cell: Callable[[dict[str, Any]], str], variant: dict[str, Any]) -> str:
-    """A cell event-driven, and conservative in brackets where that differs."""
-    return in_both(by_count(variant), cell)
-
-
-def in_both(parts: dict[str, dict[str, Any]], cell: Callable[[dict[str, Any]], str]) -> str:
-    """As `both`, of parts by count."""
-    event_driven, conservative = (cell(part) for part in parts.values())
-    return event_driven if event_driven == conservative else f"{event_driven} ({conservative})"
-
-
 def table_rows(result: dict[str, Any]) -> list[list[str]]:
-    """One row of text per variant, in the order of `HEADINGS`; variants without a finished run have one too."""
+    """A row per variant and count, in the order of `HEADINGS`; counts that say the same stand once."""
+    rows = []
+    for variant in result["variants"]:
+        for name, counted in distinct_counts(variant):
+            spent = counted["operations"]
+            rows.append(
+                [
+                    variant["name"],
+                    name,
+                    *(count(spent.get(key, 0.0)) for key in ("macs", "narrow_macs", "acs", "synops")),
+                    *(microjoules(counted["energy_mj"][model]) for model in ("compute", "memory", "sram")),
+                    microjoules(counted["spiking_blocks"]["energy_mj"]["compute"]),
+                ]
+            )
+    return rows
+
+
+def activity_rows(result: dict[str, Any]) -> list[list[str]]:
+    """One row of text per variant, in the order of `ACTIVITY_HEADINGS`."""
     rows = []
     for variant in result["variants"]:
         rate = variant["firing_rate"]["mean"]
-        operations = (both(partial(operation_cell, name=name), variant) for name in ("macs", "acs", "synops"))
-        energies = (both(partial(energy_cell, model=model), variant) for model in ("compute", "memory", "sram"))
         rows.append(
             [
                 variant["name"],
-                variant["kind"].upper(),
-                accuracy_text(variant),
+                variant["kind"],
                 count(variant["parameters"]),
-                *operations,
-                *energies,
-                both(lambda counted: microjoules(counted["spiking_blocks"]["energy_mj"]["compute"]), variant),
                 "-" if rate is None else f"{rate:.3f}",
-                latency_text(variant),
+                f"{100 * variant['activation_sparsity']:.1f}",
                 f"{variant['train_seconds']:.0f}",
             ]
         )
-    for name in failed_only(result):
-        rows.append([name, "failed", *["-"] * (len(HEADINGS) - 2)])
     return rows
 
 
@@ -154,65 +152,39 @@ def result_headings(result: dict[str, Any]) -> list[str]:
 
 
 def result_rows(result: dict[str, Any]) -> list[list[str]]:
-    """One row of text per variant, in the order of `result_headings`: accuracy, energy and time against the ANN.
-
-    Ranges are from the lowest to the highest energy model. A cell that does not apply is "-".
+    """One row of text per variant, in the order of `result_headings`, each at its best count; "-" where a comparison
+    of an older version does not say.
     """
-    models, tests = result["energy_models"], against_baseline(result)
-    headings = result_headings(result)
-    rows = []
+    headings, rows = result_headings(result), []
     for variant in result["variants"]:
-        test, dense = tests.get(variant["name"]), counterpart(result, variant)
-
-        def range_of(counted: dict[str, Any]) -> str:
-            low, high = (microjoules(pick(counted["energy_mj"][model] for model in models)) for pick in (min, max))
-            return f"{low} to {high} µJ"
-
-        row = [variant["name"], accuracy_text(variant), "-", both(range_of, variant), *["-"] * 3, latency_text(variant)]
-        if test:
-            row[2] = f"{test['difference']:+.2f} ({test['ci95'][0]:+.2f} to {test['ci95'][1]:+.2f})"
-        if dense and variant is not dense:
-            theirs = dense["energy_mj"]
-            row[3] = both(partial(whole_network_cell, theirs=theirs, models=models), variant)
-            row[7] += f", {variant['latency_ms'] / dense['latency_ms']:.2f} times"
-        if dense and variant["kind"] == "snn":
-            row[4] = both(partial(blocks_cell, models=models), variant)
-            row[5] = f"{both(partial(bit_matched_cell, models=models), variant)}, {bits_of(variant['bit_matched'])}"
-            row[6] = both(lambda counted: break_even_words(counted, models), variant)
-            row[6] += f"; fires at {variant['firing_rate']['mean']:.3f}"
+        accuracy, best = variant["test_segment_accuracy"], variant["best"]
+        row = [variant["name"], f"{accuracy['mean']:.2f}", f"{accuracy['std']:.2f}"]
+        row += [microjoules(best[model]["mean"]) if model in best else "-" for model in RESULT_MODELS]
+        row.append(f"{variant['latency_ms']:.1f}")
         if len(headings) > len(RESULT_HEADINGS):
             row.append(f"{variant['published']['accuracy']}" if variant.get("published") else "-")
         rows.append(row)
     return rows + [[name, "failed", *["-"] * (len(headings) - 2)] for name in failed_only(result)]
 
 
-def operation_cell(counted: dict[str, Any], name: str) -> str:
-    return count(counted[name])
-
-
-def energy_cell(counted: dict[str, Any], model: str) -> str:
-    return microjoules(counted["energy_mj"][model])
-
-
-def whole_network_cell(counted: dict[str, Any], theirs: dict[str, float], models: list[str]) -> str:
-    return percent_range(counted["energy_mj"], theirs, models)
-
-
-def blocks_cell(counted: dict[str, Any], models: list[str]) -> str:
-    return percent_range(counted["spiking_blocks"]["energy_mj"], counted["replaced_blocks_energy_mj"], models)
-
-
-def bit_matched_cell(counted: dict[str, Any], models: list[str]) -> str:
-    return percent_range(counted["spiking_blocks"]["energy_mj"], counted["bit_matched"]["blocks_energy_mj"], models)
-
-
-def accuracy_text(variant: dict[str, Any]) -> str:
-    accuracy = variant["test_segment_accuracy"]
-    return f"{accuracy['mean']:.2f} ± {accuracy['std']:.2f}"
-
-
-def latency_text(variant: dict[str, Any]) -> str:
-    return f"{variant['latency_ms']:.1f}"
+def attribution_rows(result: dict[str, Any]) -> list[list[str]]:
+    """A row per link of every chain, and one for the whole, in the order of `ATTRIBUTION_HEADINGS`."""
+    rows = []
+    for found in result["attribution"]:
+        for link in [*found["links"], found["whole"]]:
+            test = link["accuracy"]
+            rows.append(
+                [
+                    found["variant"],
+                    f"{link['from']} to {link['to']}",
+                    link["part"],
+                    f"{test['difference']:+.2f}",
+                    *(f"{bound:+.2f}" for bound in test["ci95"]),
+                    f"{test['p_holm']:.3f}",
+                    *(f"{share_of_dense(result, found, link, model):+.1f}" for model in RESULT_MODELS),
+                ]
+            )
+    return rows
 
 
 def failed_only(result: dict[str, Any]) -> list[str]:
@@ -227,8 +199,12 @@ def test_lines(result: dict[str, Any]) -> list[str]:
 
 
 def summary(result: dict[str, Any]) -> str:
-    """What the command line prints: the result table, what must not be overlooked, and a sentence for each variant."""
+    """What the command line prints: results, what each step of a chain adds, what must not be overlooked, and what may
+    be concluded.
+    """
     lines = markdown_table(result_headings(result), result_rows(result))
+    if result["attribution"]:
+        lines += ["", *markdown_table(ATTRIBUTION_HEADINGS, attribution_rows(result))]
     return "\n".join([*lines, "", *(f"- {line}" for line in cautions(result) + sentences(result))]) + "\n"
 
 
@@ -236,6 +212,7 @@ def markdown(result: dict[str, Any]) -> str:
     """The summary, what bounds the saving, operations and energies, and how they were made."""
     lines = [f"- {line}" for line in limits(result)]
     lines += ["", *markdown_table(HEADINGS, table_rows(result)), ""]
+    lines += [*markdown_table(ACTIVITY_HEADINGS, activity_rows(result)), ""]
     searched = tuning.tuning_rows(result)
     if searched:
         lines += [*tuning.tuning_notes(result), "", *markdown_table(tuning.HEADINGS, searched), ""]
@@ -247,27 +224,36 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def module_rows(variant: dict[str, Any]) -> list[list[str]]:
-    """One row of text per module, in the order of `MODULE_HEADINGS`, and their sum."""
+    """One row of text per module, in the order of `MODULE_HEADINGS`, and their sum; energy by arithmetic alone, zeros
+    skipped where the comparison counts so.
+    """
+    counts = variant["counts"]
+    best = counts.get("zero_skipping", counts["event_driven"])
+    by_name = {
+        name: {module["name"]: module for module in counted["modules"]}
+        for name, counted in (*counts.items(), ("best", best))
+    }
     rows = []
-    counted = by_count(variant)
-    conservative = {module["name"]: module for module in counted["conservative"]["modules"]}
-    for module in counted["event_driven"]["modules"]:
+    for name, module in by_name["conservative"].items():
+        event_driven, skipped = by_name["event_driven"].get(name, module), by_name["best"].get(name, module)
         rate = module["firing_rate"]
-        same = {"event_driven": module, "conservative": conservative[module["name"]]}
         rows.append(
             [
-                module["name"],
+                name,
                 module["kind"],
                 module["slot"] or "",
                 count(module["parameters"]),
                 count(module["state"]),
-                *(in_both(same, partial(operation_cell, name=name)) for name in ("macs", "acs", "synops")),
-                *(count(module[name]) for name in ("neuron_updates", "transcendental", "comparisons")),
+                str(module.get("bits", 32)),
+                *(count(part["macs"]) for part in (module, event_driven, skipped)),
+                count(skipped.get("narrow_macs", 0.0)),
+                count(event_driven["synops"]),
+                count(module["neuron_updates"]),
                 "" if rate is None else f"{rate:.3f}",
-                in_both(same, partial(energy_cell, model="compute")),
+                microjoules(skipped["energy_mj"]["compute"]),
             ]
         )
-    total = counted["event_driven"]["operations"]
+    whole, driven, skipped = (part["operations"] for part in (counts["conservative"], counts["event_driven"], best))
     rows.append(
         [
             "sum",
@@ -275,10 +261,13 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
             "",
             count(variant["parameters"]),
             count(variant["state_bytes"] / 4),
-            *(both(partial(operation_cell, name=name), variant) for name in ("macs", "acs", "synops")),
-            *(count(total[name]) for name in ("neuron_updates", "transcendental", "comparisons")),
             "",
-            both(partial(energy_cell, model="compute"), variant),
+            *(count(part["macs"]) for part in (whole, driven, skipped)),
+            count(skipped.get("narrow_macs", 0.0)),
+            count(driven["synops"]),
+            count(whole["neuron_updates"]),
+            "",
+            microjoules(best["energy_mj"]["compute"]),
         ]
     )
     return rows
@@ -305,54 +294,47 @@ def localisation_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Measured firing rate, and where what spikes stops paying off, by count, model and baseline."""
+    """Measured firing rate, and where what spikes stops paying off against the dense blocks, by count and model."""
     rows = []
     for variant in result["variants"]:
         for name, counted in distinct_counts(variant):
-            found = counted.get("break_even")
-            if not found:
-                continue
-            for model in result["energy_models"]:
-                row = [variant["name"], name, MODEL_WORDS.get(model, model), f"{variant['firing_rate']['mean']:.3f}"]
-                for baseline in ("dense", "bit_matched"):
-                    point = found["points"][f"{model}/{baseline}"]
-                    below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
-                    row.append({"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]])
-                rows.append(row)
+            found = counted.get("break_even") or {"points": {}}
+            for model in result["energy_models"] if found["points"] else ():
+                point = found["points"].get(model) or found["points"][f"{model}/dense"]
+                below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
+                pays = {"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]]
+                rate = f"{variant['firing_rate']['mean']:.3f}"
+                rows.append([variant["name"], name, MODEL_WORDS.get(model, model), rate, pays])
     return rows
 
 
 def distinct_counts(variant: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """A variant's counts with their names; one, called either, where they are the same."""
-    counted = by_count(variant)
-    if variant["kind"] == "ann" or counted["event_driven"]["energy_mj"] == counted["conservative"]["energy_mj"]:
-        return [("either", counted["conservative"])]
-    return [(COUNT_WORDS[name], part) for name, part in counted.items()]
+    """A variant's counts with their names, those joined that say the same."""
+    found: list[tuple[str, dict[str, Any]]] = []
+    for name, counted in variant["counts"].items():
+        words = COUNT_WORDS[name]
+        if found and found[-1][1]["energy_mj"] == counted["energy_mj"]:
+            found[-1] = (f"{found[-1][0]}, {words}", counted)
+        else:
+            found.append((words, counted))
+    return found
 
 
 def energy_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Energy of each spiking variant against the ANN, by count and model: whole network, what spikes, bit-matched."""
+    """Energy of every variant at its best count, by model with and without reuse, and against its ANN and its last
+    control.
+    """
     rows = []
     for variant in result["variants"]:
-        dense = counterpart(result, variant)
-        if dense is None or variant["kind"] != "snn":
-            continue
-        for name, counted in distinct_counts(variant):
-            blocks, whole = counted["spiking_blocks"]["energy_mj"], counted["bit_matched"]["energy_mj"]
-            rows += [
-                [
-                    variant["name"],
-                    name,
-                    MODEL_WORDS.get(model, model),
-                    microjoules(counted["energy_mj"][model]),
-                    change(counted["energy_mj"][model], dense["energy_mj"][model]),
-                    change(counted["energy_mj"][model], whole[model]),
-                    microjoules(blocks[model]),
-                    change(blocks[model], counted["replaced_blocks_energy_mj"][model]),
-                    change(blocks[model], counted["bit_matched"]["blocks_energy_mj"][model]),
-                ]
-                for model in result["energy_models"]
+        dense, found = counterpart(result, variant), attribution_of(result, variant["name"])
+        control = variant_named(result, found["links"][-1]["from"] if found else None)
+        for model, best in variant["best"].items():
+            against = [
+                "-" if other is None or other is variant else change(best["mean"], other["best"][model]["mean"])
+                for other in (dense, control)
             ]
+            words = COUNT_WORDS[best["count"]]
+            rows.append([variant["name"], model_words(model), words, microjoules(best["mean"]), *against])
     return rows
 
 
@@ -425,6 +407,7 @@ def draw(result: dict[str, Any]) -> dict[str, Any]:
     dense = [variant for variant in variants if variant["kind"] == "ann"]
     return {
         "accuracy": figures.accuracy_per_seed(variants),
+        "attribution": figures.attribution(result),
         "accuracy-energy": figures.accuracy_energy(result),
         "energy-shares": figures.energy_shares(result),
         "verdicts": figures.verdicts(result),
@@ -468,19 +451,27 @@ def read_result(source: Path) -> dict[str, Any]:
 
 
 def in_present_terms(result: dict[str, Any]) -> dict[str, Any]:
-    """A comparison of any version with the names of this one; without an event-driven count, the other stands in."""
-    renamed = with_names(result)
-    for variant in renamed["variants"]:
-        if "event_driven" not in variant:
-            variant["event_driven"] = dict(variant)
-            variant["readers"] = []
-    return renamed
-
-
-def with_names(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {RENAMED.get(key, key): with_names(part) for key, part in value.items()}
-    return [with_names(part) for part in value] if isinstance(value, list) else value
+    """A comparison of any version with the names of this one. Before counts were siblings, the conservative one was the
+    variant itself; there were no controls.
+    """
+    result.setdefault("attribution", [])
+    for variant in result["variants"]:
+        if "counts" not in variant:
+            counts = {"event_driven": variant.get("event_driven", variant), "conservative": variant}
+            variant["counts"] = {
+                name: {**counted, "operations": counted["operations"]} for name, counted in counts.items()
+            }
+            variant["best"] = {
+                model: min(
+                    (
+                        {"count": name, "mean": counted["energy_mj"][model], "std": 0.0}
+                        for name, counted in counts.items()
+                    ),
+                    key=lambda best: best["mean"],
+                )
+                for model in result["energy_models"]
+            }
+    return result
 
 
 def write_report(source: Path, directory: Path) -> str:
@@ -512,6 +503,10 @@ def write_report(source: Path, directory: Path) -> str:
         headings=HEADINGS,
         rows=table_rows(result),
         tests=test_lines(result),
+        attribution_headings=ATTRIBUTION_HEADINGS,
+        attribution=attribution_rows(result),
+        activity_headings=ACTIVITY_HEADINGS,
+        activity=activity_rows(result),
         energies=energy_rows(result),
         break_even=break_even_rows(result),
         others=other_rows(result),

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snn_cace.files import replacing, write_text
-from snn_cace.report.conclusions import bits_of, counterpart
+from snn_cace.report.conclusions import attribution_of, counterpart, model_words, variant_named
 
 COLOURS = ("#2a7f9e", "#d1603d", "#5f9440", "#8a63ad", "#b8860b", "#6f6f6f", "#c2185b", "#4f8ccc")
 INK = "#26282b"
@@ -39,10 +39,6 @@ MODEL_TITLES = {
     "sram": "all traffic, by memory size",
 }
 MICROJOULES_PER_MILLIJOULE = 1000
-HOLLOW = "sD^v<>pP*X"
-"""Shapes of bit-matched ANNs."""
-FAR_BELOW = 10.0
-"""Points below all variants at which a baseline is left out of a figure: it would flatten all else."""
 DECADE = 10
 """Times the least energy above which an axis is logarithmic."""
 
@@ -124,38 +120,90 @@ def accuracy_per_seed(variants: list[dict[str, Any]]) -> Figure:
 
 
 @styled
-def accuracy_energy(result: dict[str, Any]) -> Figure:
-    """Accuracy against the whole network's energy, a panel per energy model; bars are standard deviations over seeds.
+def attribution(result: dict[str, Any]) -> Figure | None:
+    """A row per spiking variant: how accuracy and energy go from the dense network's to its own, step by step."""
+    chains = result["attribution"]
+    if not chains:
+        return None
+    model = result["energy_models"][0]
+    figure, panels = new_figure(11, 0.6 + 2.6 * len(chains), columns=2, rows=len(chains))
+    for chain, (accuracy, spent) in zip(chains, panels.reshape(-1, 2), strict=True):
+        by_name = {variant["name"]: variant for variant in result["variants"]}
+        first = by_name[chain["dense"]]
+        steps = chain["links"]
+        labels = [first["name"], *(f"{link['part']}\n({link['to']})" for link in steps)]
+        tests = [link["accuracy"] for link in steps]
+        waterfall(
+            accuracy,
+            first["test_segment_accuracy"]["mean"],
+            [(test["difference"], test["ci95"]) for test in tests],
+            labels,
+        )
+        accuracy.set_ylabel("test segment accuracy, %")
+        energies = [link["energy"][model] for link in steps]
+        waterfall(
+            spent,
+            MICROJOULES_PER_MILLIJOULE * first["best"][model]["mean"],
+            [
+                (
+                    MICROJOULES_PER_MILLIJOULE * energy["difference_mj"],
+                    energy["ci95_mj"] and [MICROJOULES_PER_MILLIJOULE * bound for bound in energy["ci95_mj"]],
+                )
+                for energy in energies
+            ],
+            labels,
+            from_zero=True,
+        )
+        spent.set_ylabel(f"energy, µJ, {MODEL_TITLES[model]}")
+    return figure
 
-    Full marks: event-driven; a faint line leads from the conservative count. Hollow marks: the bit-matched ANNs, where
-    their accuracy was measured and is not far below all variants'. The stepped line is the variants' Pareto front.
+
+def waterfall(
+    axes: Axes, start: float, steps: list[tuple[float, list[float] | None]], labels: list[str], from_zero: bool = False
+) -> None:
+    """A bar from `start` to the sum of the steps so far, with each step's interval; the last, spikes, stands out."""
+    reached, lowest, highest = start, start, start
+    axes.bar(0, start if from_zero else 0, bottom=0 if from_zero else start, color=INK, alpha=0.3, width=0.6)
+    axes.plot([-0.3, 0.3], [start, start], color=INK, linewidth=2)
+    axes.annotate(f"{start:.4g}", (0, start), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9)
+    for place, (step, interval) in enumerate(steps, start=1):
+        last = place == len(steps)
+        axes.bar(place, step, bottom=reached, color=COLOURS[1] if last else COLOURS[0], width=0.6)
+        axes.plot([place - 1.3, place + 0.3], [reached, reached], color=INK, linewidth=0.8, linestyle=":")
+        ends = [reached, reached + step]
+        if interval is not None:
+            ends += [reached + bound for bound in interval]
+            axes.plot([place, place], ends[2:], color=INK, linewidth=1.2)
+        axes.annotate(
+            f"{step:+.3g}", (place, max(ends)), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=9
+        )
+        reached += step
+        lowest, highest = min([lowest, *ends]), max([highest, *ends])
+    axes.set_xticks(range(len(labels)), labels, fontsize=8)
+    room = 0.15 * (highest - (0 if from_zero else lowest)) or 1.0
+    axes.set_ylim(0 if from_zero else lowest - room, highest + room)
+
+
+@styled
+def accuracy_energy(result: dict[str, Any]) -> Figure:
+    """Accuracy against the whole network's energy at its best count, a panel per energy model; bars are standard
+    deviations over seeds. Hollow marks: controls. The stepped line is the Pareto front of all variants.
     """
-    lowest = min(variant["test_segment_accuracy"]["mean"] for variant in result["variants"]) - FAR_BELOW
     models = result["energy_models"]
     figure, panels = new_figure(11, 4.0, columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):
         front = []
         for index, variant in enumerate(result["variants"]):
-            accuracy, counted = variant["test_segment_accuracy"], variant["event_driven"]
-            spent, before = (MICROJOULES_PER_MILLIJOULE * part["energy_mj"][model] for part in (counted, variant))
+            accuracy, best = variant["test_segment_accuracy"], variant["best"][model]
+            spent = MICROJOULES_PER_MILLIJOULE * best["mean"]
             front.append((spent, accuracy["mean"]))
-            spread = MICROJOULES_PER_MILLIJOULE * counted["energy_std_mj"][model]
-            axes.plot([before, spent], [accuracy["mean"]] * 2, "-", color=colour(index), alpha=0.35, linewidth=1)
             axes.errorbar(
-                spent, accuracy["mean"], xerr=spread, yerr=accuracy["std"],
+                spent, accuracy["mean"], xerr=MICROJOULES_PER_MILLIJOULE * best["std"], yerr=accuracy["std"],
                 fmt=mark(index), color=colour(index), capsize=3, markersize=8, label=variant["name"],
+                fillstyle="none" if variant["kind"] == "control" else "full",
             )  # fmt: skip
-        for place, baseline in enumerate(bit_matched_baselines(result)):
-            measured = baseline["segment_accuracy"]
-            if measured is not None and measured["mean"] > lowest:
-                axes.errorbar(
-                    MICROJOULES_PER_MILLIJOULE * baseline["energy_mj"][model],
-                    measured["mean"], yerr=measured["std"],
-                    fmt=HOLLOW[place % len(HOLLOW)], color=INK, fillstyle="none", capsize=3, markersize=8,
-                    label=baseline_label(baseline).replace("\n", " in "),
-                )  # fmt: skip
-        best = pareto_front(front)
-        axes.step([x for x, _ in best], [y for _, y in best], where="post", color=INK, linewidth=1, linestyle=":")
+        pareto = pareto_front(front)
+        axes.step([x for x, _ in pareto], [y for _, y in pareto], where="post", color=INK, linewidth=1, linestyle=":")
         axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
         axes.set_xlabel("energy per clip, µJ, whole network")
         if front and max(front)[0] > DECADE * min(front)[0]:
@@ -175,39 +223,18 @@ def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]
     return best
 
 
-def bit_matched_baselines(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """The ANNs with activations of few bits that the variants are matched with, each once."""
-    matched = [
-        part["bit_matched"] for v in result["variants"] for part in (v["event_driven"], v) if part.get("bit_matched")
-    ]
-    found = {baseline_label(baseline): baseline for baseline in matched}
-    return [found[label] for label in sorted(found)]
-
-
-def baseline_label(baseline: dict[str, Any]) -> str:
-    slots = "" if len(baseline["slots"]) > 2 else "\n" + ", ".join(baseline["slots"])
-    readers = " and readers" if baseline.get("readers") else ""
-    return f"{baseline['of']}, {bits_of(baseline)}{slots}{readers}"
-
-
 @styled
 def energy_shares(result: dict[str, Any]) -> Figure:
-    """Energy of what spikes, in full colour, beside the rest of the network, by every energy model and count."""
+    """Energy of what is compared, in full colour, beside the rest of the network, zeros skipped by all."""
     models = result["energy_models"]
-    rows = []
-    for index, variant in enumerate(result["variants"]):
-        differ = variant["event_driven"]["spiking_blocks"]["energy_mj"] != variant["spiking_blocks"]["energy_mj"]
-        counts = ((variant["event_driven"], ""), (variant, ", conservative")) if differ else ((variant, ""),)
-        for counted, ending in counts:
-            blocks = counted["spiking_blocks"]["energy_mj"]
-            rows.append((variant["name"] + ending, counted["energy_mj"], blocks, colour(index)))
-    rows += [
-        (baseline_label(b).replace("\n", " in "), b["energy_mj"], b["blocks_energy_mj"], INK)
-        for b in bit_matched_baselines(result)
+    rows = [
+        (variant["name"], variant["counts"].get("zero_skipping", variant["counts"]["event_driven"]), colour(index))
+        for index, variant in enumerate(result["variants"])
     ]
     figure, panels = new_figure(11, 1.2 + 0.42 * len(rows), columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):
-        for row, (_, whole, blocks, shade) in enumerate(rows):
+        for row, (_, counted, shade) in enumerate(rows):
+            whole, blocks = counted["energy_mj"], counted["spiking_blocks"]["energy_mj"]
             total, part = (MICROJOULES_PER_MILLIJOULE * energies[model] for energies in (whole, blocks))
             axes.barh(row, part, color=shade, height=0.6)
             axes.barh(row, total - part, left=part, color=shade, alpha=0.3, height=0.6)
@@ -222,34 +249,38 @@ def energy_shares(result: dict[str, Any]) -> Figure:
 
 @styled
 def verdicts(result: dict[str, Any]) -> Figure | None:
-    """Whole-network energy of each spiking variant over the ANN's, and over the bit-matched ANN's, by every count and
-    published model: which conclusions flip from one to another.
+    """Whole-network energy of each spiking variant over its last control's, and over its ANN's, each at its best count,
+    by every energy model and reuse of weights: which conclusions flip from one to another.
     """
-    pairs = [(v, counterpart(result, v)) for v in result["variants"] if v["kind"] == "snn"]
-    spiking = [(variant, dense) for variant, dense in pairs if dense is not None]
+    found = [
+        (variant, counterpart(result, variant), attribution_of(result, variant["name"]))
+        for variant in result["variants"]
+        if variant["kind"] == "snn"
+    ]
+    spiking = [(variant, dense, chain) for variant, dense, chain in found if dense is not None]
     if not spiking:
         return None
-    figure, panels = new_figure(11, 1.6 + 0.45 * len(spiking), columns=2, sharey=True)
-    for row, (variant, dense) in enumerate(spiking):
-        for shift, filled, counted in ((-0.12, "full", variant["event_driven"]), (0.12, "none", variant)):
-            for index, model in enumerate(result["energy_models"]):
-                for axes, baseline in zip(
-                    panels, (dense["energy_mj"], counted["bit_matched"]["energy_mj"]), strict=True
-                ):
-                    name = f"{MODEL_TITLES.get(model, model)}, {'event-driven' if filled == 'full' else 'conservative'}"
+    figure, panels = new_figure(11, 1.9 + 0.45 * len(spiking), columns=2, sharey=True)
+    for row, (variant, dense, chain) in enumerate(spiking):
+        control = variant_named(result, chain["links"][-1]["from"]) if chain else None
+        for index, (model, best) in enumerate(variant["best"].items()):
+            priced, _, shared = model.partition("/")
+            for axes, other in zip(panels, (control, dense), strict=True):
+                if other is not None:
                     axes.plot(
-                        counted["energy_mj"][model] / baseline[model], row + shift, "osD"[index % 3],
-                        color=colour(index), fillstyle=filled, label=name if row == 0 else None,
+                        best["mean"] / other["best"][model]["mean"], row, "osD^v<>"[index % 7],
+                        color=colour(list(MODEL_TITLES).index(priced)), fillstyle="none" if shared else "full",
+                        label=model_words(model) if row == 0 else None,
                     )  # fmt: skip
         for place, (name, ratio) in enumerate(ratios_of_others(variant, dense)):
-            panels[0].plot(ratio, row, "x+*"[place % 3], color=INK, label=name if row == 0 else None)
-    for axes, title in zip(panels, ("over the ANN's", "over the bit-matched ANN's"), strict=True):
+            panels[1].plot(ratio, row, "x+*"[place % 3], color=INK, label=name if row == 0 else None)
+    for axes, title in zip(panels, ("over its last control's: spikes alone", "over the ANN's"), strict=True):
         axes.axvline(1, color=INK, linewidth=1)
         axes.set_xlabel(f"whole-network energy {title}")
         axes.margins(0.08, 0.15)
-    panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant, _ in spiking])
+    panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant, _, _ in spiking])
     panels[0].invert_yaxis()
-    legend_below(figure, panels[0], columns=3)
+    legend_below(figure, panels[1], columns=2)
     return figure
 
 

@@ -5,6 +5,9 @@
 n_l are the spikes per clip of layer l, with gradients by surrogate; e_l is what one of them causes, in its own layer
 and in every layer that reads it: its fan-out at the prices of an energy model. sinabs trains on synaptic operations
 (Sorbaro et al., Frontiers in Neuroscience 14, 2020); here they are priced, and everything else is in the denominator.
+
+Of a control without spikes n_l are the values above zero, with the gradient that a spike would have, and e_l is what
+one of them causes where products with zeros are skipped: so spiking networks and controls are held down alike.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ from functools import partial
 import torch
 from torch import nn
 
-from neurons import RateObserver, SpikingLayer, count_over_processes, sum_over_processes
+from neurons import ControlLayer, LearnedStep, RateObserver, SpikingLayer, count_over_processes, sum_over_processes
 from neurons.coding import Coding
 from snn_cace.config import Experiment, SlotsConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import EnergyPrices, energy, part_energy, read_prices
-from snn_cace.counting.operations import count_operations, event_driven
+from snn_cace.counting.operations import count_operations
 from snn_cace.counting.provenance import SEVERAL
 from snn_cace.data.batches import Batch
 from snn_cace.model import build_network
@@ -75,18 +78,48 @@ def expected_energy(
         ann = count_operations(build_network(dense, shape), *clip)
         with all_firing(network) as fired:
             count = count_operations(network, *clip)
-    modules = {module.name: module for module in event_driven(count.modules, count.consumers)}
+    priced = {module.name: module for module in count.counted["event_driven"]}
     per_spike: dict[str, float] = {}
     for sources, caused in count.sources.items():
-        spent = math.fsum(part_energy(part, modules[name], model, prices) for name, part in caused.items())
+        spent = math.fsum(part_energy(part, priced[name], model, prices) for name, part in caused.items())
         named = sources.split(SEVERAL)
         for source in named:
             per_spike[source] = per_spike.get(source, 0.0) + spent / sum(fired[name] for name in named)
-    return ExpectedEnergy(
-        static=energy(modules.values(), model, prices).static,
-        per_spike=per_spike,
-        dense=energy(ann.modules, model, prices).total,
-    )
+    of_dense = energy(ann.modules, model, prices).total
+    if any(isinstance(layer, ControlLayer) for layer in network.modules()):
+        return expected_of_control(network, clip, model, prices, of_dense)
+    return ExpectedEnergy(energy(priced.values(), model, prices).static, per_spike, of_dense)
+
+
+def expected_of_control(
+    network: nn.Module, clip: tuple[torch.Tensor, ...], model: str, prices: EnergyPrices, of_dense: float
+) -> ExpectedEnergy:
+    """`ExpectedEnergy` of a control where products with zeros are skipped. A value of a layer causes what is spent with
+    all values above zero less what is spent with none of that layer, over their number.
+    """
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, ControlLayer)}
+    ones = [torch.ones_like(x) for x in clip]
+    numbers: dict[str, int] = {}
+
+    def spent(silent: str | None) -> float:
+        def force(name: str, module: nn.Module, args: tuple, values: torch.Tensor) -> torch.Tensor:
+            numbers[name] = values.numel()
+            size = module.size.detach() if isinstance(module, LearnedStep) else 1.0
+            return torch.zeros_like(values) if name == silent else torch.ones_like(values) * size
+
+        forced = {name: layer if layer.rounding is None else layer.rounding for name, layer in layers.items()}
+        hooks = [layer.register_forward_hook(partial(force, name)) for name, layer in forced.items()]
+        try:
+            counted = count_operations(network, *ones).counted["zero_skipping"]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return energy(counted, model, prices).total
+
+    whole = spent(None)
+    caused = {name: whole - spent(name) for name in layers}
+    per_value = {name: caused[name] / numbers[name] for name in layers}
+    return ExpectedEnergy(whole - sum(caused.values()), per_value, of_dense)
 
 
 class EnergyRegulariser(RateObserver):
@@ -95,7 +128,7 @@ class EnergyRegulariser(RateObserver):
     `start()` before a forward pass, `share(batch)` after it.
     """
 
-    kinds = (SpikingLayer, Coding)
+    kinds = (SpikingLayer, Coding, ControlLayer)
 
     def __init__(self, network: nn.Module, experiment: Experiment, shape: FeatureShape) -> None:
         super().__init__(network)

@@ -10,16 +10,7 @@ from spikingjelly.activation_based.op_counter import LemaireEnergyProfiler, Simp
 from torch import nn
 
 from neurons import NodeConfig, SpikingLayer
-from snn_cace.counting.energy import (
-    MODELS,
-    Energy,
-    break_even_rate,
-    energies_mj,
-    energy,
-    matched_bits,
-    read_prices,
-    sources,
-)
+from snn_cace.counting.energy import MODELS, REUSING, Energy, break_even_rate, energies_mj, energy, read_prices, sources
 from snn_cace.counting.operations import ModuleCount, count_operations
 from snn_cace.counting.rules import Operations
 from snn_cace.errors import InputError
@@ -32,7 +23,7 @@ def module(**static: float) -> ModuleCount:
 
 
 def test_each_model_by_hand():
-    """2048 weights lie in 8 KiB (10 pJ an access), 512 states in 2 KiB (2.5 pJ), values in 1 KiB (1.25 pJ)."""
+    """2048 weights lie in 8 KiB (10 pJ an access); so little as 512 states and 256 values is no cheaper."""
     block = module(
         macs=100,
         acs=10,
@@ -47,7 +38,7 @@ def test_each_model_by_hand():
     assert energy([block], "compute", PRICES).total == pytest.approx(arithmetic)
     assert energy([block], "memory", PRICES).total == pytest.approx(arithmetic + 4 * 24.96 * (110 + 7 + 8))
     integer = 100 * 3.2 + (10 + 2) * 0.1 + 3 * 3.2
-    traffic = 110 * 10 + 15 * 2.5 + 4 * 1.25
+    traffic = (110 + 15 + 4) * 10
     assert energy([block], "sram", PRICES).total == pytest.approx(integer + traffic)
 
 
@@ -58,20 +49,26 @@ def test_spikes_read_and_write_the_sums_that_they_add_to():
     assert spent.event_driven == pytest.approx(5 * 0.1 + 5 * 10 + 2 * 5 * 10)
 
 
-@pytest.mark.parametrize(
-    ("steps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (15, 4), (16, 5), (255, 8)]
-)
-def test_s_steps_tell_s_plus_one_rates_apart(steps: int, bits: int):
-    assert matched_bits(steps) == bits
-
-
 def test_a_mac_of_few_bits_is_so_many_adds_and_never_dearer_than_a_whole_one():
-    block = module(macs=100)
-    assert energy([block], "compute", PRICES, bits=3).total == pytest.approx(100 * 3 * 0.9)
-    assert energy([block], "compute", PRICES, bits=8).total == pytest.approx(100 * 4.6)
+    def spent(bits: int, model: str = "compute") -> float:
+        narrow = Operations(narrow_macs=100, value_reads=9)
+        return energy([ModuleCount("b", "B", buffer=4096, bits=bits, static=narrow)], model, PRICES).total
+
+    assert spent(3) == pytest.approx(100 * 3 * 0.9)
+    assert spent(8) == pytest.approx(100 * 4.6)
     for model in MODELS:
-        by_bits = [energy([module(macs=9, state_reads=9, value_reads=9)], model, PRICES, b).total for b in range(1, 33)]
+        by_bits = [spent(bits, model) for bits in range(1, 33)]
         assert by_bits == sorted(by_bits)
+
+
+def test_reuse_changes_how_often_weights_are_read_and_nothing_else():
+    reads = Operations(macs=7, weight_reads=100, weight_reads_per_segment=10, weight_reads_per_clip=1, state_reads=3)
+    spent = {model: energy([ModuleCount("b", "B", static=reads)], model, PRICES).total for model in (*MODELS, *REUSING)}
+    word = 4 * 24.96
+    assert spent["memory"] - spent["memory/segment"] == pytest.approx(90 * word)
+    assert spent["memory/segment"] - spent["memory/clip"] == pytest.approx(9 * word)
+    assert spent["sram"] - spent["sram/clip"] == pytest.approx(99 * 10)
+    assert spent["compute"] == pytest.approx(7 * 4.6)
 
 
 def test_at_the_break_even_rate_both_cost_the_same():
@@ -86,7 +83,7 @@ def test_at_the_break_even_rate_both_cost_the_same():
 def test_energy_is_linear_in_modules():
     first, second = module(macs=5, weight_reads=7), module(acs=3, state_writes=2)
     together, apart = energies_mj([first, second], PRICES), [energies_mj([m], PRICES) for m in (first, second)]
-    assert together == pytest.approx({m: apart[0][m] + apart[1][m] for m in MODELS})
+    assert together == pytest.approx({model: apart[0][model] + apart[1][model] for model in (*MODELS, *REUSING)})
 
 
 def test_the_memory_model_is_spikingjelly_s_simple_one_on_dense_layers():
@@ -102,13 +99,13 @@ def test_the_memory_model_is_spikingjelly_s_simple_one_on_dense_layers():
 
 def test_the_sram_model_is_spikingjelly_s_lemaire_one_on_a_dense_layer_but_for_addresses_and_biases():
     """It adds a bias with an addition of its own, and addresses with one per value in and out; ours has neither."""
-    network = nn.Sequential(nn.Linear(600, 600)).eval()
-    values = torch.randn(1, 600)
+    network = nn.Sequential(nn.Linear(3000, 3000)).eval()  # 12 KB of values: ours has no memory below 8 KB
+    values = torch.randn(1, 3000)
     profiler = LemaireEnergyProfiler()
     profiler.bind_model(network)
     with torch.no_grad(), profiler:
         network(values)
-    theirs = profiler.get_report().total_pj - 0.1 * (600 + 2 * 600)
+    theirs = profiler.get_report().total_pj - 0.1 * (3000 + 2 * 3000)
     assert energy(count_operations(network, values).modules, "sram", PRICES).total == pytest.approx(theirs)
 
 
@@ -137,7 +134,7 @@ def test_prices_may_be_replaced_and_every_one_has_a_source(tmp_path: Path):
     ("change", "message"),
     [
         (("picojoules: 0.9", "picojoules: -1"), "must not be negative"),
-        (("[0, 8192, 32768, 1048576]", "[0, 8192, 8192, 1048576]"), "sizes_bytes must grow"),
+        (("[8192, 32768, 1048576]", "[8192, 8192, 1048576]"), "sizes_bytes must grow"),
         (("word_bytes", "word_bits"), "word_bits"),
         (("picojoules: 24.96", "picojoules: much"), "memory"),
     ],

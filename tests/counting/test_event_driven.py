@@ -15,7 +15,8 @@ from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import energy, read_prices
 from snn_cace.counting.execution import run_event_driven
-from snn_cace.counting.operations import Count, count_operations, event_driven, summed
+from snn_cace.counting.operations import Count, count_operations, summed
+from snn_cace.counting.rules import Cost
 from snn_cace.model import CaceNet
 
 CLIPS, SEGMENTS, PATCHES, WIDTH, OUT = 2, 3, 4, 5, 7
@@ -65,6 +66,12 @@ def built(reads: str, **block: object) -> Consumer:
     return Consumer(reads, **block).eval()  # type: ignore[arg-type]
 
 
+def cost_of(count: Count, name: str) -> Cost:
+    """What a module costs event-driven."""
+    module = next(module for module in count.counted["event_driven"] if module.name == name)
+    return Cost(module.static, module.event_driven)
+
+
 def spikes_per_clip(count: Count) -> float:
     return next(module.spikes for module in count.modules if module.spikes is not None) or 0.0
 
@@ -86,7 +93,7 @@ def test_a_linear_layer_of_rates_by_hand(reads: str):
     """An AC and a read weight per spike and output; a MAC per output for the 1 / S; a gate multiplies columns once."""
     macs, uses, held = READS[reads]
     count = count_operations(built(reads), patches())
-    spent = count.consumers["linear"] * CLIPS
+    spent = cost_of(count, "linear") * CLIPS
     reached = spikes_per_clip(count) * CLIPS * uses * OUT
     assert reached > 0
     assert (
@@ -100,7 +107,7 @@ def test_a_linear_layer_of_rates_by_hand(reads: str):
 
 @pytest.mark.parametrize("reads", ["norm", "residual", "product of activations", "negative, rectified", "overwritten"])
 def test_what_is_no_sum_of_spikes_any_more_stays_multiplied(reads: str):
-    assert "linear" not in count_operations(built(reads), patches()).consumers
+    assert "linear" not in count_operations(built(reads), patches()).readers
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -113,7 +120,8 @@ def test_adding_columns_gives_the_same_outputs_and_as_many_additions(reads: str,
     output, additions = run_event_driven(network, patches(dtype))
     torch.testing.assert_close(output, expected, atol=1e-5 if dtype == torch.float32 else 1e-12, rtol=0)
     count = count_operations(network, patches(dtype))
-    assert additions == {n: round(c.event_driven.acs * CLIPS) for n, c in count.consumers.items() if c.event_driven.acs}
+    counted = {name: round(cost_of(count, name).event_driven.acs * CLIPS) for name in count.readers}
+    assert additions == {name: acs for name, acs in counted.items() if acs}
     assert additions["linear"] > 0
 
 
@@ -128,9 +136,7 @@ def test_input_spikes_are_added_too(coding: str, coding_range: str):
     with torch.no_grad():
         torch.testing.assert_close(output, network(values), atol=1e-12, rtol=0)
     count = count_operations(network, values)
-    counted = {
-        m.name: round(m.total.synops * CLIPS) for m in event_driven(count.modules, count.consumers) if m.total.synops
-    }
+    counted = {m.name: round(m.total.synops * CLIPS) for m in count.counted["event_driven"] if m.total.synops}
     assert {name: added for name, added in additions.items() if added} == counted
     assert additions["hidden.linear"] > 0
 
@@ -146,7 +152,7 @@ def test_the_original_s_encoder_outputs_rates_too():
     output, additions = run_event_driven(network, values)
     torch.testing.assert_close(output, expected, atol=1e-12, rtol=0)
     count = count_operations(network, values)
-    assert additions == {"1": round(count.consumers["1"].event_driven.acs * CLIPS)}
+    assert additions == {"1": round(cost_of(count, "1").event_driven.acs * CLIPS)}
     assert additions["1"] == spikes_per_clip(count) * CLIPS * OUT > 0
 
 
@@ -181,24 +187,24 @@ def test_guidance_reads_the_spikes_of_the_visual_projection():
     """All six projections and the gated patches run on accumulates; the whole network's additions are the counted."""
     network = guided(True, coding="integer", coding_levels=2)
     count = count_operations(network, *features())
-    assert set(GUIDANCE) <= set(count.consumers)
-    assert not any(name.startswith("guidance") for name in set(count.consumers) - set(GUIDANCE))
+    assert set(GUIDANCE) <= set(count.readers)
+    assert not any(name.startswith("guidance") for name in set(count.readers) - set(GUIDANCE))
     with torch.no_grad():
         expected = network(*features())
     output, additions = run_event_driven(network, *features())
     for name in ("segment_relevance", "event_logits", "gate", "av_logits"):
         torch.testing.assert_close(getattr(output, name), getattr(expected, name), atol=1e-12, rtol=0)
-    modules = event_driven(count.modules, count.consumers)
+    modules = count.counted["event_driven"]
     additions = {name: added for name, added in additions.items() if added}
     assert additions == {m.name: round(m.total.synops * CLIPS) for m in modules if m.total.synops}
     assert additions["visual_projection.projection.linear"] > 0
     assert summed(modules).macs < 0.9 * count.total.macs
 
 
-def test_a_dense_network_has_no_consumers_and_both_counts_are_one():
+def test_a_dense_network_has_no_readers_and_both_counts_are_one():
     count = count_operations(guided(False), *features())
-    assert count.consumers == {}
-    assert summed(event_driven(count.modules, count.consumers)) == count.total
+    assert count.readers == []
+    assert summed(count.counted["event_driven"]) == count.total
 
 
 def test_guidance_is_the_same_object_in_ann_and_snn():
@@ -216,7 +222,7 @@ def test_guidance_is_the_same_object_in_ann_and_snn():
 def test_what_each_layers_spikes_cause_adds_up_to_all_that_spikes_cause():
     count = count_operations(guided(True), *features())
     acs = sum(operations.acs for by_module in count.sources.values() for operations in by_module.values())
-    modules = event_driven(count.modules, count.consumers)
+    modules = count.counted["event_driven"]
     assert acs == pytest.approx(sum(module.event_driven.acs for module in modules))
     assert set(GUIDANCE) <= set(count.sources["visual_projection.projection.layer"])
 
@@ -245,7 +251,7 @@ def test_accumulators_are_read_and_written_at_every_step_where_traffic_is_priced
     """Rates of 5 neurons over 2 steps to 7 outputs, 24 rows: 24 x 7 sums, kept over 2 steps, read and written."""
     prices = read_prices()
     count = count_operations(built("rates"), patches())
-    module = next(m for m in event_driven(count.modules, count.consumers) if m.name == "linear")
+    module = next(m for m in count.counted["event_driven"] if m.name == "linear")
     words = module.total.weight_reads + 2 * (2 * ROWS * OUT / CLIPS)
     arithmetic = energy([module], "compute", prices).total
     assert energy([module], "memory", prices).total == pytest.approx(arithmetic + 4 * 24.96 * words)

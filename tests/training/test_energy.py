@@ -9,7 +9,7 @@ from small import peer_experiment, small_model
 from snn_cace.config import Experiment, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import MODELS, energies_mj, read_prices
-from snn_cace.counting.operations import count_operations, event_driven
+from snn_cace.counting.operations import count_operations
 from snn_cace.model import CaceNet, build_network
 from snn_cace.training.energy import EnergyRegulariser
 
@@ -46,10 +46,10 @@ def test_the_expected_share_is_the_counted_one(energy_model: str, coding: str):
     dense = small_model()
     prices = read_prices()
     count = count_operations(network, *batch().values())
-    ours = energies_mj(event_driven(count.modules, count.consumers), prices)[energy_model]
+    ours = energies_mj(count.counted["event_driven"], prices)[energy_model]
     theirs = energies_mj(count_operations(CaceNet(dense, SHAPE), *batch().values()).modules, prices)[energy_model]
-    # Batch norms invert their variances once a batch: a clip alone pays for all of it.
-    assert share.item() == pytest.approx(ours / theirs, rel=2e-3)
+    # An integer of several spikes is written once.
+    assert share.item() == pytest.approx(ours / theirs, rel=2e-3 if coding == "integer" else 1e-5)
     share.backward()
     assert network.visual_projection.projection.linear.weight.grad.abs().sum() > 0
     if coding != "constant":
@@ -69,11 +69,11 @@ def test_the_expected_share_of_a_peer_is_the_counted_one(network: str, weak: boo
     spiking(**batch())
     share = regulariser.share(batch())
     count = count_operations(spiking, *batch().values())
-    ours = energies_mj(event_driven(count.modules, count.consumers), read_prices())["memory"]
+    ours = energies_mj(count.counted["event_driven"], read_prices())["memory"]
     theirs = count_operations(build_network(dense, SHAPE), *batch().values()).modules
     assert share.item() == pytest.approx(ours / energies_mj(theirs, read_prices())["memory"], rel=2e-3)
     if network == "avel":
-        assert "classifier.hidden.linear" in count.consumers
+        assert "classifier.hidden.linear" in count.readers
 
 
 def test_resuming_reckons_with_the_same_energies():
