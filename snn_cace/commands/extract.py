@@ -29,14 +29,15 @@ def extract(
 ) -> None:
     """Features of a folder of videos, in AVE's layout.
 
-    A broken-off extraction goes on where it was. Splits are those of trainSet.txt, valSet.txt and testSet.txt beside
-    the annotations, or drawn. Files from which no clip can be made are left out and listed.
+    A broken-off extraction goes on where it was, if nothing that decides its result has changed. Splits are those of
+    trainSet.txt, valSet.txt and testSet.txt beside the annotations, or drawn. Files from which no clip can be made are
+    left out and listed.
 
     Args:
         videos: directory of files called by their video's name, in any container that FFmpeg reads.
         output: directory to write the features into.
         annotations: lines of Category&VideoID&Quality&Start&End; VIDEOS/Annotations.txt where it is left out.
-        visual: encoder of pictures; efficientnet-lite0, whose weights are a package, or any of timm's.
+        visual: encoder of pictures; efficientnet-lite0, whose weights come along, or one of timm's with feature maps.
         visual_weights: file of its state dict, in place of the package's or the hub's.
         audio: encoder of sound; log-mel-statistics, without weights, vggish, cnn14, or one of transformers'.
         audio_weights: file of the state dict of vggish or cnn14.

@@ -114,12 +114,15 @@ def segments_of_video(video: Path, data: ClipData, device: str) -> Iterator[Segm
     visual.network.to(pick_device(device))
     audio = audio_encoder(made["audio"], made["audio_weights"], made.get("audio_pca"))
     plan = Plan(made["frames"], *visual.size, audio.sample_rate)
+    notes: list[str] = []
     try:
-        for number, (pictures, sound) in enumerate(read_segments(video, plan)):
+        for number, (pictures, sound) in enumerate(read_segments(video, plan, notes)):
             features = visual(torch.from_numpy(pictures)).mean(0).float().cpu()
             yield number == 0, features, audio(torch.from_numpy(sound[None]))[0].cpu(), None
     except UnusableVideoError as error:
         raise InputError(f"{video}: {error}") from None
+    for note in notes:
+        print(f"noted: {video}: {note}")
 
 
 def write_lines(path: Path, results: list[SegmentResult], names: list[str]) -> None:

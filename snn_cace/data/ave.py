@@ -77,13 +77,13 @@ def find_dataset(path: Path, names: tuple[str, ...] = DATASET_NAMES) -> h5py.Dat
     """The dataset in an HDF5 file that goes by one of `names`; `dataset.file` is its caller's to close.
 
     Raises:
-        InputError: not readable as HDF5 (whatever h5py raises: damaged headers come as many errors), no such dataset, a
-            link out of the file, values that are not numbers, or more of them than the file can hold.
+        InputError: locked, not readable as HDF5 (whatever h5py raises: damaged headers come as many errors), no such
+            dataset, a link out of the file, values that are not numbers, or more of them than the file can hold.
     """
     try:
         file = h5py.File(path, "r")
     except Exception as error:
-        raise InputError(f"{path} is not a readable HDF5 file (truncated?): {one_line(error)}; copy it again") from None
+        raise InputError(f"{path} {unopened(one_line(error))}") from None
     try:
         found = next((name for name in names if isinstance(file.get(name, getlink=True), h5py.HardLink)), None)
         if found is None or not isinstance(file[found], h5py.Dataset):
@@ -110,6 +110,18 @@ def check_storage(dataset: h5py.Dataset, path: Path) -> None:
     size, stored = prod(dataset.shape) * dataset.dtype.itemsize, path.stat().st_size
     if size > MOST_COMPRESSION * stored:
         raise InputError(f"{path} declares {size} bytes {list(dataset.shape)}, but has {stored}; copy it again")
+
+
+def unopened(said: str) -> str:
+    """What ails a file that HDF5 does not open, of which it `said` so, and what to do."""
+    if "unable to lock file" in said:
+        return (
+            "is locked: another process has it open to write, or its file system has no locks. Wait for that process, "
+            f"or, where there is none, set HDF5_USE_FILE_LOCKING=FALSE ({said})"
+        )
+    if "already open for" in said:
+        return f"was left open by a process that wrote it, or writes it still: wait for it, or copy it again ({said})"
+    return f"is not a readable HDF5 file (truncated?): {said}; copy it again"
 
 
 def one_line(error: Exception) -> str:

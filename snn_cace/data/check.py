@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ def check_directory(directory: str | Path) -> Summary:
         layout = ave.read_layout(directory)
     except InputError as error:
         summary.problems += all_problems(directory, str(error))
+        check_shared_videos(directory, summary)
         return summary
     summary.lines += describe(layout)
     for name in ("visual", "audio"):
@@ -46,6 +48,7 @@ def check_directory(directory: str | Path) -> Summary:
         check_annotations(directory, labels, names, summary)
         check_weak_files(directory, layout, labels, summary)
     check_splits(layout, summary)
+    check_shared_videos(directory, summary)
     return summary
 
 
@@ -192,3 +195,21 @@ def check_splits(layout: ave.Layout, summary: Summary) -> None:
         shared = np.intersect1d(layout.orders[first], layout.orders[second])
         if shared.size:
             summary.problems.append(f"{first} and {second} share {shared.size} rows, row {shared[0]} first")
+
+
+def check_shared_videos(directory: Path, summary: Summary) -> None:
+    """Say how many videos have clips in two splits: a network is tested on what it was trained on.
+
+    It is no problem, since AVE's own splits share some, and results are compared on these.
+    """
+    try:
+        annotations = read_annotations(directory / ave.ANNOTATIONS)
+        orders = {split: ave.read_order(directory, split, len(annotations)) for split in ave.SPLITS}
+    except InputError:  # told elsewhere
+        return
+    videos = {split: {annotations[row].video for row in order} for split, order in orders.items()}
+    pairs = {pair: videos[pair[0]] & videos[pair[1]] for pair in combinations(ave.SPLITS, 2)}
+    shared = set().union(*pairs.values())
+    if shared:
+        counts = ", ".join(f"{len(found)} in {first} and {second}" for (first, second), found in pairs.items() if found)
+        summary.lines.append(f"shared videos    {len(shared)} lie in two splits, {min(shared)} for one: {counts}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,33 +33,54 @@ def read_annotations(path: str | Path, segments: int = SEGMENTS) -> list[Annotat
     """The clips of an annotations file, in its order; a header line is passed over.
 
     Raises:
-        InputError: no such file, or a line that is not an annotation, with its number.
+        InputError: no such file, a line that is not an annotation, or a category that differs from an earlier one only
+            in case or blanks; with the line's number.
     """
+    return list(numbered_annotations(path, segments).values())
+
+
+def numbered_annotations(path: str | Path, segments: int = SEGMENTS) -> dict[int, Annotation]:
+    """As `read_annotations`, by the number of the line, from 1."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no annotations file {path}")
-    annotations = []
+    annotations: dict[int, Annotation] = {}
+    spellings: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip() or (number == 1 and line.startswith("Category&")):
+        if not line or (number == 1 and line.partition("&")[0].strip() == "Category"):
             continue
-        annotations.append(parse_line(line, segments, f"{path}, line {number}"))
+        where = f"{path}, line {number}"
+        annotations[number] = parse_line(line, segments, where)
+        category = annotations[number].category
+        other = spellings.setdefault(spelling(category), category)
+        if other != category:
+            raise InputError(f"{where}: '{category}' is '{other}' but for case or blanks; write them as one")
     if not annotations:
         raise InputError(f"{path} holds no annotation")
     return annotations
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file in UTF-8; an InputError where it is not one."""
+    """The lines of a text file in UTF-8, with or without a byte order mark, bare of blanks around them.
+
+    Raises:
+        InputError: it is no such file.
+    """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not readable as text in UTF-8: {error}") from None
 
 
+def spelling(name: str) -> str:
+    """What names have in common that differ only in case, blanks or how a letter's accent is coded."""
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def parse_line(line: str, segments: int, where: str) -> Annotation:
-    fields = line.strip().split("&")
-    if len(fields) != 5 or not all(SEGMENT_NUMBER.fullmatch(field) for field in fields[3:]):
-        raise InputError(f"{where}: expected Category&VideoID&Quality&Start&End, not '{line.strip()}'")
+    fields = [field.strip() for field in line.split("&")]
+    if len(fields) != 5 or "" in fields[:2] or not all(SEGMENT_NUMBER.fullmatch(field) for field in fields[3:]):
+        raise InputError(f"{where}: expected Category&VideoID&Quality&Start&End, not '{line}'")
     start, end = int(fields[3]), int(fields[4])
     if not 0 <= start <= end <= segments:
         raise InputError(f"{where}: segments {start} to {end} do not lie in a clip of {segments}")
@@ -113,10 +135,11 @@ def read_class_names(directory: Path, classes: int | None = None) -> list[str] |
     path = directory / CLASS_NAMES
     if not path.is_file():
         return None
-    names = [line.strip() for line in read_lines(path)]
+    names = read_lines(path)
     if names and names[-1] == BACKGROUND:
         names.pop()
-    repeated = next((name for index, name in enumerate(names) if name in names[:index]), None)
+    spellings = [spelling(name) for name in names]
+    repeated = next((name for index, name in enumerate(names) if spellings[index] in spellings[:index]), None)
     if not names or "" in names or repeated or BACKGROUND in names:
         reason = f"'{repeated}' is there twice" if repeated else "a name is missing, or background is not last"
         raise InputError(f"{path} should hold one name of a class a line, in the labels' order: {reason}")

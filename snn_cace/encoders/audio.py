@@ -38,11 +38,12 @@ CNN14_RATE, CNN14_POINTS, CNN14_HOP = 32000, 1024, 320
 
 @dataclass
 class AudioEncoder:
-    """Sound of `sample_rate` in seconds, `[N, samples]`, to vectors `[N, channels]`."""
+    """Sound of `sample_rate` in seconds, `[N, samples]`, to vectors `[N, channels]`, by a network if there is one."""
 
     encode: Callable[[torch.Tensor], torch.Tensor]
     channels: int
     sample_rate: int = RATE
+    network: nn.Module | None = None
 
     @torch.no_grad()
     def __call__(self, sound: torch.Tensor) -> torch.Tensor:
@@ -240,7 +241,7 @@ def transformers_encoder(name: str) -> AudioEncoder:
 
     with torch.no_grad():
         channels = encode(torch.zeros(1, rate)).shape[-1]
-    return AudioEncoder(encode, channels, rate)
+    return AudioEncoder(encode, channels, rate, model)
 
 
 def audio_encoder(
@@ -260,16 +261,16 @@ def audio_encoder(
     if name == "vggish":
         if weights is None:
             raise InputError("vggish needs --audio-weights FILE: a PyTorch state dict such as torchvggish's vggish.pth")
-        network = VGGish().eval()
-        load_weights(network, weights)
-        after = nn.Identity() if pca is None else whitening(pca)
+        embedding = VGGish().eval()
+        load_weights(embedding, weights)
+        network = nn.Sequential(embedding, nn.Identity() if pca is None else whitening(pca))
         return AudioEncoder(
-            lambda sound: after(network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1))), VGGISH_CHANNELS
+            lambda sound: network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1)), VGGISH_CHANNELS, network=network
         )
     if name == "cnn14":
         if weights is None:
             raise InputError("cnn14 needs --audio-weights FILE: the authors' Cnn14_mAP=0.431.pth")
         panns = Cnn14().eval()
         load_weights(panns, weights)
-        return AudioEncoder(panns, 2048, CNN14_RATE)
+        return AudioEncoder(panns, 2048, CNN14_RATE, panns)
     return transformers_encoder(name)

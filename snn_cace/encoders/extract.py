@@ -2,7 +2,8 @@
 
 Decoding runs ahead in processes of its own; each clip is encoded alone, so that its features depend on no other clip.
 They are kept in flat files until all clips are there, with a byte for each that says so: what is killed goes on where
-it was, and gives the same bytes. A file from which no clip can be made stays out of every split, and is listed.
+it was, and gives the same bytes, if all that decides them is as it was; else it is refused. A file from which no clip
+can be made stays out of every split, and is listed; a run that goes on looks at it again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from snn_cace.data import ave
-from snn_cace.data.labels import Annotation, labels_from_annotations, read_annotations
+from snn_cace.data.labels import Annotation, labels_from_annotations, numbered_annotations, read_annotations
 from snn_cace.encoders.audio import AudioEncoder
-from snn_cace.encoders.media import Media, first_difference, video_files
+from snn_cace.encoders.media import Media, content_digests, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
@@ -33,11 +35,13 @@ SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.tx
 HELD_SHARE = 0.1
 """Of each class's clips: what validation and test get each, where no split files say otherwise."""
 READ_AHEAD = 2
+REASONS = 3
+"""How many clips left out an error names with the reason."""
 
 
 @dataclass
 class Settings(Media):
-    """All that decides the features, for whoever goes on with a broken-off extraction."""
+    """What decides the features, beside what the files hold that it names."""
 
     frames: int
     dtype: str
@@ -66,33 +70,57 @@ class VideoClips(Dataset):
     def __getitem__(self, place: int) -> tuple[int, Clip | str]:
         row = self.rows[place]
         file = self.files[row]
+        if file is None:
+            return row, "no such file"
         try:
-            return row, "no such file" if file is None else read_clip(file, self.plan)
+            return row, read_clip(file, self.plan)
         except UnusableVideoError as error:
-            return row, str(error)
+            return row, f"{file.name}: {error}"
 
 
 class Progress:
-    """Features and what is known of each clip, on disk while an extraction runs, in `DIR/.extract`."""
+    """Features and what is known of each clip, on disk while an extraction runs, in `DIR/.extract`.
 
-    def __init__(self, directory: Path, settings: Settings, shapes: dict[str, tuple[int, ...]]) -> None:
+    of_features and of_splits: all that decides these, by what an error calls it. Videos are held against those of the
+    clips that are done, and the splits' against those before while clips are waiting: an extraction that came to its
+    end without a clip for a split goes on with other splits.
+
+    Raises:
+        InputError: what was broken off there had another of these.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        of_features: dict[str, Any],
+        of_splits: dict[str, Any],
+        videos: list[list[str | int] | None],
+        shapes: dict[str, tuple[int, ...]],
+        dtype: str,
+    ) -> None:
         self.directory = directory / UNFINISHED
         self.directory.mkdir(parents=True, exist_ok=True)
-        plan = self.directory / "settings.json"
-        if plan.is_file():
-            changed = first_difference(plan, settings)
-            if changed:
-                raise InputError(
-                    f"{directory} holds a broken-off extraction with another {changed}; go on with that, or choose an "
-                    "empty directory"
-                )
-        else:
-            write_json(plan, asdict(settings))
-        self.features = {
-            name: self.mapped(f"{name}.raw", shape, np.dtype(settings.dtype)) for name, shape in shapes.items()
-        }
-        self.state = self.mapped("state.raw", (shapes["visual"][0],), np.dtype(np.uint8))
+        written = self.directory / "settings.json"
+        before = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else None
+        if before is not None:
+            self.refuse(first_difference(before.get("features", {}), of_features))
+        self.features = {name: self.mapped(f"{name}.raw", shape, np.dtype(dtype)) for name, shape in shapes.items()}
+        self.state = self.mapped("state.raw", (len(videos),), np.dtype(np.uint8))
         self.remarks = self.directory / "remarks.jsonl"
+        if before is not None:
+            other = (row for row in np.flatnonzero(self.state == DONE) if before["videos"][row] != videos[row])
+            self.refuse(next((f"file {(before['videos'][row] or ['of a clip'])[0]}" for row in other), None))
+            if (self.state == WAITING).any():
+                self.refuse(first_difference(before["splits"], of_splits))
+        write_json(written, {"features": of_features, "splits": of_splits, "videos": videos})
+
+    def refuse(self, changed: str | None) -> None:
+        """Raise InputError if anything changed."""
+        if changed is not None:
+            raise InputError(
+                f"{self.directory.parent} holds a broken-off extraction with another {changed}; go on with that as it "
+                "was, or choose an empty directory"
+            )
 
     def mapped(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         path = self.directory / name
@@ -107,7 +135,7 @@ class Progress:
             file.write(json.dumps({"row": row, "lines": lines}) + "\n")
 
     def remarks_by_row(self) -> dict[int, list[str]]:
-        """The last of each clip: one that was broken off in between is said again."""
+        """The last of each clip: one that was broken off in between, or looked at again, is said again."""
         if not self.remarks.is_file():
             return {}
         found = {}
@@ -132,6 +160,7 @@ def extract(
     if not (output / UNFINISHED).is_dir():  # else it may have been killed while it wrote the files
         ave.refuse_existing(output)
     annotations = read_annotations(settings.annotations)
+    listed = listed_rows(annotations, Path(settings.annotations).parent)
     files = video_files(Path(settings.videos), annotations)
     plan = Plan(settings.frames, *visual.size, audio.sample_rate)
     clips = len(annotations)
@@ -139,8 +168,15 @@ def extract(
         "visual": (clips, plan.segments, visual.grid, visual.grid, visual.channels),
         "audio": (clips, plan.segments, audio.channels),
     }
-    progress = Progress(output, settings, shapes)
-    waiting = np.flatnonzero(progress.state == WAITING).tolist()
+    progress = Progress(
+        output,
+        asdict(settings) | content_digests(annotations, visual.network, audio.network),
+        {"content of the split files": listed, "seed": seed},
+        [file_identity(file) for file in files],
+        shapes,
+        settings.dtype,
+    )
+    waiting = np.flatnonzero(progress.state != DONE).tolist()
     loader = DataLoader(
         VideoClips(files, waiting, plan),
         batch_size=None,
@@ -152,8 +188,7 @@ def extract(
             progress.remark(row, [clip])
             progress.state[row] = UNUSABLE
             continue
-        if clip.notes:
-            progress.remark(row, clip.notes)
+        progress.remark(row, clip.notes)
         progress.features["visual"][row] = encoded_pictures(clip, visual)
         progress.features["audio"][row] = audio(torch.from_numpy(clip.sound)).cpu().numpy()
         progress.state[row] = DONE
@@ -170,9 +205,15 @@ def encoded_pictures(clip: Clip, visual: VisualEncoder) -> np.ndarray:
 def finish(progress: Progress, annotations: list[Annotation], settings: Settings, output: Path, seed: int) -> Summary:
     """The AVE directory from what was kept, and the summary; then what was kept goes."""
     usable = progress.state == DONE
-    orders = splits(annotations, usable, Path(settings.annotations).parent, seed)
-    remarks = {annotations[row].video: lines for row, lines in sorted(progress.remarks_by_row().items())}
+    remarks = {annotations[row].video: lines for row, lines in sorted(progress.remarks_by_row().items()) if lines}
     unusable = {annotations[row].video for row in np.flatnonzero(progress.state == UNUSABLE)}
+    left_out = {video: lines[0] for video, lines in remarks.items() if video in unusable}
+    try:
+        orders = splits(annotations, usable, Path(settings.annotations).parent, seed)
+    except InputError as error:
+        reasons = [f"{video}: {reason}" for video, reason in left_out.items()]
+        more = [f"and {len(reasons) - REASONS} more"] if len(reasons) > REASONS else []
+        raise InputError("; ".join([f"{error}", *reasons[:REASONS], *more])) from None
     labels = labels_from_annotations(annotations)
     ave.write_dataset(output / ave.FILES["labels"], labels.shape, iter([labels]), "float32", ave.DATASET_NAMES[0])
     for name, values in progress.features.items():
@@ -184,7 +225,7 @@ def finish(progress: Progress, annotations: list[Annotation], settings: Settings
     summary = Summary(
         clips=int(usable.sum()),
         splits={split: len(order) for split, order in orders.items()},
-        left_out={video: lines[0] for video, lines in remarks.items() if video in unusable},
+        left_out=left_out,
         notes={video: lines for video, lines in remarks.items() if video not in unusable},
     )
     write_json(output / "extraction.json", {"settings": asdict(settings), **asdict(summary)})
@@ -198,34 +239,73 @@ def in_pieces(values: np.ndarray) -> Iterator[np.ndarray]:
         yield np.asarray(values[start : start + step])
 
 
-def splits(annotations: list[Annotation], usable: np.ndarray, directory: Path, seed: int) -> dict[str, np.ndarray]:
-    """Usable rows of each split: by AVE's trainSet.txt, valSet.txt and testSet.txt beside the annotations, else drawn
-    class by class, a tenth each to validate and test.
+def listed_rows(annotations: list[Annotation], directory: Path) -> dict[str, list[int]] | None:
+    """The rows that trainSet.txt, valSet.txt and testSet.txt name, line by line; None where they are not all there.
+
+    A line names the row whose line it is, since a video may be annotated more than once; one that is no row's names the
+    only row of its video.
 
     Raises:
-        InputError: a split without any usable clip.
+        InputError: a line that names no row, more than one, or one that is named already.
     """
-    listed = {split: directory / file for split, file in SPLIT_FILES.items()}
-    if all(file.is_file() for file in listed.values()):
-        names = {split: {a.video for a in read_annotations(file)} for split, file in listed.items()}
-        chosen = {
-            split: [row for row, a in enumerate(annotations) if usable[row] and a.video in videos]
-            for split, videos in names.items()
-        }
-    else:
-        chosen = {split: [] for split in SPLIT_FILES}
-        rng = np.random.default_rng(seed)
-        rows: dict[str, list[int]] = {}
-        for row, annotation in enumerate(annotations):
-            if usable[row]:
-                rows.setdefault(annotation.category, []).append(row)
-        for members in rows.values():
-            mixed = rng.permutation(members).tolist()
-            held = max(1, round(HELD_SHARE * len(mixed))) if len(mixed) > 2 else 0
-            chosen["val"] += mixed[:held]
-            chosen["test"] += mixed[held : 2 * held]
-            chosen["train"] += mixed[2 * held :]
-    empty = next((split for split, order in chosen.items() if not order), None)
+    files = {split: directory / file for split, file in SPLIT_FILES.items()}
+    if not all(file.is_file() for file in files.values()):
+        return None
+    rows: dict[Annotation | str, list[int]] = {}
+    for row, annotation in enumerate(annotations):
+        rows.setdefault(annotation, []).append(row)
+        rows.setdefault(annotation.video, []).append(row)
+    named: dict[int, Path] = {}
+    for file in files.values():
+        for number, annotation in numbered_annotations(file).items():
+            alike = rows.get(annotation, [])
+            found = alike or rows.get(annotation.video, [])
+            where = f"{file}, line {number}: {annotation.category}&{annotation.video}"
+            if not found or (not alike and len(found) > 1):
+                count = len(found) or "no"
+                raise InputError(
+                    f"{where}: {count} annotations have this video, none this line; write it as it is there"
+                )
+            free = next((row for row in found if row not in named), None)
+            if free is None:
+                raise InputError(f"{where} is in {named[found[0]].name} already; leave it in one place")
+            named[free] = file
+    return {split: [row for row, where in named.items() if where == file] for split, file in files.items()}
+
+
+def drawn_rows(annotations: list[Annotation], usable: np.ndarray, seed: int) -> dict[str, list[int]]:
+    """Usable rows of each split, a tenth of each class to validate and to test; all of a video's go where its first
+    does.
+    """
+    chosen: dict[str, list[int]] = {split: [] for split in SPLIT_FILES}
+    rng = np.random.default_rng(seed)
+    of_video: dict[str, list[int]] = {}
+    for row in np.flatnonzero(usable).tolist():
+        of_video.setdefault(annotations[row].video, []).append(row)
+    of_category: dict[str, list[list[int]]] = {}
+    for rows in of_video.values():
+        of_category.setdefault(annotations[rows[0]].category, []).append(rows)
+    for videos in of_category.values():
+        mixed = [videos[place] for place in rng.permutation(len(videos))]
+        held = max(1, round(HELD_SHARE * len(mixed))) if len(mixed) > 2 else 0
+        parts = {"val": mixed[:held], "test": mixed[held : 2 * held], "train": mixed[2 * held :]}
+        for split, part in parts.items():
+            chosen[split] += [row for rows in part for row in rows]
+    return chosen
+
+
+def splits(annotations: list[Annotation], usable: np.ndarray, directory: Path, seed: int) -> dict[str, np.ndarray]:
+    """Usable rows of each split: by AVE's trainSet.txt, valSet.txt and testSet.txt beside the annotations, else drawn
+    class by class.
+
+    Raises:
+        InputError: a split without any usable clip, or as `listed_rows`.
+    """
+    chosen = listed_rows(annotations, directory)
+    if chosen is None:
+        chosen = drawn_rows(annotations, usable, seed)
+    orders = {split: np.array(sorted(r for r in rows if usable[r]), dtype=np.int64) for split, rows in chosen.items()}
+    empty = next((split for split, order in orders.items() if not order.size), None)
     if empty is not None:
-        raise InputError(f"no usable clip is left for the {empty} split ({usable.sum()} of all clips are usable)")
-    return {split: np.array(sorted(order), dtype=np.int64) for split, order in chosen.items()}
+        raise InputError(f"no usable clip is left for the {empty} split ({usable.sum()} of {len(usable)} are usable)")
+    return orders

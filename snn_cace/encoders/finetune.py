@@ -12,6 +12,7 @@ through the loss; over several processes the loss sees the projections of all, a
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -27,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from snn_cace.data.labels import Annotation, read_annotations
 from snn_cace.encoders.audio import AudioEncoder, audio_encoder
-from snn_cace.encoders.media import Media, first_difference, video_files
+from snn_cace.encoders.media import Media, content_digests, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
@@ -137,8 +138,8 @@ class ContrastiveTuning(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": schedule}
 
 
-def prepare(output: Path, settings: FineTuning, resume: bool) -> None:
-    """Write the settings, or hold them against those of the fine-tuning that is gone on with.
+def prepare(output: Path, decides: dict[str, Any], resume: bool) -> None:
+    """Write all that decides the result, or hold it against that of the fine-tuning that is gone on with.
 
     Raises:
         InputError: naming the directory and what to do.
@@ -147,11 +148,11 @@ def prepare(output: Path, settings: FineTuning, resume: bool) -> None:
     if not resume:
         if not is_unused(output):
             raise InputError(f"{output} is not empty; give a fresh --output, or --resume to go on with it")
-        write_json(written, dataclasses.asdict(settings))
+        write_json(written, decides)
         return
     if not written.is_file():
         raise InputError(f"{output} holds no fine-tuning to resume: no {SETTINGS}")
-    changed = first_difference(written, settings)
+    changed = first_difference(json.loads(written.read_text(encoding="utf-8")), decides)
     if changed:
         raise InputError(f"{output} was started with another {changed}; resume with the same, or start afresh")
 
@@ -170,24 +171,25 @@ def finetune(
         raise InputError(
             f"{len(pairs)} clips with an event and {devices} devices do not fit a batch_size of {settings.batch_size}"
         )
-    if getattr(rank_zero_only, "rank", 0):
-        end_by_kernel()  # Lightning started this process, beside the one that holds the directory
-        return fit(settings, pairs, output, device, devices, workers, resume, quiet)
-    with sole_writer(output):
-        prepare(output, settings, resume)
-        return fit(settings, pairs, output, device, devices, workers, resume, quiet)
-
-
-def fit(
-    settings: FineTuning, pairs: EventPairs, output: Path, device: str, devices: int, workers: int, resume: bool,
-    quiet: bool,
-) -> Path:  # fmt: skip
-    """`finetune`, by the one process that writes the directory, or beside it on a device of its own."""
     visual = visual_encoder(settings.visual, settings.visual_weights)
     audio = audio_encoder(settings.audio, settings.audio_weights)
     pairs.plan = Plan(1, *visual.size, audio.sample_rate)
     L.seed_everything(settings.seed, verbose=False)
     module = ContrastiveTuning(settings, visual, audio)
+    if getattr(rank_zero_only, "rank", 0):
+        end_by_kernel()  # Lightning started this process, beside the one that holds the directory
+        return fit(settings, module, pairs, output, device, devices, workers, resume, quiet)
+    with sole_writer(output):
+        decides = dataclasses.asdict(settings) | content_digests(annotations, visual.network, audio.network)
+        prepare(output, decides | {"set of videos": [file_identity(file) for file in pairs.files]}, resume)
+        return fit(settings, module, pairs, output, device, devices, workers, resume, quiet)
+
+
+def fit(
+    settings: FineTuning, module: ContrastiveTuning, pairs: EventPairs, output: Path, device: str, devices: int,
+    workers: int, resume: bool, quiet: bool,
+) -> Path:  # fmt: skip
+    """`finetune`, by the one process that writes the directory, or beside it on a device of its own."""
     saver = ModelCheckpoint(dirpath=output, filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
     callbacks: list[Callback] = [LossHistory(output / "history.json"), StopOnBadLoss(), saver]
     trainer = L.Trainer(

@@ -12,6 +12,7 @@ rights; the files are for your own experiments, made on your machine.
 from __future__ import annotations
 
 import hashlib
+import json
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from snn_cace.data.avdigits import SEGMENTS, draw_timeline
 from snn_cace.encoders.video import write_video
 from snn_cace.errors import InputError
-from snn_cace.files import write_text
+from snn_cace.files import write_json, write_text
 from snn_cace.processes import start_worker, workers
 
 GAMES = (
@@ -128,11 +129,16 @@ def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) 
     stay. Returns the digest of SHA256SUMS, which is another if any file is.
 
     Raises:
-        InputError: fewer clips than classes.
+        InputError: fewer clips than classes, or clips of another seed that are there already.
     """
     if clips < len(GAMES):
         raise InputError(f"{clips} clips are fewer than the {len(GAMES)} classes")
-    directory.mkdir(parents=True, exist_ok=True)
+    seed_of = directory / "games.json"
+    if seed_of.is_file() and (other := json.loads(seed_of.read_text(encoding="utf-8"))["seed"]) != seed:
+        raise InputError(
+            f"{directory} holds clips of seed {other}; go on with --seed {other}, or choose another directory"
+        )
+    write_json(seed_of, {"seed": seed})
     paths = [directory / f"game-{number:05d}.mp4" for number in range(clips)]
     with ProcessPoolExecutor(jobs, workers(), start_worker, (1,)) as pool:
         made = pool.map(clip_or_line, paths, range(clips), [seed] * clips)

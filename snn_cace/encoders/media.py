@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from snn_cace.data.labels import Annotation
+from snn_cace.encoders.video import streams_in
 from snn_cace.errors import InputError
 
 
@@ -23,24 +28,58 @@ class Media:
     audio_weights: str | None
 
 
-def first_difference(written: Path, settings: Any) -> str | None:
-    """The first of the dataclass `settings` that is another in the JSON file `written`, for a line of error."""
-    before = json.loads(written.read_text(encoding="utf-8"))
-    return next((key for key, value in asdict(settings).items() if before.get(key) != value), None)
+def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """The first key of `now`, whose values JSON can hold, that was another `before`, for a line of error."""
+    return next((key for key, value in json.loads(json.dumps(now)).items() if before.get(key) != value), None)
+
+
+def content_digests(annotations: list[Annotation], visual: nn.Module, audio: nn.Module | None) -> dict[str, str]:
+    """Digests of what is behind the names in `Media`, by what an error calls it: files change under the same name."""
+    return {
+        "text of the annotations": hashlib.sha256(json.dumps(annotations).encode()).hexdigest(),
+        "state of the visual encoder": state_digest(visual),
+        "state of the audio encoder": "" if audio is None else state_digest(audio),
+    }
+
+
+def state_digest(network: nn.Module) -> str:
+    """A digest of a network's parameters and buffers."""
+    found = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        found.update(f"{name} {list(value.shape)} {value.dtype}".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def file_identity(file: Path | None) -> list[str | int] | None:
+    """Name, size in bytes and time of change: another wherever a file's content is, but for a forgery."""
+    if file is None:
+        return None
+    status = file.stat()
+    return [file.name, status.st_size, status.st_mtime_ns]
 
 
 def video_files(directory: Path, annotations: list[Annotation]) -> list[Path | None]:
     """Each clip's file, by its video's name without the ending; None where there is none.
+
+    Where several are called so, subtitles, sound or a thumbnail lie beside the video: the one with moving pictures is
+    taken, with sound if there is such a one, and the first by alphabet among equals.
 
     Raises:
         InputError: no such directory, or no file of any clip in it.
     """
     if not directory.is_dir():
         raise InputError(f"no directory of videos {directory}")
-    by_name = {file.stem: file for file in sorted(directory.iterdir()) if file.is_file()}
-    files = [by_name.get(annotation.video) for annotation in annotations]
-    if not any(files):
+    candidates: dict[str, list[Path]] = {annotation.video: [] for annotation in annotations}
+    for file in sorted(directory.iterdir()):
+        if file.stem in candidates and file.is_file():
+            candidates[file.stem].append(file)
+    by_name = {
+        video: max(files, key=streams_in) if len(files) > 1 else next(iter(files), None)
+        for video, files in candidates.items()
+    }
+    if not any(by_name.values()):
         raise InputError(
             f"{directory} holds no file called as a video of the annotations, such as {annotations[0].video}"
         )
-    return files
+    return [by_name[annotation.video] for annotation in annotations]

@@ -32,10 +32,7 @@ class VisualEncoder:
     @torch.no_grad()
     def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
         """Bytes `[N, height, width, 3]` to features `[N, grid, grid, C]`."""
-        maps = self.maps(pictures)
-        if maps.ndim != 4:
-            raise InputError(f"the visual encoder gives {list(maps.shape)}, not a feature map [N, C, H, W]")
-        return F.adaptive_avg_pool2d(maps, self.grid).permute(0, 2, 3, 1)
+        return F.adaptive_avg_pool2d(self.maps(pictures), self.grid).permute(0, 2, 3, 1)
 
     def maps(self, pictures: torch.Tensor) -> torch.Tensor:
         """Bytes `[N, height, width, 3]` to the network's last feature map `[N, C, h, w]`."""
@@ -49,15 +46,33 @@ class VisualEncoder:
 
 
 class FeatureMap(nn.Module):
-    """The last feature map of a network that has a method for it."""
+    """The last feature map of a network that has a method for it, channels first.
+
+    The network says the order of its axes as `output_fmt`, NCHW where it does not, and its channels as `num_features`,
+    as timm's do.
+    """
 
     def __init__(self, network: nn.Module, method: str) -> None:
         super().__init__()
         self.network, self.method = network, method
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        """`[N, 3, height, width]` to `[N, C, h, w]`."""
-        return getattr(self.network, self.method)(pictures)
+        """`[N, 3, height, width]` to `[N, C, h, w]`.
+
+        Raises:
+            InputError: the network gives no such map.
+        """
+        maps = getattr(self.network, self.method)(pictures)
+        axes = str(getattr(self.network, "output_fmt", "NCHW"))
+        shape = list(maps.shape) if isinstance(maps, torch.Tensor) else type(maps).__name__
+        if len(shape) != 4 or axes not in ("NCHW", "NHWC"):
+            raise InputError(f"the visual encoder gives {shape}, not a feature map [N, C, H, W]; choose one with maps")
+        if axes == "NHWC":
+            maps = maps.permute(0, 3, 1, 2)
+        channels = getattr(self.network, "num_features", maps.shape[1])
+        if maps.shape[1] != channels:
+            raise InputError(f"the visual encoder gives {shape} as {axes}, but has {channels} channels; choose another")
+        return maps
 
 
 def visual_encoder(name: str = PACKAGED, weights: str | Path | None = None) -> VisualEncoder:
@@ -93,7 +108,11 @@ def load_timm(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
                 f"no weights of {name} in the hub's cache, and they cannot be fetched ({reason}): bring its state dict "
                 f"as --visual-weights FILE, or use {PACKAGED}"
             ) from None
-    network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    try:
+        network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    except Exception as error:  # each network checks its options in its own way
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{name} cannot be made without its head ({reason}); choose another --visual") from None
     load_weights(network, weights)
     return network
 

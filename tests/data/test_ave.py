@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -208,6 +210,26 @@ def test_damage_is_told_by_file_and_shape(tmp_path: Path, damage):
     with pytest.raises(InputError, match=DAMAGE[damage]):
         ave.read_layout(tmp_path)
     assert any(file in problem for problem in check_directory(tmp_path).problems for file in ("h5",))
+
+
+def test_a_file_that_another_process_writes_is_locked_not_truncated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HDF5_USE_FILE_LOCKING", raising=False)
+    path = write_ave(tmp_path) / "labels.h5"
+    writes = "import sys, h5py; file = h5py.File(sys.argv[1], 'a'); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", writes, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == b"\n"
+        with pytest.raises(
+            InputError, match=r"labels\.h5 is locked: another process has it open.*HDF5_USE_FILE_LOCKING"
+        ):
+            ave.read_layout(tmp_path)
+        (problem,) = check_directory(tmp_path).problems
+        assert "is locked" in problem and "truncated" not in problem and "\n" not in problem
+        with pytest.raises(InputError, match=r"labels\.h5 is locked"):
+            ClipDataset(tmp_path, np.arange(2), torch.float32)[0]
+        writer.communicate(b"")
+    assert path.is_file() and ave.read_layout(tmp_path).clips == CLIPS
 
 
 @pytest.mark.parametrize("keep_in", ["memory", "disk"])

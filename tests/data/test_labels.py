@@ -38,6 +38,8 @@ def test_segments_start_to_end_minus_one_are_the_event(tmp_path: Path):
         "Dog&a&good&0&11",
         "Dog&a&good&0&²",
         f"Dog&a&b&0&{'9' * 5000}",
+        " &a&good&0&2",
+        "Dog& &good&0&2",
     ],
 )
 def test_a_bad_line_is_named_by_its_number(tmp_path: Path, line: str):
@@ -51,6 +53,37 @@ def test_annotations_that_are_no_text_are_refused_in_one_line(tmp_path: Path):
     (tmp_path / "Annotations.txt").write_bytes(b"Caf\xe9&a&good&0&2\n")
     with pytest.raises(InputError, match=r"Annotations\.txt is not readable as text in UTF-8"):
         read_annotations(tmp_path / "Annotations.txt")
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", " \n"])
+@pytest.mark.parametrize(
+    "header", ["", "Category&VideoID&Quality&StartTime&EndTime", "Category & VideoID&Quality& Start & End"]
+)
+def test_marks_and_blanks_around_fields_say_nothing(tmp_path: Path, mark: str, end: str, header: str):
+    file = tmp_path / "Annotations.txt"
+    lines = [
+        *filter(None, [header]),
+        "Church bell&a&good&0&2",
+        "Church bell &b& good &0\t& 2",
+        "",
+        "\u00a0Goat& c&good&1&3",
+    ]
+    file.write_bytes((mark + end.join(lines)).encode())
+    found = read_annotations(file)
+    assert [tuple(one) for one in found] == [
+        ("Church bell", "a", "good", 0, 2), ("Church bell", "b", "good", 0, 2), ("Goat", "c", "good", 1, 3),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", ["bark", "B ark", "BARK", "\uff22ark"])
+def test_a_category_that_differs_in_case_or_blanks_alone_is_no_class_of_its_own(tmp_path: Path, other: str):
+    (tmp_path / "Annotations.txt").write_text(f"Bark&a&good&0&2\nGoat&b&good&0&2\n{other}&c&good&0&2\n")
+    said = rf"Annotations\.txt, line 3: '{other}' is 'Bark' but for case or blanks; write them as one"
+    with pytest.raises(InputError, match=said):
+        read_annotations(tmp_path / "Annotations.txt")
+    write_ave(tmp_path)
+    assert any("line 3" in problem for problem in check_directory(tmp_path).problems)
 
 
 @pytest.fixture
@@ -79,7 +112,7 @@ def test_labels_that_differ_beyond_their_numbering_are_a_problem(renumbered: Pat
 
 
 def test_classes_txt_names_the_classes_wherever_they_are_named(renumbered: Path):
-    (renumbered / "classes.txt").write_text("cow\ndog\ncat\n")
+    (renumbered / "classes.txt").write_bytes(b"\xef\xbb\xbfcow\r\ndog \r\n cat\r\n")
     assert class_names(renumbered, CLASSES) == ["cow", "dog", "cat", "background"]
     assert check_directory(renumbered).problems == []
     (renumbered / "labels.h5").unlink()
@@ -97,6 +130,7 @@ def test_classes_txt_names_the_classes_wherever_they_are_named(renumbered: Path)
     [
         ("cow\ndog\n", "holds 2 names, but labels.h5 has 3 classes"),
         ("cow\ndog\ncow\n", "'cow' is there twice"),
+        ("cow\ndog\nCow\n", "'Cow' is there twice"),
         ("cow\n\ncat\n", "a name is missing"),
         ("background\ncow\ndog\n", "background is not last"),
         ("", "a name is missing"),
@@ -114,6 +148,28 @@ def test_annotations_that_lack_a_class_of_classes_txt_are_refused(renumbered: Pa
     (renumbered / "classes.txt").write_text("cow\ndog\nowl\n")
     with pytest.raises(InputError, match=r"classes\.txt lacks 'cat', a category of the annotations"):
         write_labels(renumbered)
+
+
+def test_videos_in_two_splits_are_counted(tmp_path: Path):
+    """Of clips 0 to 11, videos a (0, 4), b (1, 8) and c (5, 11) lie in two splits; d (2, 3) in one alone."""
+    videos = ["a", "b", "d", "d", "a", "c", "e", "f", "b", "g", "h", "c"]
+    lines = [f"{'xyz'[row % 3]}&{video}&good&0&2\n" for row, video in enumerate(videos)]
+    write_ave(tmp_path, orders={"train": [0, 1, 2, 3], "val": [4, 5, 6, 7], "test": [8, 9, 10, 11]})
+    (tmp_path / "Annotations.txt").write_text("".join(lines))
+    said = "shared videos    3 lie in two splits, a for one: 1 in train and val, 1 in train and test, 1 in val and test"
+    assert said in check_directory(tmp_path).lines
+    (tmp_path / "labels.h5").unlink()
+    assert said in check_directory(tmp_path).lines, "splits and annotations say it alone"
+    (tmp_path / "Annotations.txt").write_text("".join(f"x&v{row}&good&0&2\n" for row in range(12)))
+    assert not any("shared" in line for line in check_directory(tmp_path).lines)
+
+
+@needs_ave
+def test_ave_s_own_splits_share_videos():
+    (line,) = check_directory(AVE).lines
+    assert (
+        line.startswith("shared videos    18 lie in two splits") and "10 in train and val, 8 in train and test" in line
+    )
 
 
 @needs_ave

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from snn_cace.cli import main
 from snn_cace.encoders.finetune import contrastive
 
-OPTIONS = "--epochs 2 --batch-size 4 --width 8 --learning-rate 0.1 --workers 0 --device cpu --quiet"
+OPTIONS = "--epochs 2 --batch-size 4 --width 8 --learning-rate 0.5 --workers 0 --device cpu --quiet"
 
 
 def test_the_loss_by_hand_and_in_shares():
