@@ -20,7 +20,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.plugins.environments import ClusterEnvironment
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -36,6 +36,7 @@ from snn_cace.processes import end_by_kernel, is_unused, sole_writer
 from snn_cace.runtime import pick_device
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
 from snn_cace.training.checkpoints import write_tensors
+from snn_cace.training.ranks import is_first, join
 from snn_cace.training.run import lightning_quiet
 
 SETTINGS, WEIGHTS, LAST = "finetune.json", "encoder.pth", "last"
@@ -170,17 +171,18 @@ def finetune(
         raise InputError(
             f"{len(pairs)} clips with an event and {devices} devices do not fit a batch_size of {settings.batch_size}"
         )
-    if getattr(rank_zero_only, "rank", 0):
+    environment = join(devices)
+    if not is_first():
         end_by_kernel()  # Lightning started this process, beside the one that holds the directory
-        return fit(settings, pairs, output, device, devices, workers, resume, quiet)
+        return fit(settings, pairs, output, environment, device, devices, workers, resume, quiet)
     with sole_writer(output):
         prepare(output, settings, resume)
-        return fit(settings, pairs, output, device, devices, workers, resume, quiet)
+        return fit(settings, pairs, output, environment, device, devices, workers, resume, quiet)
 
 
 def fit(
-    settings: FineTuning, pairs: EventPairs, output: Path, device: str, devices: int, workers: int, resume: bool,
-    quiet: bool,
+    settings: FineTuning, pairs: EventPairs, output: Path, environment: ClusterEnvironment, device: str, devices: int,
+    workers: int, resume: bool, quiet: bool,
 ) -> Path:  # fmt: skip
     """`finetune`, by the one process that writes the directory, or beside it on a device of its own."""
     visual = visual_encoder(settings.visual, settings.visual_weights)
@@ -200,7 +202,7 @@ def fit(
         enable_progress_bar=not quiet,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        plugins=WholeCheckpoints(),
+        plugins=[WholeCheckpoints(), environment],
     )
     sampler: DistributedSampler = DistributedSampler(
         pairs, num_replicas=devices, rank=trainer.global_rank, seed=settings.seed, drop_last=True
