@@ -661,10 +661,14 @@ def typed_parser(config_class: type) -> ArgumentParser:
 
 
 def instantiate(parser: ArgumentParser, parsed: Any, config_class: type) -> Any:
-    """The `config_class` within a parsed namespace, keys that are not there by default; other keys are left alone."""
+    """The `config_class` within a parsed namespace, its numbers plain, keys that are not there by default; other keys are
+    left alone.
+    """
     built = parser.instantiate(parsed)
     names = (f.name for f in dataclasses.fields(config_class))
-    return config_class(**{name: getattr(built, name) for name in names if name in built})
+    config = config_class(**{name: getattr(built, name) for name in names if name in built})
+    check_numbers(config)
+    return config
 
 
 def read_config(path: str | Path, config_class: type, overrides: dict[str, Any] | None = None) -> Any:

@@ -141,6 +141,7 @@ def test_numbers_that_were_checked_are_plain(tmp_path: Path):
     (tmp_path / "x.yaml").write_text("training: {epochs: 3, decay: 0.1}\n")
     training = read_config(tmp_path / "x.yaml", Experiment).training
     assert (type(training.epochs), type(training.decay), type(training.seed)) == (int, float, int)
+    assert [type(seed) for seed in read_config(write(tmp_path, "seeds: [0, 7]"), Comparison).seeds] == [int, int]
 
 
 def test_a_run_is_the_same_where_a_key_was_added_since_with_its_default(tmp_path: Path):

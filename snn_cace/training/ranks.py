@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightning.pytorch.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
@@ -14,6 +16,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from snn_cace.errors import InputError
 
+LIGHTNING: Any = rank_zero_only
+"""Its `rank` is this process's, for all of Lightning."""
+
 
 def join(devices: int, nodes: int = 1) -> ClusterEnvironment:
     """What started the processes that train together, for Lightning's trainer; `is_first` then knows this one.
@@ -25,7 +30,7 @@ def join(devices: int, nodes: int = 1) -> ClusterEnvironment:
         InputError: SLURM or another launcher has started other processes than are asked for.
     """
     if devices * nodes == 1:
-        rank_zero_only.rank = 0
+        LIGHTNING.rank = 0
         return LightningEnvironment()
     # In the order in which Lightning asks them.
     launchers = (TorchElasticEnvironment, SLURMEnvironment, LSFEnvironment, MPIEnvironment)
@@ -34,7 +39,7 @@ def join(devices: int, nodes: int = 1) -> ClusterEnvironment:
         environment = kind()
         # Lightning's own knows its rank only once there is a trainer.
         own = isinstance(environment, LightningEnvironment)
-        rank_zero_only.rank = (
+        LIGHTNING.rank = (
             environment.node_rank() * devices + environment.local_rank() if own else environment.global_rank()
         )
     except (RuntimeError, KeyError, ValueError) as error:
@@ -48,4 +53,4 @@ def join(devices: int, nodes: int = 1) -> ClusterEnvironment:
 
 def is_first() -> bool:
     """Whether this process writes what all have trained."""
-    return rank_zero_only.rank == 0
+    return LIGHTNING.rank == 0
