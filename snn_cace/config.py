@@ -661,8 +661,9 @@ def typed_parser(config_class: type) -> ArgumentParser:
 
 
 def instantiate(parser: ArgumentParser, parsed: Any, config_class: type) -> Any:
-    """The `config_class` within a parsed namespace, its numbers plain, keys that are not there by default; other keys are
-    left alone.
+    """The `config_class` within a parsed namespace, its numbers plain, keys that are not there by default.
+
+    Other keys of the namespace are left alone.
     """
     built = parser.instantiate(parsed)
     names = (f.name for f in dataclasses.fields(config_class))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from neurons import BlockConfig
 from snn_cace import yaml_text
 from snn_cace.cli import main
+from snn_cace.commands import run
 from snn_cace.comparison.run import Comparison
 from snn_cace.config import (
     Experiment,
@@ -355,3 +357,48 @@ def test_a_seed_of_the_command_line_is_refused_in_one_line(
     assert main([*words, "--output", "out"]) == 2
     said = capsys.readouterr().err
     assert "seed" in said and said.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "changes"),
+    [
+        (["--model", "{slots.feed_forward.block: spiking, psi: }"], {"model.slots.feed_forward.block": "spiking"}),
+        (["--model.slots", "{feed_forward: {block: spiking}}"], {"model.slots.feed_forward.block": "spiking"}),
+        (["--model", "section.yaml"], {"model.psi": 0.7, "model.slots.interaction.block": "spiking"}),
+        (["--data", "{directory: }"], {"data.directory": None}),
+        (["--data", "there"], {"data.directory": "there"}),
+        (["--data.shuffle", "off", "--training.compile", "off"], {"data.shuffle": False}),
+        (
+            ["--training.epochs", "010", "--model.spiking.steps", "0x10"],
+            {"training.epochs": 10, "model.spiking.steps": 16},
+        ),
+        (["--model", "{psi: 0.1, psi: 0.2}"], "--model is not YAML: psi is there twice"),
+        (
+            ["--model", "{slots: {feed_forward.tau: 3}, slots.feed_forward: {tau: 3}}"],
+            "slots.feed_forward.tau is there",
+        ),
+        (["--model", "{1: 2}"], "Key must be a string, got: 1"),
+        (["--model", "3"], "--model needs {key: value} or a YAML file, not '3'"),
+        (["--model", "{psi: .nan}"], "psi"),
+        (["--training.epochs", "null"], "training.epochs"),
+        (["--model.spiking.steps", "1:30"], "model.spiking.steps"),
+    ],
+)
+def test_options_mean_what_files_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], changes: dict[str, object] | str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "section.yaml").write_text("psi: 0.7\nslots.interaction.block: spiking\nbeta:\n")
+    write(tmp_path, "name: x\n")
+    found: list[Experiment] = []
+
+    def collect(experiment: Experiment) -> None:
+        found.append(experiment)
+
+    words = ["--config", "x.yaml", *words]
+    if isinstance(changes, str):
+        with pytest.raises(InputError, match=re.escape(changes)):
+            run("collect", collect, words)
+    else:
+        run("collect", collect, words)
+        assert as_dict(found[0]) == as_dict(read_config("x.yaml", Experiment, changes))
