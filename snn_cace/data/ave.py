@@ -259,7 +259,10 @@ def read_clip_labels(directory: Path, layout: Layout) -> np.ndarray | None:
         labels = read_rows(dataset, slice(None), path)
     without = np.flatnonzero(((labels != 0) & (labels != 1)).any(1) | (labels.sum(1) <= 0))
     if without.size:
-        raise InputError(f"{path}: row {without[0]}: each clip needs one class or more, as ones among zeros")
+        row = without[0]
+        raise InputError(
+            f"{path}: each clip needs one class or more, as ones among zeros; row {row} has {labels[row].tolist()}"
+        )
     return labels
 
 

@@ -182,5 +182,7 @@ def test_labels_of_clips_are_ones_among_zeros(tmp_path: Path, row: list[float]):
     labels[4] = row
     with h5py.File(tmp_path / "mil_labels.h5", "w") as file:
         file["avadataset"] = labels
-    with pytest.raises(InputError, match=r"mil_labels\.h5: row 4: each clip needs one class or more"):
+    with pytest.raises(
+        InputError, match=r"mil_labels\.h5: each clip needs one class or more, as ones among zeros; row 4 has"
+    ):
         ClipData(DataConfig(str(tmp_path)), torch.float32, supervision="weak")
