@@ -22,7 +22,8 @@ class PerSegmentBatchNorm(nn.BatchNorm1d):
     """Batch norm that sees one segment at a time, as a loop over segments would, in one call.
 
     In training, segment t is normalised with the statistics of its own rows and the running statistics move T times,
-    in the order of segments. Shape: `[T, R, N]`, R rows per segment.
+    in the order of segments. Segments of a single row, one copy of one clip, are normalised with the running
+    statistics, which stay. Shape: `[T, R, N]`, R rows per segment.
     """
 
     momentum: float
@@ -34,8 +35,8 @@ class PerSegmentBatchNorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(values.flatten(0, 1)).view_as(values)
         segments, rows, channels = values.shape
-        mean = self.running_mean.new_zeros(segments * channels)
-        variance = torch.zeros_like(mean)
+        # They stay as they are where a segment's statistics are none.
+        mean, variance = self.running_mean.repeat(segments), self.running_var.repeat(segments)
         normalised = batch_norm(
             values.transpose(0, 1).reshape(rows, segments * channels),
             mean,

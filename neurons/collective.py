@@ -63,15 +63,18 @@ def batch_norm(
     """`F.batch_norm` in training, of rows `[R, N]`, with statistics over the rows of all processes.
 
     PyTorch's SyncBatchNorm, which has no CPU implementation. Moves `running_mean` and `running_var` (unbiased).
+    A single row of all has no variance: the running statistics normalise it, and stay.
     """
     if process_count() == 1:
-        return F.batch_norm(values, running_mean, running_var, weight, bias, True, momentum, eps)
+        return F.batch_norm(values, running_mean, running_var, weight, bias, len(values) > 1, momentum, eps)
     rows = values if values.dtype == torch.float64 else values.float()
     sums = sum_over_processes(torch.cat([rows.sum(0), rows.new_tensor([len(rows)])]))
     count = sums[-1]
-    mean = sums[:-1] / count
-    variance = sum_over_processes((rows - mean).square().sum(0)) / count
+    mean = torch.where(count > 1, sums[:-1] / count, running_mean.to(sums))
+    squares = sum_over_processes((rows - mean).square().sum(0))
+    variance = torch.where(count > 1, squares / count, running_var.to(sums))
     with torch.no_grad():
-        running_mean.lerp_(mean.to(running_mean), momentum)
-        running_var.lerp_((variance * count / (count - 1)).to(running_var), momentum)
+        moved = momentum * (count > 1).to(running_mean)
+        running_mean.lerp_(mean.to(running_mean), moved)
+        running_var.lerp_((variance * count / (count - 1).clamp(min=1)).to(running_var), moved)
     return ((rows - mean) * (variance + eps).rsqrt() * weight + bias).to(values.dtype)

@@ -7,6 +7,9 @@
 | `layer` | per sample | channels |
 | `none` | x | |
 
+In training, a batch with one value per channel (one clip, before the event head) has no statistics: a batch norm takes
+the running ones, and leaves them.
+
 Batch norms fold into the linear layer before them for deployment (`fold`): in evaluation they are one affine map.
 """
 
@@ -16,12 +19,14 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from neurons.collective import batch_norm, process_count
+from neurons.collective import batch_norm
 from neurons.config import NORMS, one_of
 
 
 class ChannelBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of `[..., N]` per channel, statistics over all other axes, and over all processes."""
+    """Batch normalisation of `[..., N]` per channel, statistics over all other axes, and over all processes; where a
+    channel has a single value, as in a batch of one clip, the running statistics.
+    """
 
     momentum: float
     running_mean: torch.Tensor
@@ -30,7 +35,7 @@ class ChannelBatchNorm(nn.BatchNorm1d):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         rows = values.reshape(-1, values.shape[-1])
-        if not self.training or process_count() == 1:
+        if not self.training:
             return super().forward(rows).view(values.shape)
         self.num_batches_tracked.add_(1)
         statistics = (self.running_mean, self.running_var)

@@ -1,9 +1,16 @@
-"""The experiment as typed dataclasses. A YAML file is an instance of `Experiment`; so is any dotted override."""
+"""The experiment as typed dataclasses. A YAML file is an instance of `Experiment`; so is any dotted override.
+
+Wherever keys are given (a file, its base, an option, what a sweep varies, a tuning's ranges), `a.b: 1` and `a: {b: 1}`
+mean the same. A key left empty is as if it were not there, unless null is one of its values. `snn_cace.yaml_text` says
+what each spelling of a value means.
+"""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +21,7 @@ import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
 from neurons.config import LEAKY, WHOLE_SEQUENCE, BlockConfig, Direction, Kind
+from snn_cace import yaml_text
 from snn_cace.errors import InputError
 
 MYPY = False
@@ -25,6 +33,7 @@ if MYPY:
     NonNegativeFloat = float
     ClosedUnitInterval = float
     DropoutProbability = float
+    Seed = int
 else:
     from jsonargparse.typing import (
         ClosedUnitInterval,
@@ -36,6 +45,8 @@ else:
     )
 
     DropoutProbability = restricted_number_type("DropoutProbability", float, [(">=", 0), ("<", 1)])
+    # NumPy's generators take no other.
+    Seed = restricted_number_type("SeedBelow4294967296", int, [(">=", 0), ("<", 2**32)])
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
@@ -71,7 +82,7 @@ class AVDigitsConfig:
         background_clips: training clips without any event, beside the others, for `data.background_clips`.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     train_clips: PositiveInt = 1600
     val_clips: PositiveInt = 400
     test_clips: PositiveInt = 400
@@ -370,7 +381,7 @@ class TrainingConfig:
         distillation: see there.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     epochs: PositiveInt = 200
     patience: NonNegativeInt = 0
     learning_rate: PositiveFloat = 7e-4
@@ -434,19 +445,32 @@ def check_numbers(config: Any, prefix: str = "") -> None:
     """Hold every number, in `config` and below, against its restricted type, and leave it a plain int or float.
 
     Raises:
-        InputError: one out of range, naming its key.
+        InputError: one out of range, NaN or infinity, naming its key.
     """
     for name, hint in hints_of(type(config)).items():  # type: ignore[arg-type]
         value = getattr(config, name)
         if dataclasses.is_dataclass(value):
             check_numbers(value, f"{prefix}{name}.")
             continue
+        refuse_infinite(value, f"{prefix}{name}")
         restricted = next((kind for kind in kinds_of(hint) if hasattr(kind, "_restrictions")), None)
         try:
             numbers = [plain(number, restricted) for number in (value if isinstance(value, list) else [value])]
         except ValueError as error:
             raise InputError(f"{prefix}{name}: {error}") from None
         setattr(config, name, numbers if isinstance(value, list) else numbers[0])
+
+
+def refuse_infinite(value: Any, key: str) -> None:
+    """Raise InputError, naming its key, for NaN or infinity in a value, or within its lists and mappings."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{key}: {value} is no finite number")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            refuse_infinite(inner, f"{key}.{name}" if key else name)
+    if isinstance(value, list):
+        for inner in value:
+            refuse_infinite(inner, key)
 
 
 def plain(value: Any, restricted: Any) -> Any:
@@ -556,7 +580,7 @@ def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_yaml(config: Any) -> str:
-    return yaml.safe_dump(as_dict(config), sort_keys=False)
+    return yaml_text.dump(as_dict(config))
 
 
 def different_keys(first: Any, second: Any) -> list[str]:
@@ -569,12 +593,12 @@ def different_keys(first: Any, second: Any) -> list[str]:
 
 
 class ConfigFile(ActionConfigFile):
-    """`--config FILE`, where the file may name a `base`, beside itself, and then holds only what differs from it."""
+    """`--config FILE` of an experiment, which may name a `base`, beside itself, and then holds only what differs."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        content = with_base(Path(values))
+        content = with_base(Path(values), Experiment)
         check_mappings(content, parser)
-        self.apply_config(parser, namespace, self.dest, yaml.safe_dump(content))
+        self.apply_config(parser, namespace, self.dest, yaml_text.dump(content))
 
 
 def check_mappings(content: dict[str, Any], parser: ArgumentParser) -> None:
@@ -586,55 +610,111 @@ def check_mappings(content: dict[str, Any], parser: ArgumentParser) -> None:
             raise InputError(f"{key} must be a mapping of keys to values, not {value!r}")
 
 
-def with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The YAML file at `path` put over the one that its `base` names, and so on.
+def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The YAML file at `path`, nested, put over the one that its `base` names, and so on.
 
     Raises:
-        InputError: no such file, not a YAML mapping, or a file that is its own base.
+        InputError: no such file, not a YAML mapping, a key that is there twice, or a file that is its own base.
     """
     if not path.is_file():
         raise InputError(f"no config file {path}")
     if path.resolve() in above:
         raise InputError(f"{path} is its own base")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # libyaml's is faster, and crashes on deep nesting
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        content = yaml_text.load(path.read_text(encoding="utf-8-sig"), str(path))
+        content = {} if content is None else content
+        if not isinstance(content, dict):
+            raise InputError(f"{path} is no mapping of keys to values")
+        base = content.pop("base", None)
+        content = nested(content, config_class, str(path))
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    content = {} if content is None else content
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is no mapping of keys to values")
-    base = content.pop("base", None)
     if base is None:
         return content
     if not isinstance(base, str):
         raise InputError(f"{path}: base must be the name of a file beside it, not {base!r}")
-    return put_over(with_base(path.parent / base, (*above, path.resolve())), content)
+    return merged(with_base(path.parent / base, config_class, (*above, path.resolve())), content)
 
 
-def put_over(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` over it, mapping by mapping; a dotted key reaches into one: `model.spiking.steps: 2`."""
-    result = dict(base)
-    for key, value in changes.items():
-        head, _, rest = str(key).partition(".")
-        value = {rest: value} if rest else value
-        inner = result.get(head)
-        result[head] = put_over(inner if isinstance(inner, dict) else {}, value) if isinstance(value, dict) else value
+def nested(values: dict[str, Any], config_class: type, where: str, above: str = "") -> dict[str, Any]:
+    """`values` of a `config_class` with mappings in place of dotted keys, and without keys left empty that cannot be.
+
+    What is keyed by an experiment's dotted keys in turn (`dict[str, Any]`, lists of them) becomes nested too; all other
+    mappings stay as they are: they are keyed by names.
+
+    Raises:
+        InputError: a key that is given both ways, naming it and `where`.
+    """
+    result: dict[str, Any] = {}
+    hints = hints_of(config_class)
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise InputError(f"{where}: {above}: Key must be a string, got: {key!r}")
+        head, _, rest = key.partition(".")
+        value, hint = {rest: value} if rest else value, hints.get(head, Any)
+        if value is None and hint is not Any and type(None) not in kinds_of(hint):
+            continue
+        if (inner := keyed_by(hint)) is not None:
+            if isinstance(value, dict):
+                value = nested(value, inner, where, f"{above}{head}.")
+            elif isinstance(value, list):
+                value = [
+                    nested(item, inner, where, f"{above}{head}.") if isinstance(item, dict) else item for item in value
+                ]
+        result[head] = joined(result[head], value, where, f"{above}{head}") if head in result else value
     return result
 
 
-def typed_parser(config_class: type, **options: Any) -> ArgumentParser:
-    """A parser for `config_class` with `--config FILE` and a dotted option for every field."""
-    parser = ArgumentParser(exit_on_error=False, **options)
-    parser.add_argument("--config", action=ConfigFile, help="YAML file; it may name a `base` and what differs from it")
+def keyed_by(hint: Any) -> type | None:
+    """The class whose keys the mappings of a type have, nested or dotted; None where it has no such mappings."""
+    if hint in (dict[str, Any], list[dict[str, Any]]):
+        return Experiment
+    return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
+
+
+def joined(first: Any, second: Any, where: str, key: str) -> dict[str, Any]:
+    """Two parts of one mapping; an InputError where both give a value to the same key."""
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        raise InputError(f"{where}: {key} is there twice; leave one out")
+    both = {name: joined(first[name], second[name], where, f"{key}.{name}") for name in first.keys() & second.keys()}
+    return first | second | both
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` over it, both nested, mapping by mapping."""
+    result = dict(base)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = merged(inner if isinstance(inner, dict) else {}, value) if isinstance(value, dict) else value
+    return result
+
+
+def put_over(*changes: dict[str, Any]) -> dict[str, Any]:
+    """What changes an experiment, nested or dotted, the later over the earlier: nested.
+
+    Raises:
+        InputError: one that gives a key both ways.
+    """
+    return functools.reduce(merged, (nested(change, Experiment, "changes") for change in changes), {})
+
+
+def typed_parser(config_class: type) -> ArgumentParser:
+    """A parser for `config_class` with a dotted option for every field."""
+    parser = ArgumentParser(exit_on_error=False, parser_mode=yaml_text.MODE)
     parser.add_class_arguments(config_class, None, as_group=False)
     return parser
 
 
 def instantiate(parser: ArgumentParser, parsed: Any, config_class: type) -> Any:
-    """The `config_class` within a parsed namespace, keys that are not there by default; other keys are left alone."""
+    """The `config_class` within a parsed namespace, its numbers plain, keys that are not there by default.
+
+    Other keys of the namespace are left alone.
+    """
     built = parser.instantiate(parsed)
     names = (f.name for f in dataclasses.fields(config_class))
-    return config_class(**{name: getattr(built, name) for name in names if name in built})
+    config = config_class(**{name: getattr(built, name) for name in names if name in built})
+    check_numbers(config)
+    return config
 
 
 def read_config(path: str | Path, config_class: type, overrides: dict[str, Any] | None = None) -> Any:
@@ -643,20 +723,23 @@ def read_config(path: str | Path, config_class: type, overrides: dict[str, Any] 
     Raises:
         InputError: no such file, not YAML, an unknown key, a value of the wrong type or out of range.
     """
-    return from_dict(put_over(with_base(Path(path)), overrides or {}), config_class, str(path))
+    changes = nested(overrides or {}, config_class, f"{path}, changed")
+    return from_dict(merged(with_base(Path(path), config_class), changes), config_class, str(path))
 
 
 def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
-    """`values`, as `as_dict` gives them, as a `config_class`.
+    """`values`, nested or dotted, as a `config_class`.
 
     Raises:
         InputError: an unknown key or a value of the wrong type, naming `where`.
     """
     parser = object_parser(config_class)
     with config_errors(where):
+        values = nested(values, config_class, where)
         check_mappings(values, parser)
+        refuse_infinite(values, "")
         # Only what differs: jsonargparse takes long over each key.
-        changed = what_differs(values, defaults_of(config_class))
+        changed = copy.deepcopy(what_differs(values, defaults_of(config_class)))  # it makes its own numbers of lists'
         return instantiate(parser, parser.parse_object(changed, defaults=False), config_class)
 
 

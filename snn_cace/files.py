@@ -30,9 +30,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def cache_directory() -> Path:
-    """`$SNN_CACE_CACHE`, else `$XDG_CACHE_HOME/snn_cace`, else `~/.cache/snn_cace`."""
-    given = os.environ.get("SNN_CACE_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "snn_cace")
+    """`$SNN_CACE_CACHE`, else `$XDG_CACHE_HOME/snn_cace`, else `~/.cache/snn_cace`; one that is empty is as if unset.
+
+    A relative `XDG_CACHE_HOME` is passed over, as the XDG base directory specification asks.
+    """
+    given, of_user = os.environ.get("SNN_CACE_CACHE"), Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given:
+        return Path(given)
+    return (of_user if of_user.is_absolute() else Path.home() / ".cache") / "snn_cace"
 
 
 def write_text(path: str | Path, text: str) -> None:

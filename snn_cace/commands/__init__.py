@@ -18,11 +18,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
+import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 from jsonargparse._actions import _ActionConfigLoad
 
-from snn_cace.config import ConfigFile, Experiment, as_dict, config_errors, dotted, instantiate, plain, read_config
+from snn_cace import yaml_text
+from snn_cace.config import (
+    ConfigFile,
+    Experiment,
+    as_dict,
+    config_errors,
+    dotted,
+    instantiate,
+    nested,
+    plain,
+    read_config,
+    with_base,
+)
 from snn_cace.errors import InputError
 from snn_cace.processes import import_used_metrics, ready_to_compute, sole_writer
 
@@ -110,6 +123,7 @@ def make_parser(verb: str, function: Callable[..., None], full: bool = True) -> 
         description="\n\n".join(filter(None, described)),
         exit_on_error=False,
         add_help=False,
+        parser_mode=yaml_text.MODE,
         print_config="--print_config" if full else None,
     )
     own = parser.add_argument_group(f"options of {verb}")
@@ -155,8 +169,27 @@ def element_of(hint: Any) -> Any:
     return get_args(lists[0])[0] if lists else None
 
 
-class DataOption(_ActionConfigLoad):
-    """`--data DIRECTORY`, or the whole of an experiment's `data` as `{...}`, which is what jsonargparse has there."""
+class SectionOption(_ActionConfigLoad):
+    """A section of an experiment as `{...}` or as a YAML file, whose keys are nested or dotted as in any file."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if len(args) < 3 or not isinstance(args[2], str):
+            return super().__call__(*args, **kwargs)
+        parser, namespace, text, *others = args
+        if text.lstrip().startswith("{"):
+            try:
+                content = nested(yaml_text.load(text, f"--{self.dest}"), self.basetype, f"--{self.dest}")
+            except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+                raise InputError(f"--{self.dest} is not YAML: {' '.join(str(error).split())}") from None
+        elif Path(text).is_file():
+            content = with_base(Path(text), self.basetype)
+        else:
+            raise InputError(f"--{self.dest} needs {{key: value}} or a YAML file, not {text!r}")
+        return super().__call__(parser, namespace, yaml_text.dump(content), *others, **kwargs)
+
+
+class DataOption(SectionOption):
+    """`--data DIRECTORY`, or the whole of an experiment's `data` as `{...}`."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if len(args) > 2 and isinstance(args[2], str) and not args[2].lstrip().startswith("{"):
@@ -174,7 +207,9 @@ def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[s
         action = parser._option_string_actions[name]
         parser._option_string_actions[short] = action
         action.option_strings = [name, short]
-    parser._option_string_actions["--data"].__class__ = DataOption
+    for action in parser._actions:
+        if isinstance(action, _ActionConfigLoad):
+            action.__class__ = DataOption if action.dest == "data" else SectionOption
     directory = parser._option_string_actions["--data.directory"]
     directory.help = f"{str(directory.help).rstrip('.')}; --data DIRECTORY is short for it."
     if common is None:

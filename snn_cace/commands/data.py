@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from snn_cace.commands import extra_packages
-from snn_cace.config import AVDigitsConfig, PositiveFloat, PositiveInt
+from snn_cace.config import AVDigitsConfig, PositiveFloat, PositiveInt, Seed
 from snn_cace.data.synthetic import AVE_CLIPS
 from snn_cace.errors import InputError
 
@@ -41,7 +41,7 @@ def labels(directory: str, /, annotations: str | None = None) -> None:
 def avdigits(
     directory: str,
     /,
-    seed: int = AVDigitsConfig.seed,
+    seed: Seed = AVDigitsConfig.seed,
     train_clips: PositiveInt = AVDigitsConfig.train_clips,
     val_clips: PositiveInt = AVDigitsConfig.val_clips,
     test_clips: PositiveInt = AVDigitsConfig.test_clips,
@@ -63,7 +63,7 @@ def avdigits(
 
 
 def games(
-    directory: str, /, clips: PositiveInt = 420, seed: int = 0, jobs: PositiveInt = 2, quiet: bool = False
+    directory: str, /, clips: PositiveInt = 420, seed: Seed = 0, jobs: PositiveInt = 2, quiet: bool = False
 ) -> None:
     """Make videos of Atari games with events and background, for `extract`: raw media to try everything on.
 
@@ -94,7 +94,7 @@ def synthetic(
     visual_shape: list[PositiveInt] = [7, 7, 512],  # noqa: B006
     audio_channels: PositiveInt = 128,
     dtype: Literal["float16", "float32", "float64"] = "float32",
-    seed: int = 0,
+    seed: Seed = 0,
     correlated: bool = False,
     signal: PositiveFloat = 1.0,
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from snn_cace.commands import extra_packages
-from snn_cace.config import NonNegativeInt, PositiveInt
+from snn_cace.config import NonNegativeInt, PositiveInt, Seed
 from snn_cace.processes import ready_to_compute, sole_writer
 
 
@@ -24,7 +24,7 @@ def extract(
     dtype: Literal["float16", "float32"] = "float32",
     workers: NonNegativeInt = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
     quiet: bool = False,
 ) -> None:
     """Features of a folder of videos, in AVE's layout.

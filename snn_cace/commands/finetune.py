@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from snn_cace.commands import extra_packages
-from snn_cace.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from snn_cace.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from snn_cace.processes import ready_to_compute
 
 
@@ -29,7 +29,7 @@ def finetune(
     workers: NonNegativeInt = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     devices: PositiveInt = 1,
-    seed: int = 0,
+    seed: Seed = 0,
     resume: bool = False,
     quiet: bool = False,
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from snn_cace.commands import Overrides
-from snn_cace.config import PositiveInt, read_config
+from snn_cace.config import PositiveInt, Seed, read_config
 from snn_cace.processes import start_fork_server
 
 
@@ -15,7 +15,7 @@ def sweep(
     overrides: Overrides,
     output: str | None = None,
     jobs: PositiveInt | None = None,
-    seeds: list[int] | None = None,
+    seeds: list[Seed] | None = None,
     launcher: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> None:

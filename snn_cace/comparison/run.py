@@ -16,7 +16,7 @@ from neurons.config import LEAKY, BlockConfig
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
 from snn_cace.comparison.summary import ControlOf, Published, Run, summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
-from snn_cace.config import Experiment, SlotConfig, check_file_name, different_keys, put_over, read_config
+from snn_cace.config import Experiment, Seed, SlotConfig, check_file_name, different_keys, put_over, read_config
 from snn_cace.data.ave import shared_recordings
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
@@ -39,7 +39,7 @@ class Comparison:
         name: of the comparison; its runs go to runs/NAME unless --output says otherwise.
         experiments: config files, beside this one's directory; the first is what the others are held against.
         seeds: each experiment is trained once with each.
-        common: by dotted key, what is put over every experiment.
+        common: what is put over every experiment.
         tuning: the search that every experiment gets before its seeds are trained with the best setting.
         energy: a file of prices, beside this one's directory, in place of the package's own.
         pairs: names of two experiments each that are tested against each other, besides all against the first and
@@ -52,7 +52,7 @@ class Comparison:
 
     name: str = "comparison"
     experiments: list[str] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    seeds: list[Seed] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     common: dict[str, Any] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
     energy: str | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from snn_cace.comparison.run import Launch, Variant, compare_variants, plan_runs, raise_for_failed
 from snn_cace.comparison.statistics import compare_with_baseline
 from snn_cace.comparison.summary import segment_scores
-from snn_cace.config import Experiment, check_file_name, dotted, put_over, read_config
+from snn_cace.config import Experiment, Seed, check_file_name, dotted, put_over, read_config
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 
@@ -27,11 +27,11 @@ class Sweep:
     Args:
         name: of the sweep; its runs go to runs/NAME unless --output says otherwise.
         bases: config files of experiments, beside this one's directory; each is varied by every row.
-        rows: each a mapping of dotted keys to what differs, with a `name` that is added to the base's, and with what
+        rows: each a mapping of keys to what differs, with a `name` that is added to the base's, and with what
             was `published`, percent, for the first base; the first row is what the others are held against.
-        vary: in place of rows: by dotted key, values, in every combination.
+        vary: in place of rows: by key, a list of values, in every combination.
         seeds: each row is trained once with each.
-        common: by dotted key, what is put over every base.
+        common: what is put over every base.
         published_on: of which data set and protocol the published figures are.
         energy: a file of prices, beside this one's directory, in place of the package's own.
     """
@@ -39,8 +39,8 @@ class Sweep:
     name: str = "sweep"
     bases: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
-    vary: dict[str, list] = field(default_factory=dict)
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    vary: dict[str, Any] = field(default_factory=dict)
+    seeds: list[Seed] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     common: dict[str, Any] = field(default_factory=dict)
     published_on: str | None = None
     energy: str | None = None
@@ -49,6 +49,9 @@ class Sweep:
         check_file_name(self.name)
         if bool(self.rows) == bool(self.vary):
             raise InputError(f"sweep {self.name}: give either rows or vary")
+        for key, values in dotted(self.vary).items():
+            if not isinstance(values, list) or not values:
+                raise InputError(f"vary: {key} needs a list of values, not {values!r}")
 
 
 @dataclass
@@ -69,7 +72,8 @@ def rows_of(sweep: Sweep, where: Path, overrides: dict[str, Any]) -> list[Row]:
         InputError: a base that is no experiment, or a row without a mapping.
     """
     if sweep.vary:
-        combinations = itertools.product(*([(key, value) for value in values] for key, values in sweep.vary.items()))
+        varied = dotted(sweep.vary).items()
+        combinations = itertools.product(*([(key, value) for value in values] for key, values in varied))
         rows: list[dict[str, Any]] = [{"name": suffix(choice), **dict(choice)} for choice in combinations]
     else:
         rows = sweep.rows
@@ -78,10 +82,10 @@ def rows_of(sweep: Sweep, where: Path, overrides: dict[str, Any]) -> list[Row]:
         changes = put_over(sweep.common, overrides)
         base = read_config(where.parent / file, Experiment, changes).name
         for row in rows:
-            own = dotted({key: value for key, value in row.items() if key not in OWN_KEYS})
+            own = dotted(put_over({key: value for key, value in row.items() if key not in OWN_KEYS}))
             name = "-".join(filter(None, (base, row.get("name"))))
             published = row.get("published") if number == 0 else None
-            variant = Variant(where.parent / file, put_over(put_over(changes, own), {"name": name}))
+            variant = Variant(where.parent / file, put_over(changes, own, {"name": name}))
             found.append(Row(name, base, own, published, variant))
     return found
 

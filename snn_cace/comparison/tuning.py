@@ -27,6 +27,7 @@ from snn_cace.config import (
     Experiment,
     NonNegativeInt,
     PositiveInt,
+    Seed,
     different_keys,
     put_over,
     read_config,
@@ -53,7 +54,7 @@ class Tuning:
         training_seed: that trials are trained with; none of the comparison's.
         rungs: epochs after which a batch is thinned out.
         keep: share of a batch that goes on at each rung.
-        ranges: by dotted key, `{low: 0.1, high: 1.0}`, with `log: true`, whole numbers where both are, or
+        ranges: by key, `{low: 0.1, high: 1.0}`, with `log: true`, whole numbers where both are, or
             `{choices: [...]}`; of every variant.
         spiking: likewise, of variants in which anything spikes.
         energy: count each finished trial's operations too, for a front of accuracy and energy.
@@ -62,8 +63,8 @@ class Tuning:
     trials: NonNegativeInt = 0
     sampler: Literal["random", "tpe"] = "random"
     batch: PositiveInt | None = None
-    seed: NonNegativeInt = 0
-    training_seed: int = 1000
+    seed: Seed = 0
+    training_seed: Seed = 1000
     rungs: list[PositiveInt] = field(default_factory=list)
     keep: ClosedUnitInterval = 0.5
     ranges: dict[str, Any] = field(default_factory=dict)
@@ -139,6 +140,17 @@ class Tuned:
 def spikes(experiment: Experiment) -> bool:
     """Whether the ranges of spiking variants hold for it: also for a control of one, so that both are tuned alike."""
     return any(not slot.is_dense for slot in vars(experiment.model.slots).values())
+
+
+def by_key(ranges: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """Ranges, nested or dotted, by dotted key."""
+    found: dict[str, Any] = {}
+    for key, given in ranges.items():
+        if isinstance(given, dict) and given and not given.keys() & {"low", "high", "choices"}:
+            found |= by_key(given, f"{above}{key}.")
+        else:
+            found[f"{above}{key}"] = given
+    return found
 
 
 def distribution(key: str, given: Any) -> Any:
@@ -221,7 +233,7 @@ def tune(
         experiment = read_config(file, Experiment, changes)
         if experiment.training.devices > 1:
             raise InputError(f"{file}: trials train on one device each, not {experiment.training.devices}")
-        ranges = tuning.ranges | (tuning.spiking if spikes(experiment) else {})
+        ranges = by_key(tuning.ranges) | by_key(tuning.spiking if spikes(experiment) else {})
         if not ranges:
             raise InputError("tuning needs ranges: which settings are searched, and between which values")
         searches.append((file, changes, Tuned(experiment.name, ranges, [])))
@@ -248,7 +260,7 @@ def make_trial(
     """A trial with its run, whose directory may hold it already, as far as it got."""
     settings = plain_settings(search.ranges, drawn)
     own = {"training.seed": tuning.training_seed, "name": f"{search.variant}, trial {number}"}
-    experiment = read_config(file, Experiment, put_over(put_over(changes, settings), own))
+    experiment = read_config(file, Experiment, put_over(changes, settings, own))
     files = RunFiles(output / "tuning" / search.variant / f"trial-{number:03d}")
     if files.config.is_file():
         changed = different_keys(read_config(files.config, Experiment), experiment)

@@ -167,6 +167,29 @@ def check_finite(values: np.ndarray, rows: np.ndarray, path: Path) -> None:
         raise InputError(f"{path}: row {row} holds NaN or infinity; extract this clip's features again")
 
 
+def check_one_hot(labels: np.ndarray, rows: np.ndarray, path: Path) -> None:
+    """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class.
+
+    Background is a class, the last: a segment of zeros alone, or with an event beside background, is refused.
+    """
+    one_hot = ((labels == 0) | (labels == 1)).all(-1) & (labels.sum(-1) == 1)
+    if not one_hot.all():
+        clip, segment = np.argwhere(~one_hot)[0]
+        raise InputError(
+            f"{path}: row {rows[clip]}, segment {segment} is not one-hot: {labels[clip, segment].tolist()}; "
+            "each segment has one class, background being the last"
+        )
+
+
+def check_labels(directory: Path, rows: np.ndarray) -> None:
+    """Raise InputError where the labels of `rows` are not one class a segment."""
+    path, ordered = directory / FILES["labels"], np.unique(rows)
+    with opened(path) as dataset:
+        for piece in row_chunks(dataset):
+            chosen = ordered[(ordered >= piece.start) & (ordered < piece.stop)]
+            check_one_hot(read_some(dataset, piece, chosen, path), chosen, path)
+
+
 def row_chunks(dataset: h5py.Dataset) -> Iterator[slice]:
     bytes_per_row = max(1, int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize)
     step = max(1, CHUNK_BYTES // bytes_per_row)
@@ -251,8 +274,12 @@ def read_clip_labels(directory: Path, layout: Layout) -> np.ndarray | None:
         if dataset.shape != want:
             raise InputError(f"{path} has shape {list(dataset.shape)}, expected {list(want)}, background last")
         labels = read_rows(dataset, slice(None), path)
-    if (labels < 0).any() or (labels.sum(1) <= 0).any():
-        raise InputError(f"{path}: each clip needs one class or more, as ones among zeros")
+    without = np.flatnonzero(((labels != 0) & (labels != 1)).any(1) | (labels.sum(1) <= 0))
+    if without.size:
+        row = without[0]
+        raise InputError(
+            f"{path}: each clip needs one class or more, as ones among zeros; row {row} has {labels[row].tolist()}"
+        )
     return labels
 
 

@@ -72,7 +72,8 @@ class ClipDataset(Dataset):
     Asking for a list of positions gives one batch. files: what a batch has, by name.
 
     Raises:
-        InputError: on reading a row that is truncated, or holds NaN or infinity.
+        InputError: on reading a row that is truncated, or holds NaN or infinity, or labels that are not one class a
+            segment.
     """
 
     def __init__(
@@ -135,9 +136,11 @@ class ClipDataset(Dataset):
                 pieces = list(ave.row_chunks(dataset))
                 for piece in tqdm(pieces, desc=f"reading {file}", leave=False, disable=small or None):
                     first, last = np.searchsorted(ordered, (piece.start, piece.stop))
-                    read = torch.from_numpy(ave.read_some(dataset, piece, ordered[first:last], path))
+                    read = ave.read_some(dataset, piece, ordered[first:last], path)
+                    if name == "labels":
+                        ave.check_one_hot(read, ordered[first:last], path)
                     into = torch.from_numpy(places[first:last]).to(values.device)
-                    values[into] = fitting(read, dtype, path).to(values.device)
+                    values[into] = fitting(torch.from_numpy(read), dtype, path).to(values.device)
             held[name] = values
         absent = ABSENT[self.modalities]
         if absent:
@@ -155,6 +158,8 @@ class ClipDataset(Dataset):
         for position, row in enumerate(rows):
             found = read(int(row))
             ave.check_finite(found[None], row[None], path)
+            if name == "labels":
+                ave.check_one_hot(found[None], row[None], path)
             values[position] = torch.from_numpy(found)
         return values
 
@@ -237,8 +242,9 @@ class ClipData(L.LightningDataModule):
     reads from it, if any, which alone has labels of clips and background clips.
 
     Raises:
-        InputError: the directory does not hold AVE's layout, or not the background clips that the config asks for, or
-            too few clips for one full batch where only full ones are wanted.
+        InputError: the directory does not hold AVE's layout, or a split has labels that are not one class a segment, or
+            there are not the background clips that the config asks for, or too few clips for one full batch where only
+            full ones are wanted.
     """
 
     def __init__(
@@ -255,6 +261,8 @@ class ClipData(L.LightningDataModule):
         self.config, self.dtype, self.seed, self.evaluation_split = config, dtype, seed, evaluation_split
         self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
         self.layout = ave.read_layout(self.directory)
+        # Of every split, so that training does not end at the one it reads last.
+        ave.check_labels(self.directory, np.concatenate([*self.layout.orders.values()]))
         self._datasets: dict[str, ClipDataset] = {}
         self.clip_labels = supervision == "weak" and ave.read_clip_labels(self.directory, self.layout) is not None
         wanted = supervision is not None and config.background_clips

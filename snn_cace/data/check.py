@@ -96,10 +96,10 @@ def check_labels(directory: Path, summary: Summary) -> np.ndarray | None:
     except InputError as error:
         summary.problems.append(str(error))
         return None
-    one_hot = ((labels == 0) | (labels == 1)).all(-1) & (labels.sum(-1) == 1)
-    if not one_hot.all():
-        row, segment = np.argwhere(~one_hot)[0]
-        summary.problems.append(f"{path}: row {row}, segment {segment} is not one-hot: {labels[row, segment].tolist()}")
+    try:
+        ave.check_one_hot(labels, np.arange(len(labels)), path)
+    except InputError as error:
+        summary.problems.append(str(error))
     return labels
 
 

@@ -21,7 +21,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.plugins.environments import ClusterEnvironment
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
@@ -37,6 +37,7 @@ from snn_cace.processes import end_by_kernel, is_unused, sole_writer
 from snn_cace.runtime import pick_device
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
 from snn_cace.training.checkpoints import write_tensors
+from snn_cace.training.ranks import is_first, join
 from snn_cace.training.run import lightning_quiet
 
 SETTINGS, WEIGHTS, LAST = "finetune.json", "encoder.pth", "last"
@@ -176,18 +177,19 @@ def finetune(
     pairs.plan = Plan(1, *visual.size, audio.sample_rate)
     L.seed_everything(settings.seed, verbose=False)
     module = ContrastiveTuning(settings, visual, audio)
-    if getattr(rank_zero_only, "rank", 0):
+    environment = join(devices)
+    if not is_first():
         end_by_kernel()  # Lightning started this process, beside the one that holds the directory
-        return fit(settings, module, pairs, output, device, devices, workers, resume, quiet)
+        return fit(settings, module, pairs, output, environment, device, devices, workers, resume, quiet)
     with sole_writer(output):
         decides = dataclasses.asdict(settings) | content_digests(annotations, visual.network, audio.network)
         prepare(output, decides | {"set of videos": [file_identity(file) for file in pairs.files]}, resume)
-        return fit(settings, module, pairs, output, device, devices, workers, resume, quiet)
+        return fit(settings, module, pairs, output, environment, device, devices, workers, resume, quiet)
 
 
 def fit(
-    settings: FineTuning, module: ContrastiveTuning, pairs: EventPairs, output: Path, device: str, devices: int,
-    workers: int, resume: bool, quiet: bool,
+    settings: FineTuning, module: ContrastiveTuning, pairs: EventPairs, output: Path, environment: ClusterEnvironment,
+    device: str, devices: int, workers: int, resume: bool, quiet: bool,
 ) -> Path:  # fmt: skip
     """`finetune`, by the one process that writes the directory, or beside it on a device of its own."""
     saver = ModelCheckpoint(dirpath=output, filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
@@ -202,7 +204,7 @@ def fit(
         enable_progress_bar=not quiet,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        plugins=WholeCheckpoints(),
+        plugins=[WholeCheckpoints(), environment],
     )
     sampler: DistributedSampler = DistributedSampler(
         pairs, num_replicas=devices, rank=trainer.global_rank, seed=settings.seed, drop_last=True

@@ -7,8 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from snn_cace import yaml_text
 from snn_cace.config import NETWORK_NAMES, dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
@@ -524,7 +523,7 @@ def write_report(source: Path, directory: Path) -> str:
         pointing_headings=attention.HEADINGS,
         pointing=attention.pointing_over_seeds(result),
         differences=config_differences(result["variants"]),
-        configs={v["name"]: yaml.safe_dump(v["config"], sort_keys=False) for v in result["variants"]},
+        configs={v["name"]: yaml_text.dump(v["config"]) for v in result["variants"]},
         figures=drawn,
     )
     write_text(directory / "report.html", page)

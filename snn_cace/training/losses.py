@@ -49,7 +49,14 @@ class Targets(NamedTuple):
 
 
 def targets_from_labels(labels: torch.Tensor, clip_labels: torch.Tensor | None = None) -> Targets:
-    """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any."""
+    """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any.
+
+    Raises:
+        ValueError: a segment without a class, or with several. Not on CUDA, where asking would keep the device waiting;
+            labels from files are checked as they are read.
+    """
+    if not labels.is_cuda and not (((labels == 0) | (labels == 1)).all() and (labels.sum(-1) == 1).all()):
+        raise ValueError("labels must be one-hot: each segment has one class, background being the last")
     is_event, foreground_class = labels[..., :-1].max(-1)
     clip_class = foreground_class.amax(1)
     if clip_labels is None:

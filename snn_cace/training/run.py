@@ -15,8 +15,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import TorchElasticEnvironment
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.plugins.environments import ClusterEnvironment, TorchElasticEnvironment
 
 from neurons import SpikingLayer
 from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys, read_config
@@ -39,6 +38,7 @@ from snn_cace.training.checkpoints import (
 )
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
+from snn_cace.training.ranks import is_first, join
 from snn_cace.training.transfer import initialise, initialise_thresholds
 
 CALIBRATION_BATCHES = 8
@@ -96,22 +96,30 @@ def train(
         InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
     """
     wanted = experiment.training.devices * experiment.training.nodes
-    if TorchElasticEnvironment.detect() and int(os.environ["WORLD_SIZE"]) != wanted:
-        raise InputError(
-            f"torchrun started {os.environ['WORLD_SIZE']} processes, training.devices times nodes is {wanted}"
-        )
-    if getattr(rank_zero_only, "rank", 0) != 0:
+    started = os.environ.get("WORLD_SIZE", "1")
+    if TorchElasticEnvironment.detect() and started != str(wanted):
+        raise InputError(f"torchrun started {started} processes, training.devices times nodes is {wanted}")
+    with lightning_quiet():
+        environment = join(experiment.training.devices, experiment.training.nodes)
+    files = RunFiles(Path(output))
+    if not is_first():
         # Lightning started this process, beside the one that holds the directory.
         end_by_kernel()
-        return train_alone(experiment, RunFiles(Path(output)), resume, quiet, until, test)
+        return train_alone(experiment, files, environment, resume, quiet, until, test)
     if Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output} is a file; give a fresh --output")
     with sole_writer(output):
-        return train_alone(experiment, RunFiles(Path(output)), resume, quiet, until, test)
+        return train_alone(experiment, files, environment, resume, quiet, until, test)
 
 
 def train_alone(
-    experiment: Experiment, files: RunFiles, resume: bool, quiet: bool, until: int | None, test: bool
+    experiment: Experiment,
+    files: RunFiles,
+    environment: ClusterEnvironment,
+    resume: bool,
+    quiet: bool,
+    until: int | None,
+    test: bool,
 ) -> dict[str, Any]:
     """`train`, by the one process that writes the run directory, or beside it on a device of its own."""
     training = experiment.training
@@ -128,7 +136,7 @@ def train_alone(
         training.supervision,
     )
     check_patches(experiment, data.layout)
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if is_first():
         prepare_directory(experiment, files, resume)
         if not files.provenance.is_file():
             write_json(files.provenance, origin(data.directory, device.type))
@@ -151,7 +159,7 @@ def train_alone(
         print(describe_run(module, data))
     with lightning_quiet():
         waiting = None if until is None else StopAfter(until)
-        trainer = make_trainer(training, files, quiet, waiting)
+        trainer = make_trainer(training, files, environment, quiet, waiting)
     started = time.perf_counter()
     with lightning_quiet(), interruptible(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -223,7 +231,9 @@ def interruptible(trainer: L.Trainer) -> Iterator[None]:
         raise
 
 
-def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool, waiting: StopAfter | None) -> L.Trainer:
+def make_trainer(
+    training: TrainingConfig, files: RunFiles, environment: ClusterEnvironment, quiet: bool, waiting: StopAfter | None
+) -> L.Trainer:
     best, last = (
         ModelCheckpoint(
             dirpath=files.checkpoints,
@@ -254,7 +264,7 @@ def make_trainer(training: TrainingConfig, files: RunFiles, quiet: bool, waiting
         num_nodes=training.nodes,
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
-        plugins=WholeCheckpoints(),
+        plugins=[WholeCheckpoints(), environment],
         logger=TensorBoardLogger(files.directory, name="tensorboard", version=""),
         num_sanity_val_steps=0,
         enable_progress_bar=not quiet,

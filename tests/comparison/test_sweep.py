@@ -10,7 +10,11 @@ import pytest
 from small import write_variants
 
 from snn_cace.cli import main
+from snn_cace.comparison.run import Comparison, Variant, plan_runs
+from snn_cace.comparison.summary import Run
 from snn_cace.comparison.sweep import Sweep, rows_of
+from snn_cace.comparison.tuning import Tuned, by_key, make_trial
+from snn_cace.config import put_over, read_config
 from snn_cace.errors import InputError
 
 ROWS = """
@@ -45,6 +49,78 @@ def test_every_combination_is_a_row_of_every_base(sweep: Path):
     for wrong in ({}, {"rows": [{}], "vary": {"model.psi": [0.1]}}):
         with pytest.raises(InputError, match="give either rows or vary"):
             Sweep(**wrong)
+
+
+DOTTED = """
+name: mine
+training.epochs: 1
+model.d_model: 16
+model.slots.feed_forward.block: spiking
+"""
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "vary: {model.spiking.tau: [3.0], training: {milestones: [[5]]}}",
+        "vary: {model: {spiking.tau: [3.0]}, training.milestones: [[5]]}",
+        "rows: [{name: a, model.spiking: {tau: 3.0}, training: {milestones: [5]}}]",
+        "rows: [{name: a, training.milestones: [5]}]\ncommon: {model: {spiking: {tau: 3.0}}}",
+        "base: common.yaml\nrows: [{training: {milestones: [5], epochs: }}]\ncommon: {model.psi: 0.2}",
+    ],
+)
+def test_a_sweep_trains_with_its_bases_own_settings_however_keys_are_spelled(tmp_path: Path, given: str):
+    (tmp_path / "mine.yaml").write_text(DOTTED)
+    (tmp_path / "common.yaml").write_text("common.model.spiking.tau: 3.0\n")
+    (tmp_path / "sweep.yaml").write_text(f"bases: [mine.yaml]\nseeds: [4]\n{given}\n")
+    sweep = read_config(tmp_path / "sweep.yaml", Sweep)
+    rows = rows_of(sweep, tmp_path / "sweep.yaml", {"data": {"batch_size": 8}})
+    (run,) = plan_runs([row.variant for row in rows], sweep.seeds, tmp_path / "sweep.yaml", tmp_path)
+    check_mine(run)
+    assert run.experiment.training.milestones == [5]
+    assert rows[0].changes["training.milestones"] == [5] and "training.epochs" not in rows[0].changes
+
+
+def check_mine(run: Run) -> None:
+    """A run of mine.yaml with tau 3 and batches of 8."""
+    model, training = run.experiment.model, run.experiment.training
+    assert (model.d_model, model.slots.feed_forward.block, model.spiking.tau) == (16, "spiking", 3.0)
+    assert (training.epochs, training.seed, run.experiment.data.batch_size) == (1, 4, 8)
+
+
+@pytest.mark.parametrize(
+    "range_", ["{model.spiking.tau: {choices: [3.0]}}", "{model: {spiking: {tau: {choices: [3.0]}}}}"]
+)
+def test_a_comparison_and_its_trials_train_with_their_files_own_settings(tmp_path: Path, range_: str):
+    (tmp_path / "mine.yaml").write_text(DOTTED)
+    (tmp_path / "compare.yaml").write_text(
+        "experiments: [mine.yaml]\nseeds: [0]\npublished: {snn-2.5: {accuracy: 70, note: theirs}}\n"
+        f"tuning.trials: 1\ntuning.ranges: {range_}\ntuning: {{training_seed: 4}}\n"
+    )
+    comparison = read_config(tmp_path / "compare.yaml", Comparison)
+    assert list(comparison.published) == ["snn-2.5"], "keyed by a name, which may have a dot"
+    changes = put_over(comparison.common, {"data": {"batch_size": 8}})
+    search = Tuned("mine", by_key(comparison.tuning.ranges), [])
+    trial = make_trial(
+        comparison.tuning, tmp_path / "mine.yaml", changes, tmp_path, search, 0, {"model.spiking.tau": "3.0"}
+    )
+    check_mine(trial.run)
+    (run,) = plan_runs([Variant(tmp_path / "mine.yaml", put_over(changes, trial.settings))], [4], tmp_path, tmp_path)
+    check_mine(run)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("vary: {model.psi: 0.1}", "vary: model.psi needs a list of values, not 0.1"),
+        ("vary: {model.psi: [0.1], model: {psi: [0.2]}}", "vary.model.psi is there twice"),
+        ("rows: [{model: {psi: 1}, model.psi: 2}]", "model.psi is there twice"),
+    ],
+)
+def test_what_varies_twice_or_has_no_values_is_named(tmp_path: Path, text: str, message: str):
+    (tmp_path / "sweep.yaml").write_text(f"bases: [mine.yaml]\n{text}\n")
+    with pytest.raises(InputError, match=message):
+        read_config(tmp_path / "sweep.yaml", Sweep)
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ import pytest
 import torch
 from small import CLASSES, CLIPS, SEGMENTS, write_ave
 
+from snn_cace.config import DataConfig
 from snn_cace.data import ave
+from snn_cace.data.batches import ClipData, ClipDataset
 from snn_cace.data.check import check_directory
 from snn_cace.data.labels import categories, class_names, labels_from_annotations, read_annotations, write_labels
 from snn_cace.errors import InputError
@@ -186,3 +188,57 @@ def test_labels_equal_the_released_ones():
         of_segments = targets_from_labels(torch.from_numpy(labels)).clip_labels
         # One clip is annotated from 0 to 0: a church bell without a segment.
         assert np.flatnonzero((of_segments.numpy() != file["avadataset"][()]).any(1)).tolist() == [26]
+
+
+def bad_labels(row: list[float]) -> np.ndarray:
+    """Labels as `write_ave` has them, but for segment 2 of row 10, a clip of the test split."""
+    labels = np.eye(CLASSES + 1)[np.full((CLIPS, SEGMENTS), CLASSES)]
+    labels[10, 2] = row
+    return labels
+
+
+BAD_ROWS = [[0, 0, 0, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0.5, 0, 0.5], [0, 2, 0, 0], [0, -1, 1, 1], [0, 0, 0, 255]]
+
+
+@pytest.mark.parametrize("row", BAD_ROWS)
+def test_a_segment_that_has_not_one_class_is_refused_before_anything_is_trained(tmp_path: Path, row: list[float]):
+    write_ave(tmp_path, labels=bad_labels(row))
+    message = r"labels\.h5: row 10, segment 2 is not one-hot: "
+    with pytest.raises(InputError, match=message):
+        ClipData(DataConfig(str(tmp_path)), torch.float32)
+    for keep_in in ("disk", "memory"):
+        with pytest.raises(InputError, match=message):
+            ClipDataset(tmp_path, np.array([3, 11, 10]), torch.float32, keep_in=keep_in)[2]
+        ClipDataset(tmp_path, np.array([3, 11, 9]), torch.float32, keep_in=keep_in)[2]
+    assert any("row 10, segment 2 is not one-hot" in problem for problem in check_directory(tmp_path).problems)
+    with pytest.raises(ValueError, match="labels must be one-hot"):
+        targets_from_labels(torch.tensor([[row, [0, 0, 0, 1]]]))
+
+
+def test_labels_that_are_no_numbers_are_refused(tmp_path: Path):
+    write_ave(tmp_path, labels=bad_labels([np.nan] * 4))
+    with pytest.raises(InputError, match=r"labels\.h5: row 10 holds NaN"):
+        ClipData(DataConfig(str(tmp_path)), torch.float32)
+    with pytest.raises(ValueError, match="labels must be one-hot"):
+        targets_from_labels(torch.full((1, 1, 4), np.nan))
+
+
+def test_a_row_of_no_split_is_refused_only_where_it_is_read(tmp_path: Path):
+    write_ave(tmp_path, labels=bad_labels([0, 0, 0, 0]), orders={"train": [0, 1], "val": [2], "test": [3]})
+    data = ClipData(DataConfig(str(tmp_path)), torch.float32)
+    assert len(data.dataset("test")) == 1
+    with pytest.raises(InputError, match="row 10"):
+        data.dataset("all")
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0, 0], [0, 0.5, 0, 0.5], [0, -1, 1, 1]])
+def test_labels_of_clips_are_ones_among_zeros(tmp_path: Path, row: list[float]):
+    write_ave(tmp_path)
+    labels = np.eye(CLASSES + 1)[np.zeros(CLIPS, int)]
+    labels[4] = row
+    with h5py.File(tmp_path / "mil_labels.h5", "w") as file:
+        file["avadataset"] = labels
+    with pytest.raises(
+        InputError, match=r"mil_labels\.h5: each clip needs one class or more, as ones among zeros; row 4 has"
+    ):
+        ClipData(DataConfig(str(tmp_path)), torch.float32, supervision="weak")

@@ -45,6 +45,7 @@ def experiments(directory: Path) -> dict[str, Experiment]:
     normed.training.energy_target = 0.0
     lonely = without_chance(directory / "lonely", "spiking", ORDERS | {"train": [0, 1, 2, 3, 4]})
     lonely.training.losses = "reference"
+    lonely.model.slots.event_head.block = "spiking"  # whose norm then sees one value per channel
     return {"dense": dense, "braincog": braincog, "lonely": lonely, "normed": normed}
 
 
