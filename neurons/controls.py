@@ -200,7 +200,7 @@ class ControlLayer(Streamed):
         self.rounding = LearnedStep(bits_for(value_levels(config)), neurons) if kind == "quantised" else None
         self.feedback = Linear(neurons, neurons, bias=False) if direction == "recurrent" else None
         self.monitors: list[Callable[[torch.Tensor, int], None]] = []
-        self.active = make_surrogate(config.surrogate, **config.surrogate_settings)
+        self.config = config
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         return self.values(current) if self.feedback is None else self.fed_back(current)
@@ -211,9 +211,11 @@ class ControlLayer(Streamed):
         values = torch.relu(driven)
         if self.rounding is not None:
             values = self.rounding(values)
-        for monitor in self.monitors:
-            spikes = self.active(driven)
-            monitor(spikes + ((values > 0).to(spikes) - spikes).detach(), 1)
+        if self.monitors:
+            spikes = make_surrogate(self.config.surrogate, **self.config.surrogate_settings)(driven)
+            active = spikes + ((values > 0).to(spikes) - spikes).detach()
+            for monitor in self.monitors:
+                monitor(active, 1)
         return values
 
     def fed_back(self, current: torch.Tensor) -> torch.Tensor:

@@ -517,6 +517,20 @@ def slots_of(model: ModelConfig, supervision: Supervision) -> list[str]:
     return [name for name in vars(model.slots) if not (without and name == "temporal_encoder")]
 
 
+def carried_slots(model: ModelConfig) -> list[str]:
+    """Slots that spike and whose neurons carry a leaky membrane from segment to segment; those of `interaction` and
+    `event_head` start from rest.
+    """
+    found = []
+    for name, slot in vars(model.slots).items():
+        if slot.spikes:
+            block = slot.spiking(model.spiking)
+            resets = name in ("interaction", "event_head") or block.membrane == "reset"
+            if block.node in LEAKY and (slot.is_braincog or not resets):
+                found.append(name)
+    return found
+
+
 def refuse_drawn(model: ModelConfig, why: str) -> None:
     """Raise InputError, saying why, where a slot's coding draws anew at each run."""
     for name, slot in vars(model.slots).items():

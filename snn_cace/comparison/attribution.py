@@ -9,6 +9,7 @@ best count; its interval is Student's over seeds, since seeds are all that it va
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -18,44 +19,60 @@ from scipy import stats
 if TYPE_CHECKING:
     from snn_cace.comparison.summary import ControlOf
 
-CHAIN = ("rectified", "leaky", "quantised")
-"""Controls in the order of the chain."""
 PARTS = {"rectified": "shape and norm", "leaky": "memory", "quantised": "bits", "spiking": "spikes"}
-"""What the link that ends at each adds."""
-
-Chain = list[tuple[str, str]]
-"""Kinds and names of variants, from `dense` to `spiking`."""
+"""What each kind adds to the one before, in the order of the chain."""
 
 
-def chain_of(variant: dict[str, Any], controls: Sequence[ControlOf], present: Collection[str]) -> Chain:
+@dataclass(frozen=True)
+class Chain:
+    """Kinds and names of variants, from `dense` to `spiking`. remembers: whether the spiking one carries a membrane."""
+
+    members: list[tuple[str, str]]
+    remembers: bool
+
+    @property
+    def neighbours(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
+        return list(pairwise(self.members))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The later against the earlier of every two neighbours."""
+        return [(later, earlier) for (_, earlier), (_, later) in self.neighbours]
+
+    def adds(self, earlier: str, later: str) -> str:
+        """What lies between two kinds: `memory, bits and spikes` where no control tells them apart."""
+        order = [kind for kind in PARTS if self.remembers or kind != "leaky"]
+        first = order.index(earlier) + 1 if earlier in order else 0
+        *others, last = (PARTS[kind] for kind in order[first : order.index(later) + 1])
+        return f"{', '.join(others)} and {last}" if others else last
+
+
+def chain_of(
+    variant: dict[str, Any], controls: Sequence[ControlOf], present: Collection[str], remembers: bool
+) -> Chain:
     """The chain of a spiking variant: its ANN, those of its controls that are there, and itself."""
     own = {control.kind: control.name for control in controls if control.of == variant["name"]}
-    between = [(kind, own[kind]) for kind in CHAIN if own.get(kind) in present]
-    return [("dense", variant["dense_counterpart"]), *between, ("spiking", variant["name"])]
-
-
-def pairs_of(chain: Chain) -> list[tuple[str, str]]:
-    """The later against the earlier of every two neighbours."""
-    return [(later, earlier) for (_, earlier), (_, later) in pairwise(chain)]
+    between = [(kind, own[kind]) for kind in PARTS if own.get(kind) in present]
+    return Chain([("dense", variant["dense_counterpart"]), *between, ("spiking", variant["name"])], remembers)
 
 
 def attribution(chain: Chain, variants: dict[str, dict[str, Any]], tests: list[dict[str, Any]]) -> dict[str, Any]:
     """The links of a chain and the whole, in accuracy and energy."""
     tested = {(test["a"], test["b"]): test for test in tests}
-    (_, first), (_, last) = chain[0], chain[-1]
 
-    def link(kind: str, earlier: str, later: str) -> dict[str, Any]:
+    def link(part: str, earlier: str, later: str) -> dict[str, Any]:
         before, after = variants[earlier], variants[later]
         return {
-            "part": PARTS[kind],
+            "part": part,
             "from": earlier,
             "to": later,
             "accuracy": tested.get((later, earlier)),
             "energy": {model: energy_difference(before, after, model) for model in before["best"]},
         }
 
-    links = [link(kind, earlier, later) for (_, earlier), (kind, later) in pairwise(chain)]
-    return {"variant": last, "dense": first, "links": links, "whole": link("spiking", first, last) | {"part": "whole"}}
+    links = [link(chain.adds(a, b), earlier, later) for (a, earlier), (b, later) in chain.neighbours]
+    first, last = chain.members[0][1], chain.members[-1][1]
+    return {"variant": last, "dense": first, "links": links, "whole": link("whole", first, last)}
 
 
 def energy_difference(before: dict[str, Any], after: dict[str, Any], model: str) -> dict[str, Any]:

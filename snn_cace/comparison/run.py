@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from neurons.config import LEAKY, BlockConfig
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
 from snn_cace.comparison.summary import ControlOf, Published, Run, summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
-from snn_cace.config import Experiment, Seed, SlotConfig, check_file_name, different_keys, put_over, read_config
+from snn_cace.config import Experiment, Seed, carried_slots, check_file_name, different_keys, put_over, read_config
 from snn_cace.data.ave import shared_recordings
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
@@ -97,9 +96,8 @@ def control_blocks(experiment: Experiment, kind: Control) -> dict[str, Any]:
     """The block of each slot that spikes in the control `kind` of an experiment; empty where there is no such control.
     Slots whose membrane does not carry have nothing to remember: `leaky`, they are rectified.
     """
-    model = experiment.model
-    spiking = {name: slot for name, slot in vars(model.slots).items() if slot.spikes}
-    carried = {name for name, slot in spiking.items() if carries(name, slot, model.spiking)}
+    spiking = {name: slot for name, slot in vars(experiment.model.slots).items() if slot.spikes}
+    carried = carried_slots(experiment.model)
     if kind == "leaky" and not carried:
         return {}
     blocks = {}
@@ -107,13 +105,6 @@ def control_blocks(experiment: Experiment, kind: Control) -> dict[str, Any]:
         own = "rectified" if kind == "leaky" and name not in carried else kind
         blocks[name] = {"block": own if own == "dense-quantised" else slot.control(own)}
     return blocks
-
-
-def carries(name: str, slot: SlotConfig, shared: BlockConfig) -> bool:
-    """Whether the neurons of a slot carry a leaky membrane from segment to segment."""
-    block = slot.spiking(shared)
-    resets = name in ("interaction", "event_head") or block.membrane == "reset"
-    return block.node in LEAKY and (slot.is_braincog or not resets)
 
 
 @dataclass

@@ -16,10 +16,10 @@ from snn_cace.analysis.anytime import Anytime
 from snn_cace.analysis.attention import Pointing, side_by_side
 from snn_cace.analysis.others import OtherCounts
 from snn_cace.analysis.record import RunRecord
-from snn_cace.comparison.attribution import attribution, chain_of, pairs_of
+from snn_cace.comparison.attribution import attribution, chain_of
 from snn_cace.comparison.measurements import read_measurements
 from snn_cace.comparison.statistics import paired_tests
-from snn_cace.config import Experiment, as_dict
+from snn_cace.config import Experiment, as_dict, carried_slots
 from snn_cace.counting.energy import (
     MILLIJOULES_PER_PICOJOULE,
     MODELS,
@@ -194,8 +194,11 @@ def summarise(
     baseline = next(iter(scores))
     spiking = [variant for variant in variants if variant["kind"] == "snn" and variant["dense_counterpart"]]
     own = [(variant["name"], variant["dense_counterpart"]) for variant in spiking]
-    chains = {variant["name"]: chain_of(variant, controls, by_variant) for variant in spiking}
-    links = [pair for chain in chains.values() for pair in pairs_of(chain)]
+    chains = []
+    for variant in spiking:
+        carried = carried_slots(by_variant[variant["name"]][0].run.experiment.model)
+        chains.append(chain_of(variant, controls, by_variant, bool(carried)))
+    links = [pair for chain in chains for pair in chain.pairs]
     against = [(name, baseline) for name in scores if name != baseline and name not in named]
     wanted = dict.fromkeys([*against, *own, *links, *pairs])
     tests = paired_tests(scores, [pair for pair in wanted if scores.keys() >= {*pair}], groups)
@@ -219,7 +222,7 @@ def summarise(
         "prices": sources(prices),
         "variants": variants,
         "tests": tests,
-        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains.values() if len(chain) > 2],
+        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains if len(chain.members) > 2],
         "failed": failed,
         "runs": [
             {
@@ -400,7 +403,9 @@ def module_table(members: list[Measured], prices: EnergyPrices, count: str) -> l
                 "bits": module.bits,
                 **{name: operations[name] for name in MODULE_FIELDS},
                 "firing_rate": mean_of([other.firing_rate for other in same]),
-                "energy_mj": mean_of([energies_mj([other], prices) for other in same]),
+                "energy_mj": {
+                    model: fmean(energy([other], model, prices).millijoules for other in same) for model in MODELS
+                },
             }
         )
     return rows

@@ -163,7 +163,9 @@ def sentences(result: dict[str, Any]) -> list[str]:
         found = attribution_of(result, variant["name"])
         if found is not None:
             said += [accuracy_chain_sentence(found), energy_chain_sentence(result, found)]
-            said.append(f"Spikes themselves: {accuracy_words(found['links'][-1]['accuracy'], seeds)}.")
+            last = found["links"][-1]
+            alone = "Spikes themselves" if last["part"] == "spikes" else f"{last['part'].capitalize()} together"
+            said.append(f"{alone}: {accuracy_words(last['accuracy'], seeds)}.")
             linked |= {(link["to"], link["from"]) for link in [*found["links"], found["whole"]]}
         elif variant["kind"] == "snn" and counterpart(result, variant) is not None:
             said.append(energy_sentence(result, variant))

@@ -18,6 +18,8 @@ from snn_cace.analysis.record import record_network
 from snn_cace.cli import main
 from snn_cace.config import Experiment, SlotConfig
 from snn_cace.contracts import FeatureShape
+from snn_cace.counting.energy import MODELS, REUSING
+from snn_cace.counting.operations import COUNTS
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
@@ -174,7 +176,8 @@ def test_the_verb_writes_json_csv_figures_and_tensorboard(run: Path, tmp_path: P
         assert (tmp_path / "out" / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert "<svg" in (tmp_path / "out" / "figures" / f"{name}.svg").read_text()
     assert any((tmp_path / "out" / "tensorboard").iterdir())
-    assert set(result["energy_mj"]) == {"compute", "memory", "sram"}
+    assert list(result["counts"]) == list(COUNTS)
+    assert set(result["counts"]["zero_skipping"]["energy_mj"]) == {*MODELS, *REUSING}
     before = (tmp_path / "out" / "spikes.json").read_bytes()
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err

@@ -28,12 +28,17 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     words = ["compare", "--config", str(comparison), "--output", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert "4 runs, 0 finished before" in printed
+    assert "10 runs, 0 finished before" in printed
     assert "\n| small-spiking | " in printed
-    assert "small-spiking measured " in printed
+    assert "from shape and norm, " in printed
+    assert "Spikes themselves: small-spiking measured " in printed
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    ann, snn = result["variants"]
-    assert (ann["kind"], snn["kind"]) == ("ann", "snn")
+    ann, snn, *controls = result["variants"]
+    assert [variant["kind"] for variant in result["variants"]] == ["ann", "snn", *["control"] * 3]
+    assert [control["control"] for control in controls] == [
+        {"name": f"small-spiking-{kind}", "of": "small-spiking", "kind": kind}
+        for kind in ("rectified", "leaky", "quantised")
+    ]
     for variant in result["variants"]:
         runs = [tmp_path / "out" / variant["name"] / f"seed-{seed}" for seed in (0, 1)]
         accuracies = [json.loads((run / "metrics.json").read_text())["test"]["segment_accuracy"] for run in runs]
@@ -45,19 +50,25 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
         "audio_temporal.projection.layer",
         "visual_temporal.projection.layer",
     }
-    assert ann["spiking_blocks"]["macs"] > snn["spiking_blocks"]["macs"] > 0
     for variant in result["variants"]:
-        assert variant["macs"] == pytest.approx(sum(module["macs"] for module in variant["modules"]))
-        for model in result["energy_models"]:
-            parts = sum(module["energy_mj"][model] for module in variant["modules"])
-            assert variant["energy_mj"][model] == pytest.approx(parts)
-            share = variant["spiking_blocks"]["energy_mj"][model] / variant["energy_mj"][model]
-            assert variant["spiking_blocks"]["share"][model] == pytest.approx(share, rel=1e-3)
-    assert (snn["bit_matched"]["bits"], snn["bit_matched"]["slots"]) == (3, ["temporal_encoder"])
-    assert 0 <= snn["bit_matched"]["segment_accuracy"]["mean"] <= 100
+        for counted in variant["counts"].values():
+            assert counted["operations"]["macs"] == pytest.approx(sum(m["macs"] for m in counted["modules"]))
+            for model in result["energy_models"]:
+                parts = sum(module["energy_mj"][model] for module in counted["modules"])
+                assert counted["energy_mj"][model] == pytest.approx(parts)
+                share = counted["spiking_blocks"]["energy_mj"][model] / counted["energy_mj"][model]
+                assert counted["spiking_blocks"]["share"][model] == pytest.approx(share, rel=5e-3)  # a mean of ratios
+    dense, spiking = (variant["counts"]["conservative"] for variant in (ann, snn))
+    assert dense["spiking_blocks"]["macs"] > spiking["spiking_blocks"]["macs"] > 0
     for model in result["energy_models"]:
-        assert snn["bit_matched"]["blocks_energy_mj"][model] < snn["replaced_blocks_energy_mj"][model]
-        assert snn["replaced_blocks_energy_mj"][model] == pytest.approx(ann["spiking_blocks"]["energy_mj"][model])
+        assert spiking["replaced_blocks_energy_mj"][model] == pytest.approx(dense["spiking_blocks"]["energy_mj"][model])
+    (chain,) = result["attribution"]
+    assert [link["part"] for link in chain["links"]] == ["shape and norm", "memory", "bits", "spikes"]
+    whole = chain["whole"]["accuracy"]["difference"]
+    assert sum(link["accuracy"]["difference"] for link in chain["links"]) == pytest.approx(whole)
+    for model in ann["best"]:
+        spent = sum(link["energy"][model]["difference_mj"] for link in chain["links"])
+        assert spent == pytest.approx(snn["best"][model]["mean"] - ann["best"][model]["mean"])
     assert [depth["steps"] for depth in snn["anytime"]["depths"]] == [1, 2, 4]
     last = snn["anytime"]["depths"][-1]["segment_accuracy"]
     assert last["values"] == pytest.approx(snn["test_segment_accuracy"]["values"])
@@ -70,14 +81,15 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     assert ann["pointing"] is None, "only AV-Digits knows where the object is"
     clips = result["attention"]["clips"]
     for clip in clips:
-        assert [network["name"] for network in clip["networks"]] == ["small-dense", "small-spiking"]
+        assert [network["name"] for network in clip["networks"]] == [v["name"] for v in result["variants"]]
         for network in clip["networks"]:
             assert np.sum(network["weights"], (1, 2)) == pytest.approx(np.ones(10), abs=0.01)
     assert len(clips) == 2
     page = (tmp_path / "out" / "report.html").read_text()
     assert "The last clip." in page and "The pointing game" not in page
-    (test,) = result["tests"]
+    test = result["tests"][0]
     assert (test["a"], test["b"]) == ("small-spiking", "small-dense")
+    assert len(result["tests"]) == 5, "the whole and four links"
     assert test["difference"] == pytest.approx(
         snn["test_segment_accuracy"]["mean"] - ann["test_segment_accuracy"]["mean"]
     )
@@ -92,7 +104,7 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     capsys.readouterr()
 
     assert main(words) == 0
-    assert "4 runs, 4 finished before" in capsys.readouterr().out
+    assert "10 runs, 10 finished before" in capsys.readouterr().out
 
 
 def test_a_comparison_that_names_an_experiment_or_a_seed_twice_or_none_is_refused(
@@ -130,7 +142,7 @@ def test_a_run_that_fails_is_named_and_the_others_are_compared(
     broken = small_experiment(tmp_path / "ave", epochs=2, block="spiking")
     broken.name, broken.training.learning_rate = "broken", 1e30
     (tmp_path / "broken.yaml").write_text(as_yaml(broken))
-    comparison.write_text("name: small\nexperiments: [dense.yaml, broken.yaml]\nseeds: [0]\n")
+    comparison.write_text("name: small\nexperiments: [dense.yaml, broken.yaml]\nseeds: [0]\ncontrols: []\n")
     words = ["compare", "--config", str(comparison), "--output", str(tmp_path / "out"), "--device", "cpu"]
     assert main(words) == 2
     said = capsys.readouterr()

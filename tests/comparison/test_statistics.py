@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from snn_cace.comparison.statistics import compare_with_baseline, holm, paired_difference
+from snn_cace.comparison import statistics
+from snn_cace.comparison.statistics import (
+    compare_with_baseline,
+    holm,
+    paired_difference,
+    resampled_means,
+    sums_by_recording,
+)
 
 
 def test_a_constant_advantage_is_certain_and_equal_scores_are_no_difference():
@@ -62,10 +69,54 @@ def test_holm_by_hand():
 def test_only_common_seeds_are_compared_and_a_difference_needs_test_and_interval():
     rng = np.random.default_rng(0)
     base = {seed: rng.normal(80, 10, 100) for seed in range(5)}
-    better = {seed: base[seed] + rng.normal(5, 1, 100) for seed in (1, 2, 3)} | {7: base[0]}
+    base |= {5: rng.normal(80, 10, 100)}
+    better = {seed: base[seed] + rng.normal(5, 1, 100) for seed in (1, 2, 3, 4, 5)} | {7: base[0]}
     same = {seed: base[seed] + rng.normal(0, 1, 100) for seed in range(5)}
     first, second = compare_with_baseline({"base": base, "better": better, "same": same}, "base")
-    assert (first["a"], first["b"], first["seeds"], first["shown"]) == ("better", "base", [1, 2, 3], True)
+    assert (first["a"], first["b"], first["seeds"], first["shown"]) == ("better", "base", [1, 2, 3, 4, 5], True)
     assert (second["a"], second["shown"]) == ("same", False)
     assert first["p_holm"] == pytest.approx(2 * first["p_value"])
     assert compare_with_baseline({"base": base, "other": {9: base[0]}}, "base") == []
+
+
+def test_four_seeds_show_nothing_however_certain_they_are():
+    base = {seed: np.random.default_rng(seed).normal(80, 1, 200) for seed in range(4)}
+    (test,) = compare_with_baseline({"base": base, "better": {seed: base[seed] + 9 for seed in base}}, "base")
+    assert test["p_holm"] < 0.001 and not test["shown"]
+
+
+def test_a_recording_that_decides_alone_is_no_evidence_however_many_clips_share_it():
+    """Four utterances, each in a quarter of 400 clips of two segments; two are 10 better, two 9 worse."""
+    utterance = np.repeat(np.arange(4), 100)[:, None].repeat(2, axis=1)
+    a = np.where(utterance < 2, 10.0, -9.0)[None].repeat(5, axis=0) + 0.01 * np.arange(5)[:, None, None]
+    alone, grouped = (paired_difference(a, np.zeros_like(a), g) for g in (None, {"utterance": utterance}))
+    width = [test["ci95"][1] - test["ci95"][0] for test in (alone, grouped)]
+    assert width[1] > 5 * width[0]
+    assert grouped["p_value"] == grouped["p_over_utterances"] > 0.5
+    assert "4 utterances" in grouped["method"] and "or utterances" in grouped["method"]
+
+
+def test_intervals_cover_the_truth_where_clips_share_recordings():
+    """400 simulations: 100 clips of four segments, 60 recordings with effects of their own. Without recordings, the
+    interval is too narrow.
+    """
+    rng, covered = np.random.default_rng(0), {False: 0, True: 0}
+    statistics.RESAMPLES, before = 499, statistics.RESAMPLES
+    try:
+        for _ in range(400):
+            recording = rng.integers(0, 60, (100, 4))
+            drawn = rng.normal(0, 5, 60)[recording] + rng.normal(0, 3, (5, 100, 4)) + rng.normal(0, 0.3, (5, 1, 1))
+            for named in covered:
+                means = resampled_means(drawn, {"recording": recording[:, :, None]} if named else {})
+                low, high = np.percentile(means, [2.5, 97.5])
+                covered[named] += low <= 0 <= high
+    finally:
+        statistics.RESAMPLES = before
+    assert covered[False] / 400 < 0.85
+    assert 0.93 < covered[True] / 400 < 0.99
+
+
+def test_a_segment_without_a_recording_counts_with_its_clip():
+    ids = np.array([[3, -1], [3, 4], [-1, -1]])
+    sums = sums_by_recording(np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]), ids)
+    assert sorted(sums.tolist()) == [2.0, 11.0, 20.0, 300.0]

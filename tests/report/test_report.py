@@ -15,27 +15,22 @@ from matplotlib.image import imread
 
 from snn_cace.cli import main
 from snn_cace.report.comparison import (
+    ATTRIBUTION_HEADINGS,
     RESULT_HEADINGS,
+    attribution_rows,
     config_differences,
     energy_rows,
     in_present_terms,
+    module_rows,
     result_rows,
     table_rows,
     write_report,
 )
-from snn_cace.report.conclusions import (
-    accuracy_words,
-    break_even_words,
-    cautions,
-    change,
-    change_range,
-    limits,
-    notes,
-    sentences,
-)
+from snn_cace.report.conclusions import accuracy_words, cautions, change, change_range, limits, notes, sentences
 from snn_cace.report.figures import firing_rates, save
 
 SAMPLE = Path(__file__).parent / "comparison.json"
+BEFORE_CONTROLS = Path(__file__).parent / "comparison-3481e5b.json"
 BROWSER = shutil.which("chromium")
 FLAGS = (
     "--headless",
@@ -97,74 +92,80 @@ def test_changes_are_percent_of_the_other():
     assert change_range({"a": 90.0, "b": 100.0}, other, ["a", "b"]) == "from 10.0 % less to the same"
 
 
-def test_break_even_is_what_holds_by_every_energy_model(result: dict[str, Any]):
-    snn = next(variant for variant in result["variants"] if variant["kind"] == "snn")
-    points = snn["break_even"]["points"]
-    points["compute/dense"] = {"rate": 0.5, "verdict": "below"}
-    points["memory/dense"] = {"rate": None, "verdict": "always"}
-    points["sram/dense"] = {"rate": 0.25, "verdict": "below"}
-    assert break_even_words(snn, ["compute", "memory", "sram"]) == "below 0.250"
-    assert break_even_words(snn, ["memory"]) == "at any rate"
-    points["memory/dense"] = {"rate": None, "verdict": "never"}
-    assert break_even_words(snn, ["compute", "memory", "sram"]) == "never"
+def test_the_result_is_one_row_for_each_variant_and_one_number_a_cell(result: dict[str, Any]):
+    rows = result_rows(result)
+    assert [row[0] for row in rows] == ["small-dense", "small-spiking", "small-spiking-rectified"]
+    assert all(len(row) == len(RESULT_HEADINGS) for row in rows)
+    assert all(re.fullmatch(r"[\d.]+", cell) for row in rows for cell in row[1:])
+    ann = result["variants"][0]
+    assert rows[0][1] == f"{ann['test_segment_accuracy']['mean']:.2f}"
+    assert rows[0][3] == f"{1000 * ann['best']['compute']['mean']:.3g}"
 
 
-def test_the_firing_rate_stands_beside_what_it_is_held_against(result: dict[str, Any]):
-    snn = next(variant for variant in result["variants"] if variant["kind"] == "snn")
-    (row,) = [row for row in result_rows(result) if row[0] == snn["name"]]
-    assert row[5].endswith(" %, 3 bits")
-    assert row[6] == f"at any rate; fires at {snn['firing_rate']['mean']:.3f}"
+def test_a_chain_s_links_add_up_to_the_whole_and_only_the_last_speaks_of_spikes(result: dict[str, Any]):
+    (found,) = result["attribution"]
+    whole = found["whole"]
+    accuracy = [link["accuracy"]["difference"] for link in found["links"]]
+    assert sum(accuracy) == pytest.approx(whole["accuracy"]["difference"])
+    for model in result["variants"][0]["best"]:
+        energies = [link["energy"][model]["difference_mj"] for link in found["links"]]
+        assert sum(energies) == pytest.approx(whole["energy"][model]["difference_mj"])
+    assert [link["part"] for link in found["links"]] == ["shape and norm", "memory, bits and spikes"]
+    rows = attribution_rows(result)
+    assert all(len(row) == len(ATTRIBUTION_HEADINGS) for row in rows)
+    assert [row[1] for row in rows] == [
+        "small-dense to small-spiking-rectified",
+        "small-spiking-rectified to small-spiking",
+        "small-dense to small-spiking",
+    ]
+    said = sentences(result)
+    assert said[0].startswith(
+        "Of the +0.0 points of small-spiking over small-dense, -8.3 come from shape and norm and "
+    )
+    assert said[2].startswith("Memory, bits and spikes together: small-spiking measured +8.33 points against ")
+
+
+def test_each_network_stands_at_the_count_in_which_it_costs_least(result: dict[str, Any]):
+    for variant in result["variants"]:
+        for model, best in variant["best"].items():
+            by_count = {name: counted["energy_mj"][model] for name, counted in variant["counts"].items()}
+            assert best["mean"] == pytest.approx(min(by_count.values())) == pytest.approx(by_count[best["count"]])
+    ann = {row[1] for row in table_rows(result) if row[0] == "small-dense"}
+    assert ann == {"event-driven, conservative", "zero-skipping"}
+    rows = module_rows(result["variants"][1])
+    assert rows[-1][0] == "sum" and len({len(row) for row in rows}) == 1
+    assert {row[1] for row in energy_rows(result)} > {"arithmetic alone"}
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_result_is_one_row_and_at_most_one_sentence_for_each_variant(result: dict[str, Any], tmp_path: Path):
-    ann, snn = result["variants"]
-    rows = result_rows(result)
-    assert rows[0][1].startswith(f"{ann['test_segment_accuracy']['mean']:.2f} ")
-    assert [row[0] for row in rows] == [ann["name"], snn["name"]]
-    assert all(len(row) == len(RESULT_HEADINGS) for row in rows)
-    ratios = [snn["energy_mj"][model] / ann["energy_mj"][model] for model in result["energy_models"]]
-    assert rows[1][3] == f"{100 * (min(ratios) - 1):+.1f} to {100 * (max(ratios) - 1):+.1f} %"
-    (said,) = sentences(result)
-    assert said.startswith("small-spiking measured -3.89 points against small-dense")
-    source = tmp_path / "comparison.json"
-    source.write_text(json.dumps(result))
-    printed = write_report(source, tmp_path)
-    assert len(printed.strip().splitlines()) == 2 + len(rows) + 1 + 1
-    assert printed in (tmp_path / "comparison.md").read_text()
-
-
-def test_both_counts_stand_side_by_side_where_they_differ(result: dict[str, Any]):
-    ann, snn = result["variants"]
-    snn["event_driven"] = copy.deepcopy(snn["event_driven"])
-    snn["event_driven"]["energy_mj"] = {model: 0.5 * ann["energy_mj"][model] for model in result["energy_models"]}
-    snn["event_driven"]["macs"] = 1e6
-    conservative = [snn["energy_mj"][model] / ann["energy_mj"][model] for model in result["energy_models"]]
-    low, high = (f"{100 * (pick(conservative) - 1):+.1f}" for pick in (min, max))
-    assert result_rows(result)[1][3] == f"-50.0 % ({low} to {high} %)"
-    assert result_rows(result)[0][3].count("(") == 0
-    assert table_rows(result)[1][4].startswith("1 M (")
-    assert "50.0 % less energy counted event-driven, " in sentences(result)[0]
-    assert {row[1] for row in energy_rows(result)} == {"event-driven", "conservative"}
+def test_a_stored_comparison_without_controls_opens_and_says_so(tmp_path: Path):
+    stored = in_present_terms(json.loads(BEFORE_CONTROLS.read_text()))
+    page = written(json.loads(BEFORE_CONTROLS.read_text()), tmp_path)
+    wanted = "small-spiking has no control: shape, norm and spikes are not told apart."
+    assert wanted in cautions(stored) and wanted in page
+    assert any("no control" in line for line in sentences(stored))
+    assert attribution_rows(stored) == []
 
 
 def test_the_limits_say_how_much_spikes_could_save_at_most(result: dict[str, Any]):
     ann = next(variant for variant in result["variants"] if variant["kind"] == "ann")
-    share = 100 * ann["spiking_blocks"]["energy_mj"]["compute"] / ann["energy_mj"]["compute"]
-    assert any(f"The compared slots are {share:.1f} % (arithmetic alone)" in line for line in limits(result))
+    counted = ann["counts"]["conservative"]
+    share = 100 * counted["spiking_blocks"]["energy_mj"]["compute"] / counted["energy_mj"]["compute"]
+    assert any(f"{share:.1f} %" in line for line in limits(result))
 
 
 def test_the_costliest_part_beside_the_slots_is_named_with_its_share(result: dict[str, Any]):
     ann = next(variant for variant in result["variants"] if variant["kind"] == "ann")
-    spent = sum(m["energy_mj"]["compute"] for m in ann["modules"] if m["name"].startswith("guidance."))
-    share = 100 * spent / ann["energy_mj"]["compute"]
+    counted = ann["counts"]["conservative"]
+    spent = sum(m["energy_mj"]["compute"] for m in counted["modules"] if m["name"].partition(".")[0] == "guidance")
+    share = 100 * spent / counted["energy_mj"]["compute"]
     assert any(f"guidance takes most: {share:.1f} % (arithmetic alone)" in line for line in limits(result))
 
 
 def test_measured_joules_and_modules_that_never_ran_are_told_where_there_are_any(result: dict[str, Any]):
     assert not any("own meter" in line for line in limits(result))
     assert not any("Never ran" in line for line in notes(result))
-    ann, snn = result["variants"]
+    ann, snn, _ = result["variants"]
     ann["joules_per_clip"], snn["joules_per_clip"], snn["idle_modules"] = 0.2, 0.3, ["head.spare"]
     assert any(
         "says 300 mJ per clip of small-spiking" in line and "1.50 times small-dense's 200" in line
@@ -195,7 +196,7 @@ def test_the_page_shows_every_section_figure_and_source_and_needs_nothing_else(r
         "How it was made",
     ):
         assert f">{title}</h2>" in page
-    assert page.count("<svg") == 10 + 1
+    assert page.count("<svg") == 13 + 2
     assert all(price["source"].split(":")[0].replace("'", "&#39;") in page for price in result["prices"])
     assert all(line.replace("'", "&#39;") in page for line in sentences(result) + limits(result))
     outside = re.findall(r"""(?:src|href)\s*=\s*["'](?!\#)([^"']+)""", page)
@@ -218,26 +219,25 @@ def test_nothing_in_a_figure_is_cut_off(result: dict[str, Any], tmp_path: Path):
 
 
 def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: dict[str, Any], tmp_path: Path):
-    ann, snn = result["variants"]
+    ann, snn, _ = result["variants"]
     failure = {"variant": "other", "seed": 0, "reason": "the loss is nan"}
     for name, kept in (("ann", [ann]), ("snn", [snn])):
         part = copy.deepcopy(result)
         part["variants"], part["tests"], part["failed"] = copy.deepcopy(kept), [], [failure]
         part["runs"] = [run for run in part["runs"] if run["variant"] == kept[0]["name"]]
-        part["baseline"] = kept[0]["name"]
+        part["baseline"], part["attribution"] = kept[0]["name"], []
         if name == "snn":
             part["dense_baseline"] = None
-            missing = {"break_even": None, "bit_matched": None, "replaced_blocks_energy_mj": None}
-            part["variants"][0] |= missing
-            part["variants"][0]["event_driven"] |= missing
+            for counted in part["variants"][0]["counts"].values():
+                counted |= {"break_even": None, "replaced_blocks_energy_mj": None}
         page = written(part, tmp_path / name)
         assert "other, seed 0, failed and is left out: the loss is nan" in page
-        assert table_rows(part)[-1][:2] == ["other", "failed"]
+        assert result_rows(part)[-1][:2] == ["other", "failed"]
 
 
 def test_configs_differ_in_what_they_differ_in(result: dict[str, Any]):
     rows = config_differences(result["variants"])
-    assert ["model.slots.temporal_encoder.block", "dense", "spiking"] in rows
+    assert ["model.slots.temporal_encoder.block", "dense", "spiking", "rectified"] in rows
     assert not any(key == "training.epochs" for key, *_ in rows)
 
 
@@ -299,7 +299,7 @@ def test_a_browser_shows_it_wide_narrow_and_dark_without_a_word_on_the_console(r
         assert title is not None, shown.stderr
         for width, needed, drawings, ink, paper in json.loads(title.group(1)):
             assert needed <= width, scheme
-            assert drawings == 11
+            assert drawings == 15
             assert abs(brightness(ink) - brightness(paper)) > 0.6, (scheme, ink, paper)
             assert (brightness(paper) > 0.5) == (scheme == "light")
 
