@@ -16,7 +16,8 @@ from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, ope
 from snn_cace.comparison.summary import ControlOf, Published, Run, summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
 from snn_cace.config import Experiment, Seed, carried_slots, check_file_name, different_keys, put_over, read_config
-from snn_cace.data.ave import shared_recordings
+from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, EnergyPrices
+from snn_cace.data.ave import encoder_macs, shared_recordings
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
 from snn_cace.processes import end_children, ready_to_compute, sole_writer, start_worker, workers
@@ -242,6 +243,7 @@ def compare_variants(
         controls = [variant.control for variant in variants if variant.control]
         groups = shared_recordings(data.directory, np.sort(data.layout.orders["test"]))
         result = summarise(name, runs, failed, prices, pairs, published, controls, groups)
+        result["encoders"] = encoders_json(encoder_macs(data.directory), prices)
         result["tuning"] = tuning_json(tuning, tuned) if tuned else None
         write_json(output / "comparison.json", result)
         text = write_report(output / "comparison.json", output)
@@ -254,6 +256,14 @@ def raise_for_failed(result: dict[str, Any], output: Path) -> None:
     if result["failed"]:
         reason = result["failed"][0]["reason"]
         raise InputError(f"{reason}; the others are compared in {output / 'report.html'}")
+
+
+def encoders_json(macs: dict[str, float] | None, prices: EnergyPrices) -> dict[str, Any] | None:
+    """What the encoders that made the features cost a clip: MACs by modality, and millijoules by arithmetic alone."""
+    if macs is None:
+        return None
+    spent = sum(macs.values()) * prices.compute.mac.picojoules * MILLIJOULES_PER_PICOJOULE
+    return {"macs": macs, "energy_mj": {"compute": spent}}
 
 
 def tuning_json(tuning: Tuning, tuned: Sequence[Tuned]) -> dict[str, Any]:

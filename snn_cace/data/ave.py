@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ SPLITS = ("train", "val", "test")
 DATASET_NAMES = ("avadataset", "dataset")
 ORDER_NAMES = ("order",)
 ANNOTATIONS = "Annotations.txt"
+EXTRACTION = "extraction.json"
+"""How `snn-cace extract` made the features, and what its encoders cost."""
 RECORDINGS = "recordings.npz"
 """Which recordings each segment of each row holds, by kind, where clips share them: integers `[N, T]` or
 `[N, T, k]`, -1 for none.
@@ -346,6 +349,17 @@ def refuse_existing(directory: Path) -> None:
     present = [name for name in names if (directory / name).exists()]
     if present:
         raise InputError(f"{directory} holds {present[0]} already; choose an empty directory")
+
+
+def encoder_macs(directory: Path) -> dict[str, float] | None:
+    """MACs per clip of the encoders that made the features, by modality; None where nobody has said."""
+    path = directory / EXTRACTION
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("encoder_macs_per_clip")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} is not what extract wrote: {error}; extract again, or remove it") from None
 
 
 def shared_recordings(directory: Path, rows: np.ndarray) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from snn_cace.data import ave
@@ -192,7 +193,19 @@ def extract(
         progress.features["visual"][row] = encoded_pictures(clip, visual)
         progress.features["audio"][row] = audio(torch.from_numpy(clip.sound)).cpu().numpy()
         progress.state[row] = DONE
-    return finish(progress, annotations, settings, output, seed)
+    return finish(progress, annotations, settings, output, seed, macs_per_clip(plan, visual, audio))
+
+
+def macs_per_clip(plan: Plan, visual: VisualEncoder, audio: AudioEncoder) -> dict[str, float]:
+    """What the encoders of pictures and sound multiply for a clip, by PyTorch's own counter; transforms of sound that
+    are no products (FFT) are left out.
+    """
+    with FlopCounterMode(display=False) as of_picture:
+        visual(torch.zeros(1, *visual.size, 3, dtype=torch.uint8))
+    with FlopCounterMode(display=False) as of_sound:
+        audio(torch.zeros(plan.segments, plan.sample_rate))
+    pictures = plan.segments * plan.frames
+    return {"visual": pictures * of_picture.get_total_flops() / 2, "audio": of_sound.get_total_flops() / 2}
 
 
 def encoded_pictures(clip: Clip, visual: VisualEncoder) -> np.ndarray:
@@ -202,8 +215,15 @@ def encoded_pictures(clip: Clip, visual: VisualEncoder) -> np.ndarray:
     return features.unflatten(0, (segments, frames)).mean(1).float().cpu().numpy()
 
 
-def finish(progress: Progress, annotations: list[Annotation], settings: Settings, output: Path, seed: int) -> Summary:
-    """The AVE directory from what was kept, and the summary; then what was kept goes."""
+def finish(
+    progress: Progress,
+    annotations: list[Annotation],
+    settings: Settings,
+    output: Path,
+    seed: int,
+    macs: dict[str, float],
+) -> Summary:
+    """The AVE directory from what was kept, and the summary; then what was kept goes. macs: of the encoders."""
     usable = progress.state == DONE
     remarks = {annotations[row].video: lines for row, lines in sorted(progress.remarks_by_row().items()) if lines}
     unusable = {annotations[row].video for row in np.flatnonzero(progress.state == UNUSABLE)}
@@ -228,7 +248,8 @@ def finish(progress: Progress, annotations: list[Annotation], settings: Settings
         left_out=left_out,
         notes={video: lines for video, lines in remarks.items() if video not in unusable},
     )
-    write_json(output / "extraction.json", {"settings": asdict(settings), **asdict(summary)})
+    report = {"settings": asdict(settings), **asdict(summary), "encoder_macs_per_clip": macs}
+    write_json(output / ave.EXTRACTION, report)
     shutil.rmtree(progress.directory)
     return summary
 

@@ -218,9 +218,27 @@ def against_baseline(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {test["a"]: test for test in result["tests"] if test["b"] == result["baseline"]}
 
 
+def pipeline_sentence(result: dict[str, Any]) -> str:
+    """What the network is of the whole pipeline, encoders of pictures and sound included."""
+    encoders, first = result.get("encoders"), result["variants"][0]
+    if not encoders:
+        return (
+            "Energies are of the network behind its encoders of pictures and sound; what these cost is not known here, "
+            "and may be far more."
+        )
+    network, before = first["best"]["compute"]["mean"], encoders["energy_mj"]["compute"]
+    giga, share = sum(encoders["macs"].values()) / 1e9, 100 * network / (network + before)
+    return (
+        f"Energies are of the network behind its encoders. These take {giga:.3g} G MACs and {before:.3g} mJ a clip "
+        f"(arithmetic alone): {first['name']} is {share:.2g} % of both together."
+    )
+
+
 def limits(result: dict[str, Any]) -> list[str]:
     """What bounds the saving: the compared slots' share, blocks that are smaller, the GPU's meter."""
     said = [share_sentence(dense, result["energy_models"]) for dense in counterparts(result)]
+    if result["dataset"] != "AV-Digits":  # whose patches are pixels
+        said.insert(0, pipeline_sentence(result))
     for variant in result["variants"]:
         dense = counterpart(result, variant)
         if variant["kind"] == "snn" and dense:
