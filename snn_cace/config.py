@@ -184,11 +184,8 @@ else:
     SlotConfig.__doc__ = """One slot of the network: its block, and what differs from model.spiking; null does not.
 
     Args:
-        block: `dense`, `spiking`, or (temporal encoder only) `braincog`, the original's encoder, whose
-            direction, membrane, coding, readout and norm are fixed: it reads none of these keys. Controls of a spiking
-            block have its shape without its spikes: `rectified`, `leaky`, `quantised` (`neurons.controls`), and
-            `braincog-rectified` and so on. `dense-quantised` is the dense block with activations of as many bits as
-            the rate of a spiking one has levels.
+        block: `dense` (the original's), `spiking`, or a control without spikes (docs/controls.md). `braincog` is the
+            original's spiking temporal encoder; its direction, membrane, coding, readout and norm are fixed.
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.

@@ -118,8 +118,10 @@ def make_parser(verb: str, function: Callable[..., None], full: bool = True) -> 
     """The parser of a verb; `full` shows every field of an experiment in its help, else the common ones."""
     documented = parse_docstring(inspect.getdoc(function) or "")
     described = [documented.short_description, documented.long_description]
+    needed = " ".join(usage_of(parameter) for parameter in parameters(function) if parameter.default is parameter.empty)
     parser = ArgumentParser(
         prog=f"snn-cace {verb}",
+        usage=f"snn-cace {verb} {needed} [options]".replace("  ", " "),
         description="\n\n".join(filter(None, described)),
         exit_on_error=False,
         add_help=False,
@@ -135,6 +137,15 @@ def make_parser(verb: str, function: Callable[..., None], full: bool = True) -> 
         common = None if full else ALWAYS if names & {"trained", "overrides"} else COMMON
         add_experiment(parser, "experiment" in names, common)
     return parser
+
+
+def usage_of(parameter: inspect.Parameter) -> str:
+    """How a parameter that must be given stands in the usage line."""
+    name = parameter.name
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        return name.upper()
+    special = {"experiment": "", "overrides": "", "trained": "--checkpoint RUN"}
+    return special.get(name, f"--{name.replace('_', '-')} {name.upper()}")
 
 
 def options_of(group: Any, function: Callable[..., None], described: dict[str, str]) -> None:
