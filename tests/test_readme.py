@@ -1,26 +1,72 @@
-"""The README's config is a config, and the files it points to are there."""
+"""Configs in README and guides are configs, files that they name are there, and numbers are those of stored JSON."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import pytest
+
 from snn_cace.config import Experiment, read_config
+from snn_cace.report.comparison import read_result
+from snn_cace.report.conclusions import share_of_dense
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
 
 
-def test_the_config_in_the_readme_is_an_experiment(tmp_path: Path):
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    (tmp_path / "readme.yaml").write_text(block)
-    experiment = read_config(tmp_path / "readme.yaml", Experiment)
-    assert experiment.model.slots.feed_forward.spiking(experiment.model.spiking).tau == 3.0
+def test_every_config_in_readme_and_guides_is_an_experiment(tmp_path: Path):
+    blocks = [block for page in PAGES for block in re.findall(r"```yaml\n(name: .*?)```", page.read_text(), re.DOTALL)]
+    assert len(blocks) >= 2
+    for block in blocks:
+        (tmp_path / "page.yaml").write_text(block)
+        experiment = read_config(tmp_path / "page.yaml", Experiment)
+        assert experiment.model.slots.feed_forward.spiking(experiment.model.spiking).tau == 3.0
 
 
-def test_every_file_the_readme_names_exists():
-    named = set(re.findall(r"\]\(([^)#:]+)\)", README)) | set(
-        re.findall(r"`((?:configs|snn_cace|neurons|docs)/[\w./-]+)`", README)
-    )
-    assert len(named) > 8
-    assert [name for name in named if not (ROOT / name).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path):
+    text = page.read_text(encoding="utf-8")
+    linked = {page.parent / target for target in re.findall(r"\]\(([^)#:]+)\)", text)}
+    named = {ROOT / path for path in re.findall(r"`((?:configs|snn_cace|neurons|docs|results)/[\w./-]+)`", text)}
+    assert [str(path) for path in linked | named if not path.exists()] == []
+
+
+def test_the_table_of_the_readme_is_the_chain_of_the_demo():
+    result = read_result(ROOT / "results" / "demo.json")
+    (found,) = result["attribution"]
+    accuracy = {v["name"]: f"{v['test_segment_accuracy']['mean']:.2f}" for v in result["variants"]}
+    rows, energy = [[found["dense"], "-", accuracy[found["dense"]], "-", "-", "-", "100"]], 100.0
+    for link in found["links"]:
+        test = link["accuracy"]
+        energy += share_of_dense(result, found, link, "compute")
+        points = [f"{value:+.2f}" for value in (test["difference"], *test["ci95"])]
+        rows.append([link["to"], link["part"], accuracy[link["to"]], *points, f"{energy:.1f}"])
+    table = [line.strip("| ").split(" | ") for line in README.splitlines() if line.startswith("|")]
+    assert table[2:] == rows
+    assert result["variants"][0]["seeds"] == [0, 1]
+
+
+def test_what_the_readme_says_of_five_seeds_is_in_their_json():
+    """Each number with a sign or a percent sign in the sentences of `results/avdigits.json`."""
+    result = json.loads((ROOT / "results" / "avdigits.json").read_text(encoding="utf-8"))
+    (found,) = result["attribution"]
+    (said,) = re.findall(r"^Five seeds say:(.*?)^Made by", README, re.DOTALL | re.MULTILINE)
+    numbers = re.findall(r"[+-]\d+\.\d+", said)
+    differences = [found["whole"], *found["links"]]
+    known = {
+        f"{value:+.2f}" for link in differences for value in (link["accuracy"]["difference"], *link["accuracy"]["ci95"])
+    }
+    assert len(numbers) == 6 and set(numbers) <= known
+    spikes = found["links"][-1]
+    shares = [abs(share_of_dense(result, found, spikes, model)) for model in ("compute", "memory", "memory/segment")]
+    assert re.findall(r"[\d.]+ %", said) == [f"{share:.1f} %" for share in shares]
+    signs = [spikes["energy"][model]["ci95_mj"] for model in ("compute", "memory", "memory/segment")]
+    assert signs[0][1] < 0 < signs[1][0] and signs[2][0] > 0
+
+
+def test_the_readme_is_of_one_screen_and_one_table():
+    assert len(README.splitlines()) <= 150 and len(README.split()) <= 1200
+    assert len(re.findall(r"^\| ---", README, re.MULTILINE)) == 1

@@ -66,8 +66,8 @@ SPEAKER_STRIDE = 1000
 
 class Clips(NamedTuple):
     """visual `[N, 10, 7, 7, 16]` and audio `[N, 10, 48]` float32, labels `[N, 10, 10]` one-hot, background last; places
-    `[N, 10, 7, 7]`: the patches that the class's digit covers, where it is visible. utterance `[N, 10]` and image
-    `[N, 10, 2]`: which recordings a segment shows and plays, -1 for none.
+    `[N, 10, 7, 7]`: the patches that the class's digit covers, where it is visible. utterance and
+    image, `[N, 10]`: which recordings a segment plays and shows (of two digits the first), -1 for none.
     """
 
     visual: np.ndarray
@@ -162,7 +162,7 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
     audio = np.zeros((count, SEGMENTS, next(iter(recordings.speakers.values())).shape[1]), np.float32)
     classes = np.full((count, SEGMENTS), CLASSES)
     places = np.zeros((count, SEGMENTS, CANVAS // PATCH, CANVAS // PATCH), bool)
-    utterance, image = np.full((count, SEGMENTS), -1), np.full((count, SEGMENTS, 2), -1)
+    utterance, image = np.full((count, SEGMENTS), -1), np.full((count, SEGMENTS), -1)
     event_class = np.arange(count) % CLASSES
     rng.shuffle(event_class[CLASSES:])
     for clip, own in enumerate(event_class.tolist()):
@@ -174,7 +174,7 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
         classes[clip, timeline.visible & timeline.heard] = own
         for segment in range(SEGMENTS):
             covered, drawn = draw_frame(rng, visual[clip, segment], shown[segment], recordings)
-            image[clip, segment, : len(drawn)] = drawn
+            image[clip, segment] = drawn[0] if drawn else -1
             if timeline.visible[segment]:
                 places[clip, segment][covered[0]] = True
             if speaker := spoken[segment]:

@@ -29,9 +29,7 @@ ANNOTATIONS = "Annotations.txt"
 EXTRACTION = "extraction.json"
 """How `snn-cace extract` made the features, and what its encoders cost."""
 RECORDINGS = "recordings.npz"
-"""Which recordings each segment of each row holds, by kind, where clips share them: integers `[N, T]` or
-`[N, T, k]`, -1 for none.
-"""
+"""Which recording each segment of each row holds, by kind, where clips share them: integers `[N, T]`, -1 for none."""
 MOST_COMPRESSION = 2000
 """Bytes of values per byte of their file that no compression reaches: deflate's most is 1032."""
 SAMPLED_ROWS = 16
