@@ -1,13 +1,15 @@
-"""How often what `compare` prints is wrong: false positives and coverage, with variances taken from real runs.
+"""How often what `compare` prints is wrong: false positives and coverage, with variances from real runs and wider ones.
 
 .venv/bin/python benchmarks/false_positives.py COMPARISON_DIRECTORY VARIANT [REPEATS]
 
 Differences of two variants are drawn as mean + seed effect + clip effect + rest: seed effects normal, clip effects and
-rest from those of VARIANT less the comparison's first. Each is put through the same interval and tests as a comparison.
+rest from those of VARIANT less the comparison's first; seed effects also half and twice as large. Each is put through
+the same interval and tests as a comparison.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -17,18 +19,21 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from snn_cace.comparison import statistics
-from snn_cace.comparison.statistics import compare_with_baseline
+from snn_cace.comparison.statistics import SIGNIFICANT, compare_with_baseline
 from snn_cace.comparison.summary import segment_scores
 from snn_cace.training.checkpoints import RunFiles
 
-SEEDS, MEANS, RESAMPLES, REPEATS = (2, 3, 5, 10), (0.0, 1.0, 3.0), 999, 400
+SEEDS, MEANS, SCALES, RESAMPLES, REPEATS = (3, 5, 10), (0.0, 3.0), (0.5, 1.0, 2.0), 999, 400
 
 
 def differences(directory: Path, second: str) -> tuple[str, np.ndarray]:
     """Percent by seed and clip `[S, N]`, of the variant `second` less the first."""
     result = json.loads((directory / "comparison.json").read_text())
     first = result["baseline"]
-    scores = {(run["variant"], run["seed"]): segment_scores(RunFiles(Path(run["directory"]))) for run in result["runs"]}
+    scores = {
+        (run["variant"], run["seed"]): segment_scores(RunFiles(Path(run["directory"]))).mean(1)
+        for run in result["runs"]
+    }
     seeds = sorted(seed for name, seed in scores if name == first and (second, seed) in scores)
     return f"{second} less {first}", np.stack([scores[second, seed] - scores[first, seed] for seed in seeds])
 
@@ -46,22 +51,21 @@ def main(directory: Path, variant: str, repeats: int) -> None:
         f"{name}: {seeds} seeds, {clips} clips; standard deviations in points: seeds {seed_deviation:.2f}, "
         f"clips {clip_share * clip_effects.std():.1f}, rest {rest.std():.1f}; {repeats} draws, {RESAMPLES} resamples\n"
     )
-    print("| seeds | true difference, points | shown, % | in the 95 % interval, % |\n| --- | --- | --- | --- |")
+    headings = ("seeds", "seed effects, times ours", "true difference, points", "p below 0.05, %", "in the interval, %")
+    print(f"| {' | '.join(headings)} |\n| {' | '.join(['---'] * len(headings))} |")
     rng = np.random.default_rng(0)
-    for number in SEEDS:
-        for mean in MEANS:
-            shown = covered = 0
-            for _ in range(repeats):
-                drawn = mean + rng.normal(0, seed_deviation, (number, 1))
-                drawn = drawn + clip_share * rng.choice(clip_effects, clips) + rng.choice(rest.ravel(), (number, clips))
-                same = {seed: np.zeros(clips) for seed in range(number)}
-                (test,) = compare_with_baseline({"same": same, "drawn": dict(enumerate(drawn))}, "same")
-                low, high = test["ci95"]
-                covered += low <= mean <= high
-                shown += test["shown"]
-            print(
-                f"| {number} | {mean:.0f} | {100 * shown / repeats:.1f} | {100 * covered / repeats:.1f} |", flush=True
-            )
+    for number, scale, mean in itertools.product(SEEDS, SCALES, MEANS):
+        certain = covered = 0
+        for _ in range(repeats):
+            drawn = mean + rng.normal(0, scale * seed_deviation, (number, 1))
+            drawn = drawn + clip_share * rng.choice(clip_effects, clips) + rng.choice(rest.ravel(), (number, clips))
+            same = {seed: np.zeros(clips) for seed in range(number)}
+            (test,) = compare_with_baseline({"same": same, "drawn": dict(enumerate(drawn))}, "same")
+            low, high = test["ci95"]
+            covered += low <= mean <= high
+            certain += test["p_holm"] < SIGNIFICANT and not low <= 0 <= high
+        shares = (f"{100 * part / repeats:.1f}" for part in (certain, covered))
+        print(f"| {number} | {scale:g} | {mean:.0f} | {' | '.join(shares)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,15 @@ import pytest
 import torch
 from small import small_model
 
-from neurons import Dropout, SpikingLayer, eager, rectified_dropout, residual_norm
+from neurons import BlockConfig, Dropout, SpikingLayer, eager, rectified_dropout, residual_norm
 from neurons.kernels import linear, residual
+from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
+from snn_cace.model.dense import DenseParts
+from snn_cace.model.relation import FeedForward
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
 BLOCKS = ("dense", "spiking", "braincog")
@@ -283,3 +286,31 @@ def test_a_listener_sees_every_projection_and_changes_no_output(guidance: str):
                 module.register_forward_hook(lambda _, __, ___, name=name: heard.append(name))
         torch.testing.assert_close(network(*given).event_logits, alone)
     assert sorted(heard) == sorted(n for n, m in network.guidance.named_modules() if isinstance(m, torch.nn.Linear))
+
+
+@pytest.mark.parametrize("slot", ["visual_projection", "temporal_encoder", "feed_forward", "interaction", "event_head"])
+def test_a_dense_block_may_have_the_norm_of_a_spiking_one(slot: str):
+    config = small_model()
+    plain = CaceNet(config, SHAPE)
+    getattr(config.slots, slot).norm = "batch"
+    network = CaceNet(config, SHAPE)
+    added = network.state_dict().keys() - plain.state_dict().keys()
+    norms = {name for name, module in network.named_modules() if isinstance(module, ChannelBatchNorm)}
+    assert norms and all(any(name.startswith(root) for root in network.slots()[slot]) for name in norms)
+    assert sum(p.numel() for p in network.parameters()) > sum(p.numel() for p in plain.parameters())
+    assert added
+
+
+def test_the_norm_of_a_dense_feed_forward_block_comes_before_its_rectifier():
+    block = FeedForward(3, 4, 0.0, DenseParts(norm="batch"))
+    values = torch.randn(2, 5, 3)
+    hidden = block.linear1(values).flatten(0, 1)
+    normal = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(block(values).flatten(0, 1), block.linear2(normal.relu()))
+
+
+def test_activations_of_dense_blocks_have_the_bits_of_a_spiking_block_s_levels():
+    shared = BlockConfig(steps=4)
+    assert DenseParts.of(SlotConfig(block="dense-quantised"), shared).bits == 3
+    assert DenseParts.of(SlotConfig(block="dense-quantised", steps=15), shared).bits == 4
+    assert DenseParts.of(SlotConfig(block="dense"), shared) == DenseParts()
