@@ -13,7 +13,13 @@ from importlib import import_module
 
 from snn_cace import __version__
 from snn_cace.errors import InputError, explained
-from snn_cace.processes import TerminatedError, errors_told_once, keep_compiled_code, raise_on_sigterm
+from snn_cace.processes import (
+    TerminatedError,
+    errors_told_once,
+    ignore_foreign_ranks,
+    keep_compiled_code,
+    raise_on_sigterm,
+)
 
 VERBS = {
     "train": ("train:train", "train one experiment into a run directory"),
@@ -77,6 +83,9 @@ def run(arguments: Sequence[str] | None) -> int:
         atexit.register(gc.freeze)  # else collecting all that PyTorch has made takes seconds while the process ends
         os.environ["MPLBACKEND"] = "agg"  # figures are files; what a notebook sets may not be installed here
         keep_compiled_code()
+        ignore_foreign_ranks()
+        for output in (sys.stdout, sys.stderr):
+            output.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(overview())

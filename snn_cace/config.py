@@ -407,7 +407,8 @@ class TrainingConfig:
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
-        self.precision = cast(Precision, str(self.precision))
+        whole = int(self.precision) if isinstance(self.precision, float) else self.precision
+        self.precision = cast(Precision, str(whole))
 
 
 @dataclass
@@ -491,6 +492,9 @@ def kinds_of(hint: Any) -> tuple[Any, ...]:
 def check(experiment: Experiment) -> None:
     """Raise InputError for values that types alone do not rule out."""
     check_file_name(experiment.name)
+    for key, value in dotted(as_dict(experiment)).items():
+        if value == "":
+            raise InputError(f"{key} is empty; give it a value, or leave it out")
     data, model = experiment.data, experiment.model
     if data.keep_in == "device" and data.workers:
         raise InputError(f"data.keep_in: device needs data.workers: 0, not {data.workers}: clips are there already")

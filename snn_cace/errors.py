@@ -23,8 +23,10 @@ def explained(error: BaseException) -> str | None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f" for {seen.filename}" if seen.filename else ""
             return f"no space left on the disk{where}; make room and give the command again (train: with --resume)"
-        if isinstance(seen, OSError) and seen.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and seen.filename:
-            return f"{seen.filename}: {str(seen.strerror).lower()}{cache_hint(str(seen.filename))}"
+        if isinstance(seen, OSError) and seen.filename is not None:
+            hint = cache_hint(str(seen.filename))
+            if hint or seen.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                return f"{seen.filename}: {str(seen.strerror).lower()}{hint}"
         seen = seen.__cause__ or seen.__context__
     return None
 

@@ -113,6 +113,17 @@ def flush_denormals(flush: bool = True) -> None:
     in_every_thread(lambda: torch.set_flush_denormal(flush))
 
 
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""Variables that Lightning reads as numbers when it is imported."""
+
+
+def ignore_foreign_ranks() -> None:
+    """Take away those of `RANKS` that are no numbers: nobody has started this process as one of several by them."""
+    for name in RANKS:
+        if not os.environ.get(name, "0").isdigit():
+            del os.environ[name]
+
+
 def keep_compiled_code() -> None:
     """Have Numba keep its code in the cache directory where the package's own directory cannot be written.
 

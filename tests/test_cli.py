@@ -19,11 +19,12 @@ from golden_rule import golden, golden_inputs, golden_labels, peer_state, refere
 from small import small_experiment, write_ave
 
 from snn_cace.cli import VERBS, main
-from snn_cace.commands import make_parser
+from snn_cace.commands import config_first, make_parser
 from snn_cace.config import as_yaml
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import explained
 from snn_cace.model import build_network
+from snn_cace.processes import ignore_foreign_ranks
 from snn_cace.training.run import train
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -89,10 +90,61 @@ def test_an_output_that_reads_as_a_remote_file_is_refused(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.parametrize("name", ["data.directory", "training.initialise_from", "training.distillation.teacher"])
+def test_an_empty_path_is_refused_by_its_key(tmp_path: Path, capsys: pytest.CaptureFixture, name: str):
+    config = write_config(tmp_path)
+    line = fails(capsys, "train", "--config", str(config), "--output", str(tmp_path / "out"), f"--{name}", "")
+    assert f"{name} is empty; give it a value, or leave it out" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_option_is_put_over_the_config_wherever_it_stands():
+    words = ["--training.seed", "3", "--config", "a.yaml", "--quiet", "--config=b.yaml"]
+    assert config_first(words) == ["--config", "a.yaml", "--config=b.yaml", "--training.seed", "3", "--quiet"]
+
+
+def test_ranks_that_are_no_numbers_are_nobody_s(monkeypatch: pytest.MonkeyPatch):
+    for name, value in (("RANK", ""), ("LOCAL_RANK", "x"), ("SLURM_PROCID", "3")):
+        monkeypatch.setenv(name, value)
+    ignore_foreign_ranks()
+    assert "RANK" not in os.environ and "LOCAL_RANK" not in os.environ and os.environ["SLURM_PROCID"] == "3"
+
+
+def test_weights_that_cannot_be_started_from_leave_no_directory(tmp_path: Path, capsys: pytest.CaptureFixture):
+    config = write_config(tmp_path)
+    words = ["train", "--config", str(config), "--output", str(tmp_path / "out"), "--training.initialise_from", "nope"]
+    assert "no checkpoint nope" in fails(capsys, *words)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("experiments: [a.yaml]\ncommon: {training.seed: 5}", "common: training.seed is each of `seeds` in turn"),
+        ("experiments: [a.yaml]\ntuning: {ranges: {training: {seed: [1, 2]}}}", "training.seed is each of `seeds`"),
+        ("bases: [a.yaml]\nvary: {training.seed: [1, 2]}", "vary: training.seed is each of `seeds`"),
+        ("bases: [a.yaml]\nrows: [{name: 3, model.psi: 1}]", "row 1: name 3 is no text"),
+        ("bases: [a.yaml]\nrows: [{name: x, published: abc}]", "row 1: published is an accuracy in percent"),
+        ("experiments: [a.yaml]", "an experiment cannot be called 'report.html'"),
+    ],
+)
+def test_studies_that_would_say_something_else_than_they_ran_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture, content: str, message: str
+):
+    (tmp_path / "a.yaml").write_text("name: report.html\n")
+    (tmp_path / "study.yaml").write_text(f"name: s\n{content}\n")
+    verb = "sweep" if "bases" in content else "compare"
+    line = fails(capsys, verb, "--config", str(tmp_path / "study.yaml"), "--output", str(tmp_path / "out"))
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_cache_that_cannot_be_written_is_told_with_the_variable_that_moves_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SNN_CACE_CACHE", "/somewhere/cache")
     denied = PermissionError(errno.EACCES, "Permission denied", "/somewhere")
     assert explained(denied) == "/somewhere: permission denied; set SNN_CACE_CACHE to a directory that can be written"
+    file = FileExistsError(errno.EEXIST, "File exists", "/somewhere/cache")
+    assert "file exists; set SNN_CACE_CACHE to" in str(explained(file))
     assert explained(OSError(errno.EROFS, "Read-only file system", "/data/f")) == "/data/f: read-only file system"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +92,7 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
         parser.set_defaults(dotted(as_dict(base)))
     arguments: dict[str, Any] = {"trained": trained}
     with config_errors(verb):
-        parsed = parser.parse_args(list(argv), defaults="overrides" not in names)
+        parsed = parser.parse_args(config_first(argv), defaults="overrides" not in names)
         if "experiment" in names:
             arguments["experiment"] = instantiate(parser, parsed, Experiment)
     if "experiment" in names and base is None and not parsed.get("config"):
@@ -108,6 +109,19 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
     if whole_process and not verb.startswith(WITHOUT_LIGHTNING):
         import_used_metrics()
     function(*positional, **{name: value for name, value in arguments.items() if name in names})
+
+
+def config_first(argv: Sequence[str]) -> list[str]:
+    """The words with `--config FILE` before all others: an option is put over the file wherever it stands."""
+    files, rest, words = [], [], iter(argv)
+    for word in words:
+        if word == "--config":
+            files += [word, *itertools.islice(words, 1)]
+        elif word.startswith("--config="):
+            files.append(word)
+        else:
+            rest.append(word)
+    return files + rest
 
 
 def parameters(function: Callable[..., None]) -> list[inspect.Parameter]:

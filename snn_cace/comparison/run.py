@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -15,7 +16,16 @@ import numpy as np
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
 from snn_cace.comparison.summary import ControlOf, Published, Run, summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, Tuning, tune
-from snn_cace.config import Experiment, Seed, carried_slots, check_file_name, different_keys, put_over, read_config
+from snn_cace.config import (
+    Experiment,
+    Seed,
+    carried_slots,
+    check_file_name,
+    different_keys,
+    dotted,
+    put_over,
+    read_config,
+)
 from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, EnergyPrices
 from snn_cace.data.ave import encoder_macs, shared_recordings
 from snn_cace.errors import InputError
@@ -62,6 +72,8 @@ class Comparison:
 
     def __post_init__(self) -> None:
         check_file_name(self.name)
+        refuse_seed("common", self.common)
+        refuse_seed("tuning.ranges", self.tuning.ranges | self.tuning.spiking)
         if self.tuning.trials and self.tuning.training_seed in self.seeds:
             raise InputError(f"tuning.training_seed {self.tuning.training_seed} is one of the seeds to compare with")
 
@@ -117,6 +129,26 @@ class Launch:
     address: str | None = None
 
 
+SEED_KEY = "training.seed"
+OUTPUTS = (
+    "comparison.json",
+    "comparison.md",
+    "report.html",
+    "figures",
+    "tuning",
+    "sweep.json",
+    "sweep.csv",
+    "sweep.md",
+)
+"""What a comparison and a sweep write beside the directories that are called by their experiments."""
+
+
+def refuse_seed(where: str, settings: dict[str, Any]) -> None:
+    """Raise InputError where settings name a training seed, which `seeds` alone decides."""
+    if SEED_KEY in dotted(put_over(settings)):
+        raise InputError(f"{where}: {SEED_KEY} is each of `seeds` in turn; leave it out, and name seeds there")
+
+
 def plan_runs(variants: Sequence[Variant], seeds: Sequence[int], where: Path, output: Path) -> list[Run]:
     """Every variant with every seed. where: the file that names them, for lines of error.
 
@@ -135,6 +167,8 @@ def plan_runs(variants: Sequence[Variant], seeds: Sequence[int], where: Path, ou
         if base.name in names:
             raise InputError(f"{where}: two experiments are called '{base.name}'; give each its own name")
         names.add(base.name)
+        if base.name in OUTPUTS:
+            raise InputError(f"{where}: an experiment cannot be called '{base.name}', as a file of the comparison is")
         for seed in seeds:
             experiment = copy.deepcopy(base)
             experiment.training.seed = seed
@@ -166,6 +200,8 @@ def run_comparison(
         InputError: nothing could be compared, or, at the end, some run failed.
     """
     changes = put_over(comparison.common, overrides or {})
+    if SEED_KEY in dotted(put_over(overrides or {})):
+        print(f"note: {SEED_KEY} is each of `seeds` in turn; --seeds names them", file=sys.stderr)
     named = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
     variants = with_controls(named, comparison.controls)
     prices = config_path.parent / comparison.energy if comparison.energy else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snn_cace.comparison.run import Launch, Variant, compare_variants, plan_runs, raise_for_failed
+from snn_cace.comparison.run import Launch, Variant, compare_variants, plan_runs, raise_for_failed, refuse_seed
 from snn_cace.comparison.statistics import compare_with_baseline
 from snn_cace.comparison.summary import segment_scores
 from snn_cace.config import Experiment, Seed, check_file_name, dotted, put_over, read_config
@@ -47,6 +47,14 @@ class Sweep:
 
     def __post_init__(self) -> None:
         check_file_name(self.name)
+        refuse_seed("common", self.common)
+        refuse_seed("vary", self.vary)
+        for number, row in enumerate(self.rows, start=1):
+            refuse_seed(f"rows, row {number}", row)
+            if not isinstance(row.get("name", ""), str):
+                raise InputError(f"rows, row {number}: name {row['name']!r} is no text; put it in quotation marks")
+            if not isinstance(row.get("published", 0.0), int | float):
+                raise InputError(f"rows, row {number}: published is an accuracy in percent, not {row['published']!r}")
         if bool(self.rows) == bool(self.vary):
             raise InputError(f"sweep {self.name}: give either rows or vary")
         for key, values in dotted(self.vary).items():

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import combinations
 from math import prod
 from pathlib import Path
 
@@ -310,6 +311,21 @@ def order_path(directory: Path, split: str) -> Path:
     return directory / f"{split}_order.h5"
 
 
+def refuse_shared_rows(directory: Path, layout: Layout) -> None:
+    """Raise InputError for a row in two splits, or twice in one: what is tested must not be trained on."""
+    for split, order in layout.orders.items():
+        rows, times = np.unique(order, return_counts=True)
+        if (times > 1).any():
+            raise InputError(f"{order_path(directory, split)} names row {rows[times > 1][0]} twice")
+    for first, second in combinations(layout.orders, 2):
+        shared = np.intersect1d(layout.orders[first], layout.orders[second])
+        if shared.size:
+            raise InputError(
+                f"{directory}: {first} and {second} share {shared.size} rows, row {shared[0]} first; a clip belongs to "
+                "one split"
+            )
+
+
 def read_order(directory: Path, split: str, clips: int) -> np.ndarray:
     """The row numbers of a split."""
     path = order_path(directory, split)
@@ -317,13 +333,19 @@ def read_order(directory: Path, split: str, clips: int) -> np.ndarray:
         if dataset.size > clips:
             raise InputError(f"{path} names {dataset.size} rows, but the files have {clips}")
         order = np.asarray(read_values(dataset, (), path)).ravel()
-    if order.size == 0 or not np.issubdtype(order.dtype, np.number) or (order != order.astype(np.int64)).any():
+    if order.size == 0 or not np.issubdtype(order.dtype, np.number) or not is_whole(order):
         raise InputError(f"{path} should hold row numbers, one or more, not {order.size} of {order.dtype}")
     order = order.astype(np.int64)
     outside = order[(order < 0) | (order >= clips)]
     if outside.size:
         raise InputError(f"{path} names row {outside[0]}, but the files have rows 0 to {clips - 1}")
     return order
+
+
+def is_whole(values: np.ndarray) -> bool:
+    """Whether all numbers are whole and finite."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(values).all()) and not (values != values.astype(np.int64)).any()
 
 
 def write_dataset(path: Path, shape: tuple[int, ...], chunks: Iterator[np.ndarray], dtype: str, name: str) -> None:

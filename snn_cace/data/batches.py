@@ -261,6 +261,7 @@ class ClipData(L.LightningDataModule):
         self.config, self.dtype, self.seed, self.evaluation_split = config, dtype, seed, evaluation_split
         self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
         self.layout = ave.read_layout(self.directory)
+        ave.refuse_shared_rows(self.directory, self.layout)
         # Of every split, so that training does not end at the one it reads last.
         ave.check_labels(self.directory, np.concatenate([*self.layout.orders.values()]))
         self._datasets: dict[str, ClipDataset] = {}

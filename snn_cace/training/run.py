@@ -136,6 +136,10 @@ def train_alone(
         training.supervision,
     )
     check_patches(experiment, data.layout)
+    checkpoint = files.last if resume and files.last.is_file() else None
+    source = None
+    if training.initialise_from and checkpoint is None:  # first: what is wrong with it leaves no directory behind
+        source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
     if is_first():
         prepare_directory(experiment, files, resume)
         if not files.provenance.is_file():
@@ -143,11 +147,9 @@ def train_alone(
     L.seed_everything(training.seed, verbose=False)
     module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))
-    checkpoint = files.last if resume and files.last.is_file() else None
     if checkpoint is not None:
         verify_digest(read_tensors(checkpoint), checkpoint)
-    if training.initialise_from and checkpoint is None:
-        source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
+    if source is not None:
         copied = initialise(module.network, source)
         loader = itertools.islice(data.loader("train"), CALIBRATION_BATCHES)
         batches = ((batch["visual"], batch["audio"]) for batch in loader)

@@ -117,8 +117,9 @@ def converted_config(experiment: Experiment, slots: Iterable[str], steps: int) -
             )
         if slot not in there:
             raise InputError(f"{config.network} has no slot {slot}; it has {', '.join(there)}")
-        if getattr(config.slots, slot).block != "dense":
-            raise InputError(f"{slot} spikes already; convert a network whose {slot} is dense")
+        block = getattr(config.slots, slot).block
+        if block != "dense":
+            raise InputError(f"{slot} is {block}; convert a network whose {slot} is dense")
         own = SlotConfig(
             block="spiking", node="if", steps=steps, membrane="reset", threshold=1.0, reset="soft",
             coding="constant", readout="rate", norm="none",

@@ -14,8 +14,9 @@ import torch
 from small import CLASSES, CLIPS, SEGMENTS, write_ave
 from torch.utils.data import DataLoader
 
+from snn_cace.config import DataConfig
 from snn_cace.data import ave, placement
-from snn_cace.data.batches import ClipDataset, whole_batch
+from snn_cace.data.batches import ClipData, ClipDataset, whole_batch
 from snn_cace.data.check import check_directory
 from snn_cace.data.labels import write_labels
 from snn_cace.data.placement import choose_place
@@ -261,3 +262,26 @@ def test_labels_are_made_from_annotations_and_never_overwritten(tmp_path: Path):
     assert check_directory(tmp_path).problems == []
     with pytest.raises(InputError, match=r"labels\.h5 is there already"):
         write_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("split", "rows", "message"),
+    [("test", [0, 10, 11], "train and test share 1 rows, row 0 first"), ("train", [0, 1, 1, 2], "names row 1 twice")],
+)
+def test_rows_that_would_leak_are_refused_before_anything_reads_them(
+    tmp_path: Path, split: str, rows: list[int], message: str
+):
+    write_ave(tmp_path)
+    with h5py.File(tmp_path / f"{split}_order.h5", "w") as file:
+        file["order"] = np.array(rows)
+    with pytest.raises(InputError, match=message):
+        ClipData(DataConfig(directory=str(tmp_path)), torch.float32)
+
+
+def test_orders_that_are_no_numbers_are_told_without_a_warning(tmp_path: Path, recwarn: pytest.WarningsRecorder):
+    write_ave(tmp_path)
+    with h5py.File(tmp_path / "test_order.h5", "w") as file:
+        file["order"] = np.array([0.0, np.nan])
+    with pytest.raises(InputError, match=r"test_order\.h5 should hold row numbers"):
+        ave.read_layout(tmp_path)
+    assert not recwarn.list

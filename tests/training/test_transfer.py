@@ -106,7 +106,7 @@ def test_a_slot_that_does_not_rectify_or_spikes_already_is_refused():
     ):
         converted_config(Experiment(model=small_model()), ["temporal_encoder"], 4)
     spiking = converted_config(Experiment(model=small_model()), ["feed_forward"], 4)
-    with pytest.raises(InputError, match="feed_forward spikes already"):
+    with pytest.raises(InputError, match="feed_forward is spiking; convert a network whose feed_forward is dense"):
         converted_config(spiking, ["feed_forward"], 4)
 
 
