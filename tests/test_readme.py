@@ -53,7 +53,7 @@ def test_what_the_readme_says_of_five_seeds_is_in_their_json():
     """Each number with a sign or a percent sign in the sentences of `results/avdigits.json`."""
     result = json.loads((ROOT / "results" / "avdigits.json").read_text(encoding="utf-8"))
     (found,) = result["attribution"]
-    (said,) = re.findall(r"^Five seeds say:(.*?)^Made by", README, re.DOTALL | re.MULTILINE)
+    (said,) = re.findall(r"^Five seeds say:(.*?)^Where the", README, re.DOTALL | re.MULTILINE)
     numbers = re.findall(r"[+-]\d+\.\d+", said)
     differences = [found["whole"], *found["links"]]
     known = {
@@ -65,6 +65,14 @@ def test_what_the_readme_says_of_five_seeds_is_in_their_json():
     assert re.findall(r"[\d.]+ %", said) == [f"{share:.1f} %" for share in shares]
     signs = [spikes["energy"][model]["ci95_mj"] for model in ("compute", "memory", "memory/segment")]
     assert signs[0][1] < 0 < signs[1][0] and signs[2][0] > 0
+
+
+def test_what_the_readme_says_of_reuse_is_in_its_json():
+    result = read_result(ROOT / "results" / "avdigits-wide.json")
+    (found,) = result["attribution"]
+    shares = [share_of_dense(result, found, found["links"][-1], model) for model in ("memory", "memory/segment")]
+    assert shares[0] < 0 < shares[1]
+    assert f"{-shares[0]:.1f} % less with traffic,\nbut {shares[1]:.1f} % more" in README
 
 
 def test_the_readme_is_of_one_screen_and_one_table():
