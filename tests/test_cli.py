@@ -327,8 +327,9 @@ def test_imported_golden_weights_predict_the_golden_outputs(
     assert "a_fc.weight" in printed and "spatial_channel_att.ave_bottleneck.weight" in printed
 
     visual, audio = golden_inputs()
-    orders = {"train": [0], "val": [1], "test": [0, 1]}
-    write_ave(tmp_path / "ave", visual.numpy(), audio.numpy(), golden_labels().numpy(), orders)
+    orders = {"train": [2], "val": [3], "test": [0, 1]}
+    arrays = [np.concatenate([values, values]) for values in (visual.numpy(), audio.numpy(), golden_labels().numpy())]
+    write_ave(tmp_path / "ave", *arrays, orders)
     words = ["--data", str(tmp_path / "ave"), "--precision", "64", "--split", "test", "--device", "cpu", "--quiet"]
     assert main(["predict", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), *words]) == 0
     stored = golden(kind)
@@ -358,8 +359,9 @@ def test_imported_weights_of_a_peer_predict_its_golden_outputs(
     assert main(["import-reference", *words, "--peer", str(CONFIGS / "ave" / f"{config}.yaml")]) == 0
     assert "video_decoder.decoder.layers.0.self_attn.in_proj_weight" in capsys.readouterr().out
     visual, audio = golden_inputs()
-    orders = {"train": [0], "val": [1], "test": [0, 1]}
-    write_ave(tmp_path / "ave", visual.numpy(), audio.numpy(), golden_labels().numpy(), orders)
+    orders = {"train": [2], "val": [3], "test": [0, 1]}
+    arrays = [np.concatenate([values, values]) for values in (visual.numpy(), audio.numpy(), golden_labels().numpy())]
+    write_ave(tmp_path / "ave", *arrays, orders)
     words = ["--data", str(tmp_path / "ave"), "--split", "test", "--device", "cpu", "--quiet"]
     assert main(["predict", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), *words]) == 0
     stored = golden(f"peers/{case.split('/')[0]}")

@@ -23,18 +23,19 @@ def write_ave(
     labels: np.ndarray | None = None,
     orders: dict[str, list[int]] | None = None,
     name: str = "avadataset",
+    clips: int = CLIPS,
 ) -> Path:
     """An AVE directory of small random features, or of the arrays given."""
     rng = np.random.default_rng(0)
     directory.mkdir(parents=True, exist_ok=True)
     if labels is None:
-        classes = np.full((CLIPS, SEGMENTS), CLASSES)
-        for row in range(CLIPS):
+        classes = np.full((clips, SEGMENTS), CLASSES)
+        for row in range(clips):
             classes[row, row % 4 : row % 4 + 5] = row % CLASSES
         labels = np.eye(CLASSES + 1)[classes]
     arrays = {
-        "visual_feature": rng.random((CLIPS, SEGMENTS, 2, 3, 8), np.float32) if visual is None else visual,
-        "audio_feature": rng.random((CLIPS, SEGMENTS, 6), np.float32) if audio is None else audio,
+        "visual_feature": rng.random((clips, SEGMENTS, 2, 3, 8), np.float32) if visual is None else visual,
+        "audio_feature": rng.random((clips, SEGMENTS, 6), np.float32) if audio is None else audio,
         "labels": labels,
     }
     for file, values in arrays.items():

@@ -20,13 +20,13 @@ from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.run import train
 
 HELPER = Path(__file__).parents[1] / "helpers" / "train_together.py"
-ORDERS = {"train": [0, 1, 2, 3, 4, 5, 6], "val": [5, 6, 7, 8, 9], "test": [9, 10, 11]}
+ORDERS = {"train": [0, 1, 2, 3, 4, 5, 6], "val": [7, 8, 9, 10, 11], "test": [12, 13, 14]}
 """In batches of four: a last batch of three, shared two and one; in validation of one, of which a process has none."""
 
 
 def without_chance(directory: Path, block: str, orders: dict[str, list[int]] = ORDERS) -> Experiment:
     """An experiment that draws nothing while it trains, since each process draws for itself."""
-    write_ave(directory, orders=orders)
+    write_ave(directory, orders=orders, clips=15)
     experiment = small_experiment(directory, epochs=4, block=block)
     experiment.model.dropout = experiment.model.relation_dropout = experiment.model.interaction_dropout = 0.0
     experiment.model.contrast.noise = 0.0
