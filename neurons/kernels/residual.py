@@ -74,7 +74,7 @@ def rows_per_thread(rows: torch.Tensor) -> int:
     return max(1, ELEMENTS_PER_THREAD // 2 // rows.shape[1])
 
 
-LEAST = 1 << 16
+LEAST = 1 << 12
 """Numbers below which handing a row to a kernel costs more than the passes over memory that it saves."""
 
 

@@ -49,6 +49,7 @@ class EventLocaliser(L.LightningModule):
         self.compiled_network = (compiled(self.network, experiment.training.compile),)
         self.metrics = SegmentMetrics(num_classes=shape.classes + 1, sync_on_compute=False)
         self.activity = RateMonitor(self.network)
+        self.clips, self.totals = 0, dict[str, torch.Tensor]()
         training = experiment.training
         self.regulariser = (
             RateRegulariser(self.network, training.firing_rate_target) if training.firing_rate_weight else None
@@ -86,6 +87,7 @@ class EventLocaliser(L.LightningModule):
             torch.manual_seed(seed + 10_007 * self.global_rank)
 
     def on_train_epoch_start(self) -> None:
+        self.clips, self.totals = 0, {}
         self.network.enhance = self.network.enhance or self.contrastive_on
         training = self.experiment.training
         progress = self.current_epoch / max(1, training.epochs - 1)
@@ -127,9 +129,14 @@ class EventLocaliser(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         loss, terms = self.losses(batch, self.contrastive_on)
-        values = {f"train/{name}": value.detach() for name, value in (terms | {"loss": loss}).items()}
+        # Summed here and logged once: Lightning takes longer to log a batch than a small network to see it.
         clips = count_over_processes(len(batch["labels"]), loss.device)
-        self.log_dict(values, on_step=False, on_epoch=True, batch_size=clips, sync_dist=True)
+        self.clips += clips
+        for name, value in (terms | {"loss": loss}).items():
+            self.totals[name] = self.totals.get(name, 0) + clips * value.detach()
+        if self.trainer.is_last_batch:
+            means = {f"train/{name}": total / self.clips for name, total in self.totals.items()}
+            self.log_dict(means, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
         return loss
 
     def on_validation_epoch_start(self) -> None:
