@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -288,29 +286,12 @@ def test_evaluate_says_what_metrics_json_says_and_more(tmp_path: Path, run: Path
     )
 
 
-@pytest.mark.slow
-def test_a_compiled_network_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Traced as any compiled network, but run by PyTorch's own kernels, so that it takes seconds."""
-    compiler = Mock(side_effect=functools.partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(torch, "compile", compiler)
-    train(small_experiment(write_ave(tmp_path / "ave"), epochs=1, block="spiking"), tmp_path / "run", quiet=True)
-    found = []
-    for options in ([], ["--compile"]):
-        output = tmp_path / f"predicted{len(options)}"
-        assert main(["predict", "--checkpoint", f"{tmp_path}/run", "--output", str(output), "--quiet", *options]) == 0
-        found.append(dict(np.load(output / "predictions.npz")))
-    plain, compiled = found
-    assert compiler.call_count == 1
-    assert plain.keys() == compiled.keys()
-    for name, values in plain.items():
-        np.testing.assert_allclose(compiled[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
-
-
-def test_no_compiler_is_told_in_one_line(run: Path, capsys: pytest.CaptureFixture):
+def test_no_compiler_is_told_in_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     from torch._inductor import config
 
     with config.patch({"cpp.cxx": (None, "/no/compiler"), "force_disable_caches": True}):
-        assert "install g++" in fails(capsys, "evaluate", "--checkpoint", str(run), "--compile", "--quiet")
+        options = ["--config", str(run / "config.yaml"), "--output", str(tmp_path / "new"), "--quiet"]
+        assert "install g++" in fails(capsys, "train", *options, "--training.compile", "default")
 
 
 @pytest.mark.parametrize(("case", "module_prefix"), [("ann/Co-Guide", ""), ("snn/Co-Guide", "module.")])
