@@ -173,7 +173,7 @@ def workers() -> Any:
     What runs in them calls `start_worker` first.
     """
     context = multiprocessing.get_context("forkserver")
-    modules = ("training.forked", "training.run", "comparison.run", "comparison.measurements", "analysis.trains")
+    modules = ("training.forked", "training.run", "comparison.run", "comparison.measurements")
     context.set_forkserver_preload([*(f"snn_cace.{module}" for module in modules), "snn_cace.benchmark"])
     return context
 

@@ -19,7 +19,7 @@ from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
 from snn_cace.counting.operations import ModuleCount, count_operations
 from snn_cace.counting.rules import Operations
-from snn_cace.data.batches import ClipData, ClipDataset
+from snn_cace.data.batches import ClipData
 from snn_cace.data.labels import class_names
 from snn_cace.model import Network
 
@@ -53,7 +53,7 @@ class RunRecord:
     activation_sparsity: of rectifiers and spiking layers. confusion: segments, rows true, columns predicted, background
     last; class_accuracy: percent right by class. latency_ms: of one clip. device: that it was measured on. others: what
     SpikingJelly and NeuroBench say. nvml: joules by the GPU's own meter, where there is one. spikes: None where nothing
-    does. attention: where guidance looks. trains: of an SNN, see `analysis.trains.TrainRecord`.
+    does. attention: where guidance looks.
     """
 
     kind: Literal["ann", "snn"]
@@ -74,7 +74,6 @@ class RunRecord:
     nvml: dict[str, float] | None = None
     others: OtherCounts | None = None
     attention: AttentionRecord | None = None
-    trains: dict[str, Any] | None = None
     version: int = VERSION
 
     @property
@@ -114,18 +113,6 @@ class RunRecord:
                 plain["raster"],
             )
         return record
-
-
-def trains(network: Network, dataset: ClipDataset, data: ClipData) -> dict[str, Any] | None:
-    """See `analysis.trains.TrainRecord`; None without the extra that computes it."""
-    try:
-        from snn_cace.analysis.trains import read_trains
-    except ModuleNotFoundError:
-        return None
-    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
-    found = read_trains(network.to("cpu", torch.float32), dataset, data.dataset("train"))
-    network.to(device, dtype)
-    return dict(found)
 
 
 def with_operations(plain: dict[str, Any]) -> dict[str, Any]:
@@ -173,5 +160,4 @@ def record_network(
             anytime(network, loader, experiment, device, quiet),
             raster(network, shown, int(dataset.rows[clip])),
         )
-        record.trains = trains(network, dataset, data)
     return record

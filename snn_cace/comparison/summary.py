@@ -299,7 +299,6 @@ def summarise_variant(members: list[Measured], family: Family, prices: EnergyPri
         result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
         result["anytime"] = mean_anytime([f.anytime for f in fired])
         result["raster"] = fired[0].raster
-        result["trains"] = mean_of([r.trains for r in records])
     return result
 
 

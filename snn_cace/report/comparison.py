@@ -11,7 +11,7 @@ from snn_cace import yaml_text
 from snn_cace.config import NETWORK_NAMES, dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
-from snn_cace.report import attention, figures, trains, tuning
+from snn_cace.report import attention, figures, tuning
 from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
@@ -416,7 +416,6 @@ def draw(result: dict[str, Any]) -> dict[str, Any]:
         "classes": figures.class_differences(variants, result["classes"], result["baseline"]),
         "confusion": figures.confusion(variants, result["classes"]),
         "curves": figures.curves(result["runs"], names),
-        "information": trains.information(variants),
         "tuning": tuning.expected_best(result),
         "tuning-front": tuning.front(result),
         **{
@@ -513,8 +512,6 @@ def write_report(source: Path, directory: Path) -> str:
         module_headings=MODULE_HEADINGS,
         modules={variant["name"]: module_rows(variant) for variant in result["variants"]},
         health={v["name"]: health_rows(v) for v in result["variants"] if v.get("layers")},
-        train_headings=trains.HEADINGS,
-        trains={v["name"]: rows for v in result["variants"] if (rows := trains.train_rows(v))},
         tuning_headings=tuning.HEADINGS,
         tuning_rows=tuning.tuning_rows(result),
         tuning_notes=tuning.tuning_notes(result),
