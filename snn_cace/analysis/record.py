@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
 from snn_cace.analysis.attention import AttentionRecord
-from snn_cace.analysis.others import OtherCounts, OtherFigure
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
@@ -51,9 +50,8 @@ class RunRecord:
     counted: operations per clip, by count and module by module. readers: modules that read rates. idle: leaf modules
     that never ran. slots: modules that fill each. simulation_steps: S per segment of each slot that spikes.
     activation_sparsity: of rectifiers and spiking layers. confusion: segments, rows true, columns predicted, background
-    last; class_accuracy: percent right by class. latency_ms: of one clip. device: that it was measured on. others: what
-    SpikingJelly and NeuroBench say. nvml: joules by the GPU's own meter, where there is one. spikes: None where nothing
-    does. attention: where guidance looks.
+    last; class_accuracy: percent right by class. latency_ms: of one clip. device: that it was measured on. nvml: joules
+    by the GPU's own meter, where there is one. spikes: None where nothing does. attention: where guidance looks.
     """
 
     kind: Literal["ann", "snn"]
@@ -72,7 +70,6 @@ class RunRecord:
     latency_ms: float | None = None
     device: str | None = None
     nvml: dict[str, float] | None = None
-    others: OtherCounts | None = None
     attention: AttentionRecord | None = None
     version: int = VERSION
 
@@ -99,9 +96,6 @@ class RunRecord:
             count: [ModuleCount(**with_operations(module)) for module in modules]
             for count, modules in plain["counted"].items()
         }
-        if plain.get("others"):
-            figures = {name: OtherFigure(**figure) for name, figure in plain["others"]["spikingjelly"].items()}
-            record.others = OtherCounts(figures, plain["others"]["neurobench"])
         if plain.get("attention"):
             record.attention = AttentionRecord.from_json(plain["attention"])
         if "layers" in plain:

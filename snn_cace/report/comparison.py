@@ -337,42 +337,6 @@ def energy_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def other_rows(result: dict[str, Any]) -> list[list[str]]:
-    """What SpikingJelly's energy models and NeuroBench's metrics say of each variant, and what they leave out."""
-    rows = []
-    for variant in result["variants"]:
-        found = variant.get("others")
-        if not found:
-            continue
-        row = [variant["name"]]
-        for name in ("simple", "lemaire", "neuromc"):
-            figure = found["spikingjelly"][name]
-            addressing = figure["energy_mj"].get("addressing")
-            total = microjoules(sum(figure["energy_mj"].values()))
-            row.append("refused" if figure["refused"] else total)
-            row += [microjoules(addressing)] if addressing is not None else []
-        bench = found["neurobench"]
-        sparsity = "-" if not bench or not bench["activation_sparsity"] else share_range(bench["activation_sparsity"])
-        row += [count(bench["membrane_updates"]), f"{bench['connection_sparsity']:.3f}"] if bench else ["-", "-"]
-        rows.append([*row, sparsity])
-    return rows
-
-
-def share_range(shares: dict[str, float]) -> str:
-    return f"{min(shares.values()):.3f} to {max(shares.values()):.3f}"
-
-
-def left_out(result: dict[str, Any]) -> list[str]:
-    """What the other libraries did not count, each said once, and of each that refuses one reason."""
-    said: dict[str, str] = {}
-    for variant in result["variants"]:
-        for name, figure in (variant.get("others") or {"spikingjelly": {}})["spikingjelly"].items():
-            said |= {line: line for line in figure["left_out"]}
-            if figure["refused"]:
-                said.setdefault(name, f"{figure['refused']}.")
-    return list(said.values())
-
-
 def health_rows(variant: dict[str, Any]) -> list[list[str]]:
     """Of each spiking layer: rate, distribution, dead and saturated shares, time to the first spike."""
     rows = []
@@ -507,8 +471,6 @@ def write_report(source: Path, directory: Path) -> str:
         activity=activity_rows(result),
         energies=energy_rows(result),
         break_even=break_even_rows(result),
-        others=other_rows(result),
-        left_out=left_out(result),
         module_headings=MODULE_HEADINGS,
         modules={variant["name"]: module_rows(variant) for variant in result["variants"]},
         health={v["name"]: health_rows(v) for v in result["variants"] if v.get("layers")},
