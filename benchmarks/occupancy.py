@@ -16,8 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from neurons import processor
-from snn_cace.provenance import usable_cores
+from snn_cace.provenance import processor, usable_cores
 
 ROOT = Path(__file__).parents[1]
 ROWS = 8

@@ -135,11 +135,8 @@ def keep_compiled_code() -> None:
 
 
 def ready_to_compute() -> None:
-    """What every process that runs networks calls first: denormals flushed, choices of libraries kept."""
-    from neurons import keep_choices
-
+    """What every process that runs networks calls first."""
     flush_denormals()
-    keep_choices(cache_directory() / "linear-layers.json")
 
 
 def import_used_metrics() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from neurons import linear
 from snn_cace.analysis.stopwatch import Row, Run, side_by_side, timed
 from snn_cace.config import Precision
 from snn_cace.contracts import FeatureShape
@@ -25,14 +24,12 @@ SQUARE = 2048
 COPIED = {"cpu": 1 << 28, "cuda": 1 << 30}
 """Bytes of the copy that gives its bandwidth: too many for any cache."""
 PRODUCTS: dict[str, tuple[torch.dtype, Callable[..., torch.Tensor], Precision]] = {
-    "float32": (torch.float32, linear, "32"),
-    "float32 by torch.matmul": (torch.float32, torch.matmul, "32"),
+    "float32": (torch.float32, torch.matmul, "32"),
     "float64": (torch.float64, torch.matmul, "64"),
     "tf32": (torch.float32, torch.matmul, "tf32"),
     "bfloat16": (torch.bfloat16, torch.matmul, "bf16-mixed"),
 }
-"""Ways to multiply matrices, each with training's name of its precision: in float32 the fastest known, and PyTorch's
-own; those of `TENSOR_CORES` on CUDA only.
+"""Ways to multiply matrices, each with training's name of its precision: those of `TENSOR_CORES` on CUDA only.
 """
 TENSOR_CORES = ("tf32", "bfloat16")
 

@@ -11,14 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import Dropout, linear, project, rectified_dropout, residual_norm
-from neurons.kernels.linear import convolution
-from snn_cace.analysis.stopwatch import Row, Run, side_by_side, timed
+from neurons import Dropout, project, rectified_dropout, residual_norm
+from snn_cace.analysis.stopwatch import Row, Run, side_by_side
 from snn_cace.benchmark.machine import SEGMENTS, Sizes, at_precision, matmul_flops, product_kind, roofline_bound
-from snn_cace.benchmark.steps import in_own_process, step_of
+from snn_cace.benchmark.steps import step_of
 from snn_cace.config import Experiment, Precision
 from snn_cace.model.attention import Projections, attend
-from snn_cace.runtime import keep_freed_memory
 
 DROPPED = 0.1
 NARROW = 128
@@ -103,12 +101,6 @@ def parts(
         steps = [changed(spiking, fused=fused) for fused in (False, True)]
         first, second = (step_of(experiment, sizes, batch, device) for experiment in steps)
         found[f"training step of {spiking.name}: spiking layers fused"] = pair(first, second)
-    if device.type == "cpu":
-        apart = {
-            name: in_own_process(step_alone, dense, sizes, batch, torch.get_num_threads(), kept)
-            for name, kept in (("plain", False), ("ours", True))
-        }
-        found[f"training step of {dense.name}: freed memory kept"] = compared(apart, pair.least(own_step))
     if compiled:
         how = "reduce-overhead" if device.type == "cuda" else "default"
         second = step_of(changed(dense, compile=how), sizes, batch, device)
@@ -127,14 +119,6 @@ def of_patches(
     layers = [nn.Linear(width, size).to(device) for size in (NARROW, NARROW, width) * 2]
     queries, keys = (torch.randn(batch, SEGMENTS, places, NARROW, device=device) for _ in range(2))
     return {
-        "linear layer of all patches": (
-            there_and_back(lambda x: F.linear(x, layers[2].weight, layers[2].bias), patches),
-            there_and_back(lambda x: linear(x, layers[2].weight, layers[2].bias), patches),
-        ),
-        "the same, as a convolution": (
-            there_and_back(lambda x: F.linear(x, layers[2].weight, layers[2].bias), patches),
-            there_and_back(lambda x: convolution(x, layers[2].weight, layers[2].bias), patches),
-        ),
         "dropout of all patches": (
             there_and_back(lambda x: F.dropout(x, DROPPED), patches),
             there_and_back(dropout, patches),
@@ -179,12 +163,3 @@ def adam(experiment: Experiment, sizes: Sizes, batch: int, device: torch.device)
     parameters = step.func.parameters  # type: ignore[attr-defined]
     plain, fused = (torch.optim.Adam(parameters, lr=1e-4, fused=how).step for how in (None, True))
     return plain, fused, ADAM_WORDS * sum(parameter.nbytes for parameter in parameters)
-
-
-def step_alone(experiment: Experiment, sizes: Sizes, batch: int, threads: int, kept: bool) -> Row:
-    """A training step on the CPU in a process of its own, that keeps the memory it frees or gives it back."""
-    torch.set_num_threads(threads)
-    if kept:
-        keep_freed_memory()
-    device = torch.device("cpu")
-    return timed(step_of(experiment, sizes, batch, device), device)

@@ -31,7 +31,7 @@ from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
 from snn_cace.model import build_network
 from snn_cace.processes import start_worker, workers
-from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, use_tensor_cores
+from snn_cace.runtime import feature_dtype, peak_memory_mb, use_tensor_cores
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.run import train
 
@@ -102,15 +102,12 @@ def measure_training(
     named: dict[str, Experiment], sizes: Sizes, batches: dict[str, int], device: torch.device
 ) -> dict[str, Row]:
     """Training steps of several experiments, in turns with the matrix product whose rate they are held against."""
-    keep_freed_memory()
     runs = {name: step_of(experiment, sizes, batches[name], device) for name, experiment in named.items()}
     rows, rates = beside_rates(runs, device)
     found = {}
     for name, run in runs.items():
         kind = product_kind(named[name].training.precision, device)
         row = beside_products(rows[name], matmul_flops(run), rates[kind])
-        by_torch = rates.get(f"{kind} by torch.matmul", rates[kind])
-        row["times_torch_matmul"] = row["seconds"] * by_torch / row["matmul_flops"]
         found[name] = row | {"samples_per_second": batches[name] / row["seconds"]}
     return found
 
@@ -118,7 +115,6 @@ def measure_training(
 def peak_memory(experiment: Experiment, sizes: Sizes, batch: int, device: torch.device, threads: int) -> float:
     """MiB that a few training steps need, PyTorch included; for a process of its own."""
     torch.set_num_threads(threads)
-    keep_freed_memory()
     step = step_of(experiment, sizes, batch, device)
     for _ in range(FEW_STEPS):
         step()
@@ -202,7 +198,6 @@ def memory_of_epoch(
 ) -> float:
     """MiB that reading and an epoch need, PyTorch included; for a process of its own."""
     torch.set_num_threads(threads)
-    keep_freed_memory()
     Epoch(experiment, sizes, directory, batch, device)()
     return peak_memory_mb(device)
 

@@ -25,7 +25,7 @@ from snn_cace.config import DataConfig, Experiment
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.data.synthetic import write_synthetic
 from snn_cace.processes import flush_denormals
-from snn_cace.runtime import feature_dtype, keep_freed_memory
+from snn_cace.runtime import feature_dtype
 
 SMALLEST = torch.finfo(torch.float32).tiny
 TURNS = 7
@@ -77,7 +77,6 @@ def train_and_time(
     """
     torch.set_num_threads(threads)
     flush_denormals(flush)
-    keep_freed_memory()
     device, precision = torch.device("cpu"), experiment.training.precision
     data = ClipData(DataConfig(directory=directory, batch_size=batch), feature_dtype(precision))
     batches: list[Batch] = list(data.loader("train"))

@@ -40,7 +40,6 @@ def markdown(result: dict[str, Any]) -> str:
         f"Machine: {environment['processor']}, {environment['cores']} cores, {environment['device']}, PyTorch "
         f"{environment['torch']}, {result['threads']} threads. Limits measured in this run: matrix products "
         f"{limits['matmul_flops_float32'] / 1e9:.0f} GFLOP/s in float32 "
-        f"({limits['matmul_flops_float32 by torch.matmul'] / 1e9:.0f} by torch.matmul), "
         f"{limits['matmul_flops_float64'] / 1e9:.0f} in float64{tensor_cores}; copies "
         f"{limits['copy_bytes_per_second'] / 1e9:.1f} GB/s.",
         "",
@@ -75,12 +74,11 @@ def training(result: dict[str, Any]) -> list[str]:
             f"{row['times_first']:.2f}",
             f"{row['samples_per_second']:.1f}",
             *beside_products(row),
-            f"{row['times_torch_matmul']:.2f}",
             f"{row['peak_memory_mb']:.0f}",
         ]
         for name, row in result["training"].items()
     ]
-    return ["Training step", "", *table([*headings, "times that", "times theirs by torch.matmul", "peak MB"], rows)]
+    return ["Training step", "", *table([*headings, "times that", "peak MB"], rows)]
 
 
 def trained(result: dict[str, Any]) -> list[str]:
