@@ -39,7 +39,7 @@ VERBS = {
     ),
     "stream": ("stream:stream", "a causal checkpoint, segment by segment, over clips or a video"),
     "export": ("export:export", "a checkpoint as NIR or ONNX, checked by running it there"),
-    "benchmark": ("benchmark:benchmark", "speed and memory, beside the machine's limits and other libraries"),
+    "benchmark": ("benchmark:benchmark", "speed of a comparison's variants, and of LIF layers beside other libraries'"),
     "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
     "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),
     "extract": ("extract:extract", "features of a folder of videos, in AVE's layout"),
