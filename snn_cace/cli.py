@@ -26,7 +26,6 @@ VERBS = {
     "evaluate": ("evaluate:evaluate", "accuracy, losses and confusion matrix of a checkpoint on a split"),
     "predict": ("predict:predict", "a checkpoint's outputs for every clip of a split, as .npz"),
     "compare": ("compare:compare", "train variants over seeds and set them side by side"),
-    "sweep": ("sweep:sweep", "vary an experiment row by row over seeds, as one tidy table"),
     "rerun": ("rerun:rerun", "train a finished run again, and say whether the numbers agree"),
     "report": ("compare:report", "the report of a comparison, from its JSON alone"),
     "spikes": (

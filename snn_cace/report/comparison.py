@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from importlib import resources
 from pathlib import Path
@@ -20,6 +22,7 @@ from snn_cace.report.conclusions import (
     change,
     counterpart,
     counterparts,
+    energy_at_best,
     fewest_seeds,
     limits,
     markdown_table,
@@ -364,6 +367,25 @@ def config_differences(variants: list[dict[str, Any]]) -> list[list[str]]:
     return [[key, *(str(config.get(key, "-")) for config in configs)] for key in differing if key != "name"]
 
 
+def runs_csv(result: dict[str, Any]) -> str:
+    """A line per finished run: what differs between variants, what came out, and its variant's rate and energies."""
+    variants, models = {variant["name"]: variant for variant in result["variants"]}, result["energy_models"]
+    differences = config_differences(result["variants"])
+    settings = {name: [row[place] for row in differences] for place, name in enumerate(variants, start=1)}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ["val_accuracy", "test_accuracy", "best_epoch", "epochs", "firing_rate"]
+    keys = [*(row[0] for row in differences), *columns, *(f"energy_mj_{model}" for model in models)]
+    writer.writerow(["variant", "seed", *keys])
+    for run in result["runs"]:
+        variant = variants[run["variant"]]
+        best = run["history"][run["best_epoch"]].get("val/segment_accuracy")
+        row = [best, run["segment_accuracy"], run["best_epoch"], len(run["history"]), variant["firing_rate"]["mean"]]
+        spent = energy_at_best(variant)
+        writer.writerow([run["variant"], run["seed"], *settings[run["variant"]], *row, *(spent[m] for m in models)])
+    return text.getvalue()
+
+
 def draw(result: dict[str, Any]) -> dict[str, Any]:
     """Every figure of the page by name; rasters by variant."""
     variants, names = result["variants"], [variant["name"] for variant in result["variants"]]
@@ -487,4 +509,5 @@ def write_report(source: Path, directory: Path) -> str:
     )
     write_text(directory / "report.html", page)
     write_text(directory / "comparison.md", markdown(result))
+    write_text(directory / "runs.csv", runs_csv(result))
     return summary(result)
