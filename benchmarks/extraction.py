@@ -17,7 +17,6 @@ import torch
 from media import write_video
 from torch.utils.data import DataLoader
 
-from neurons import processor
 from snn_cace.data.labels import read_annotations
 from snn_cace.encoders.audio import audio_encoder
 from snn_cace.encoders.extract import READ_AHEAD, Settings, VideoClips, encoded_pictures, extract
@@ -25,6 +24,7 @@ from snn_cace.encoders.media import video_files
 from snn_cace.encoders.video import Plan
 from snn_cace.encoders.visual import visual_encoder
 from snn_cace.processes import ready_to_compute
+from snn_cace.provenance import processor
 
 FRAMES, SIZE, WORKERS = 4, (360, 640), 1
 

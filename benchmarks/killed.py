@@ -1,11 +1,10 @@
-"""A sweep of 24 runs killed with SIGKILL at random moments and started again: is its table the undisturbed one?
+"""A comparison of 24 runs killed with SIGKILL at random moments and started again: is its table the undisturbed one?
 
 .venv/bin/python benchmarks/killed.py [TIMES]
 """
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import subprocess
@@ -21,12 +20,11 @@ SMALL += " --data.avdigits.test_clips 45 --device cpu"
 
 def command(output: Path) -> list[str]:
     config = str(ROOT / "configs" / "ablation" / "avdigits-parts.yaml")
-    return [sys.executable, "-m", "snn_cace", "sweep", "--config", config, "--output", str(output), *SMALL.split()]
+    return [sys.executable, "-m", "snn_cace", "compare", "--config", config, "--output", str(output), *SMALL.split()]
 
 
-def table(output: Path) -> tuple[str, str]:
-    rows = json.loads((output / "sweep.json").read_text())
-    return json.dumps(rows, sort_keys=True), (output / "sweep.csv").read_text()
+def table(output: Path) -> str:
+    return (output / "runs.csv").read_text()
 
 
 def main(times: int) -> None:

@@ -16,8 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from neurons import processor
-from snn_cace.provenance import usable_cores
+from snn_cace.provenance import processor, usable_cores
 
 ROOT = Path(__file__).parents[1]
 ROWS = 8
@@ -28,7 +27,7 @@ def main(runs: int) -> None:
     config = str(ROOT / "configs" / "ablation" / "avdigits-psi.yaml")
     seeds = [str(seed) for seed in range(max(1, runs // ROWS))]
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "snn_cace", "sweep", "--config", config, "--output", directory]
+        command = [sys.executable, "-m", "snn_cace", "compare", "--config", config, "--output", directory]
         command += [*SHORT.split(), "--device", "cpu", "--seeds", *seeds]
         started = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

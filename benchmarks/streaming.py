@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from neurons import processor
 from snn_cace.analysis.anytime import simulation_steps, with_steps
 from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape
 from snn_cace.export.stream import Stream
 from snn_cace.model import Network, build_network
 from snn_cace.processes import ready_to_compute
+from snn_cace.provenance import processor
 from snn_cace.training.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ from .config import CODINGS, CONTROLS, DIRECTIONS, KINDS, NODES, NORMS, READOUTS
 from .controls import ControlLayer, LearnedStep, LinearMemory, bits_for, has_memory, value_levels
 from .kernels.dispatch import eager, why_eager
 from .kernels.dropout import Dropout, rectified_dropout
-from .kernels.linear import Linear, keep_choices, linear, processor, project
+from .kernels.linear import project
 from .kernels.residual import residual_norm
 from .layer import SpikingLayer, run_layers
 from .nodes import NodeState, make_node, step
@@ -43,7 +43,6 @@ __all__ = [
     "LayerActivity",
     "LayerRecord",
     "LearnedStep",
-    "Linear",
     "LinearMemory",
     "LookBack",
     "NodeConfig",
@@ -68,11 +67,8 @@ __all__ = [
     "fold",
     "gather_rows",
     "has_memory",
-    "keep_choices",
-    "linear",
     "make_node",
     "make_surrogate",
-    "processor",
     "project",
     "rectified_dropout",
     "residual_norm",

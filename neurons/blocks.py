@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from neurons.coding import make_coding
 from neurons.config import KINDS, BlockConfig, Kind, one_of
 from neurons.controls import ControlLayer, control_coding
 from neurons.kernels.dispatch import why_eager
-from neurons.kernels.linear import Linear, linear
 from neurons.layer import make_layer
 from neurons.norm import make_norm
 from neurons.readout import Readout
@@ -34,7 +34,7 @@ class Projection(nn.Module):
         super().__init__()
         self.config = config
         self.coding = coding
-        self.linear = Linear(inputs, outputs)
+        self.linear = nn.Linear(inputs, outputs)
         self.norm = make_norm(config.norm, outputs, config.threshold)
 
 
@@ -159,7 +159,7 @@ class SpikeLinear(nn.Linear):
 
     def of(self, read: torch.Tensor) -> torch.Tensor:
         """The layer behind its readout: `[..., inputs]` to `[..., outputs]`."""
-        return linear(self.dropout(read), self.weight, self.bias)
+        return F.linear(self.dropout(read), self.weight, self.bias)
 
 
 class DroppedLinear(nn.Linear):
@@ -170,7 +170,7 @@ class DroppedLinear(nn.Linear):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return linear(self.dropout(values), self.weight, self.bias)
+        return F.linear(self.dropout(values), self.weight, self.bias)
 
 
 class SpikingMLP(nn.Module):

@@ -14,7 +14,6 @@ from torch import nn
 from neurons.collective import batch_norm
 from neurons.config import BlockConfig, Kind, NodeConfig
 from neurons.controls import ControlLayer
-from neurons.kernels.linear import Linear
 from neurons.layer import SpikingLayer
 
 
@@ -84,7 +83,7 @@ class BrainCogEncoder(nn.Module):
         if simulation_steps < 1:
             raise ValueError(f"simulation steps must be at least 1, not {simulation_steps}")
         self.simulation_steps = simulation_steps
-        self.linear = Linear(inputs, outputs)
+        self.linear = nn.Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)
         self.norm = PerSegmentBatchNorm(outputs)
         self.layer: SpikingLayer | ControlLayer

@@ -29,7 +29,6 @@ from torch import nn
 
 from neurons.collective import mean_over_processes, sum_over_processes
 from neurons.config import BlockConfig, Kind
-from neurons.kernels.linear import Linear
 from neurons.layer import reverse_second_half
 from neurons.streaming import Streamed
 from neurons.surrogate import make_surrogate
@@ -198,7 +197,7 @@ class ControlLayer(Streamed):
         remembers = kind == "leaky" or (kind == "quantised" and has_memory(config))
         self.memory = LinearMemory(config, direction) if remembers else None
         self.rounding = LearnedStep(bits_for(value_levels(config)), neurons) if kind == "quantised" else None
-        self.feedback = Linear(neurons, neurons, bias=False) if direction == "recurrent" else None
+        self.feedback = nn.Linear(neurons, neurons, bias=False) if direction == "recurrent" else None
         self.monitors: list[Callable[[torch.Tensor, int], None]] = []
         self.config = config
 
@@ -249,7 +248,7 @@ def control_coding(config: BlockConfig, inputs: int, kind: Kind) -> nn.Module | 
     if config.coding == "constant":
         return None
     squashes = config.coding in ("poisson", "latency") and config.coding_range == "sigmoid"
-    parts: list[nn.Module] = [Linear(inputs, inputs)] if config.coding == "learned" else []
+    parts: list[nn.Module] = [nn.Linear(inputs, inputs)] if config.coding == "learned" else []
     parts.append(nn.Sigmoid() if squashes else nn.ReLU())
     if kind == "quantised":
         levels = config.coding_levels if config.coding == "integer" else config.steps

@@ -88,7 +88,7 @@ class SpikingLayer(Streamed):
         in_rows = current.flatten(3)
         if self.membrane == "reset":
             in_rows = in_rows.flatten(1, 2).unsqueeze(2)
-        rate = firing_rate(in_rows, self.dynamics(steps, in_rows.shape[-1])).view(current.shape[1:]).to(dtype)
+        rate = firing_rate(in_rows, *self.dynamics(steps, in_rows.shape[-1])).view(current.shape[1:]).to(dtype)
         for monitor in self.monitors:
             monitor(rate, steps)
         return rate

@@ -26,7 +26,6 @@ VERBS = {
     "evaluate": ("evaluate:evaluate", "accuracy, losses and confusion matrix of a checkpoint on a split"),
     "predict": ("predict:predict", "a checkpoint's outputs for every clip of a split, as .npz"),
     "compare": ("compare:compare", "train variants over seeds and set them side by side"),
-    "sweep": ("sweep:sweep", "vary an experiment row by row over seeds, as one tidy table"),
     "rerun": ("rerun:rerun", "train a finished run again, and say whether the numbers agree"),
     "report": ("compare:report", "the report of a comparison, from its JSON alone"),
     "spikes": (
@@ -39,7 +38,7 @@ VERBS = {
     ),
     "stream": ("stream:stream", "a causal checkpoint, segment by segment, over clips or a video"),
     "export": ("export:export", "a checkpoint as NIR or ONNX, checked by running it there"),
-    "benchmark": ("benchmark:benchmark", "speed and memory, beside the machine's limits and other libraries"),
+    "benchmark": ("benchmark:benchmark", "speed of a comparison's variants, and of LIF layers beside other libraries'"),
     "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
     "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),
     "extract": ("extract:extract", "features of a folder of videos, in AVE's layout"),

@@ -135,11 +135,8 @@ def keep_compiled_code() -> None:
 
 
 def ready_to_compute() -> None:
-    """What every process that runs networks calls first: denormals flushed, choices of libraries kept."""
-    from neurons import keep_choices
-
+    """What every process that runs networks calls first."""
     flush_denormals()
-    keep_choices(cache_directory() / "linear-layers.json")
 
 
 def import_used_metrics() -> None:
@@ -173,7 +170,7 @@ def workers() -> Any:
     What runs in them calls `start_worker` first.
     """
     context = multiprocessing.get_context("forkserver")
-    modules = ("training.forked", "training.run", "comparison.run", "comparison.measurements", "analysis.trains")
+    modules = ("training.forked", "training.run", "comparison.run", "comparison.measurements")
     context.set_forkserver_preload([*(f"snn_cace.{module}" for module in modules), "snn_cace.benchmark"])
     return context
 

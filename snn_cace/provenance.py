@@ -16,8 +16,6 @@ def environment(device: str) -> dict[str, Any]:
     """What the figures were made with."""
     import torch
 
-    from neurons import processor
-
     packages = ("snn-cace", "torch", "spikingjelly", "lightning", "numpy", "scipy")
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
@@ -50,6 +48,18 @@ def origin(directory: str | Path, device: str) -> dict[str, Any]:
 def usable_cores() -> int:
     """Cores this process may run on, where the system tells; else all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor() -> str:
+    """The processor's name, family and model, where the system tells."""
+    information = Path("/proc/cpuinfo")
+    if not information.is_file():
+        return platform.processor() or platform.machine()
+    lines = (line.partition(":") for line in information.read_text(encoding="utf-8").splitlines())
+    first: dict[str, str] = {}
+    for name, _, value in lines:
+        first.setdefault(name.strip(), value.strip())
+    return f"{first.get('model name', 'processor')}, family {first.get('cpu family')}, model {first.get('model')}"
 
 
 def revision() -> str | None:

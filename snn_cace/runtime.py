@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import resource
 from collections.abc import Iterable
 from typing import Any
@@ -34,22 +32,6 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda was asked for, but PyTorch sees no CUDA device; use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-MALLOC_SETTINGS = {-1: 2**31 - 1, -3: 2**30}
-"""M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's mallopt, in bytes."""
-
-
-def keep_freed_memory() -> bool:
-    """Have this process keep the memory that it frees, for its next tensors; whether that could be asked for.
-
-    glibc hands large pieces back to the system after every step, and fetches them again page by page in the next;
-    `snn-cace benchmark` times both (parts).
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    mallopt = ctypes.CDLL(None).mallopt
-    return all(mallopt(setting, size) for setting, size in MALLOC_SETTINGS.items())
 
 
 def peak_memory_mb(device: torch.device) -> float:

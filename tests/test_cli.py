@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -122,9 +120,8 @@ def test_weights_that_cannot_be_started_from_leave_no_directory(tmp_path: Path, 
     [
         ("experiments: [a.yaml]\ncommon: {training.seed: 5}", "common: training.seed is each of `seeds` in turn"),
         ("experiments: [a.yaml]\ntuning: {ranges: {training: {seed: [1, 2]}}}", "training.seed is each of `seeds`"),
-        ("bases: [a.yaml]\nvary: {training.seed: [1, 2]}", "vary: training.seed is each of `seeds`"),
-        ("bases: [a.yaml]\nrows: [{name: 3, model.psi: 1}]", "row 1: name 3 is no text"),
-        ("bases: [a.yaml]\nrows: [{name: x, published: abc}]", "row 1: published is an accuracy in percent"),
+        ("experiments: [a.yaml]\nvary: {training.seed: [1, 2]}", "vary: training.seed is each of `seeds`"),
+        ("experiments: [a.yaml]\nrows: [{name: 3, model.psi: 1}]", "row 1: name 3 is no text"),
         ("experiments: [a.yaml]", "an experiment cannot be called 'report.html'"),
     ],
 )
@@ -133,8 +130,7 @@ def test_studies_that_would_say_something_else_than_they_ran_are_refused(
 ):
     (tmp_path / "a.yaml").write_text("name: report.html\n")
     (tmp_path / "study.yaml").write_text(f"name: s\n{content}\n")
-    verb = "sweep" if "bases" in content else "compare"
-    line = fails(capsys, verb, "--config", str(tmp_path / "study.yaml"), "--output", str(tmp_path / "out"))
+    line = fails(capsys, "compare", "--config", str(tmp_path / "study.yaml"), "--output", str(tmp_path / "out"))
     assert message in line
     assert not (tmp_path / "out").exists()
 
@@ -288,29 +284,12 @@ def test_evaluate_says_what_metrics_json_says_and_more(tmp_path: Path, run: Path
     )
 
 
-@pytest.mark.slow
-def test_a_compiled_network_predicts_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Traced as any compiled network, but run by PyTorch's own kernels, so that it takes seconds."""
-    compiler = Mock(side_effect=functools.partial(torch.compile, backend="aot_eager"))
-    monkeypatch.setattr(torch, "compile", compiler)
-    train(small_experiment(write_ave(tmp_path / "ave"), epochs=1, block="spiking"), tmp_path / "run", quiet=True)
-    found = []
-    for options in ([], ["--compile"]):
-        output = tmp_path / f"predicted{len(options)}"
-        assert main(["predict", "--checkpoint", f"{tmp_path}/run", "--output", str(output), "--quiet", *options]) == 0
-        found.append(dict(np.load(output / "predictions.npz")))
-    plain, compiled = found
-    assert compiler.call_count == 1
-    assert plain.keys() == compiled.keys()
-    for name, values in plain.items():
-        np.testing.assert_allclose(compiled[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
-
-
-def test_no_compiler_is_told_in_one_line(run: Path, capsys: pytest.CaptureFixture):
+def test_no_compiler_is_told_in_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     from torch._inductor import config
 
     with config.patch({"cpp.cxx": (None, "/no/compiler"), "force_disable_caches": True}):
-        assert "install g++" in fails(capsys, "evaluate", "--checkpoint", str(run), "--compile", "--quiet")
+        options = ["--config", str(run / "config.yaml"), "--output", str(tmp_path / "new"), "--quiet"]
+        assert "install g++" in fails(capsys, "train", *options, "--training.compile", "default")
 
 
 @pytest.mark.parametrize(("case", "module_prefix"), [("ann/Co-Guide", ""), ("snn/Co-Guide", "module.")])
@@ -416,31 +395,32 @@ def test_every_shipped_config_is_an_experiment(config: Path):
         assert (model.psi, model.contrast.strength, model.contrast.coefficient) == (0.3, 0.6, 1.0)
 
 
-@pytest.mark.parametrize("config", sorted(CONFIGS.glob("compare/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "config", sorted([*CONFIGS.glob("compare/*.yaml"), *CONFIGS.glob("ablation/*.yaml")]), ids=lambda path: path.stem
+)
 def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path, tmp_path: Path):
-    from snn_cace.comparison.run import Comparison, Variant, check_names, plan_runs
+    from snn_cace.comparison.run import Comparison, check_names, plan_runs, rows_of, varied_experiments
     from snn_cace.config import read_config
 
     comparison = read_config(config, Comparison)
-    variants = [Variant(config.parent / file, comparison.common) for file in comparison.experiments]
+    variants = [row for rows in varied_experiments(comparison, config, comparison.common) for row in rows]
     check_names(comparison, variants)
+    assert len(variants) == len(comparison.experiments) * len(rows_of(comparison))
     runs = plan_runs(variants, comparison.seeds, config, tmp_path)
-    assert len(runs) == len(comparison.experiments) * len(comparison.seeds)
+    assert len(runs) == len(variants) * len(comparison.seeds)
 
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("ablation/*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_sweep_varies_experiments_that_can_be_built(config: Path, tmp_path: Path):
-    from snn_cace.comparison.run import plan_runs
-    from snn_cace.comparison.sweep import Sweep, rows_of
-    from snn_cace.config import read_config
+def test_every_row_of_an_ablation_is_another_network_that_can_be_built(config: Path):
+    from snn_cace.comparison.run import Comparison, varied_experiments
+    from snn_cace.config import as_dict, read_config
     from snn_cace.contracts import FeatureShape
     from snn_cace.model import build_network
 
-    sweep = read_config(config, Sweep)
-    rows = rows_of(sweep, config, {})
-    runs = plan_runs([row.variant for row in rows], [0], config, tmp_path)
-    assert len(runs) == len(rows)
-    assert len({tuple(sorted(row.changes.items())) for row in rows}) * len(sweep.bases) == len(rows)
-    if "ave" not in config.stem.split("-"):
-        for run in runs:
-            build_network(run.experiment, FeatureShape(visual_channels=16, audio_channels=48, classes=9))
+    study = read_config(config, Comparison)
+    for rows in varied_experiments(study, config, study.common):
+        experiments = [row.read() for row in rows]
+        assert len({str(as_dict(e.model)) for e in experiments}) == len(experiments)
+        if "ave" not in config.stem.split("-"):
+            for experiment in experiments:
+                build_network(experiment, FeatureShape(visual_channels=16, audio_channels=48, classes=9))

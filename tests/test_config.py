@@ -346,7 +346,7 @@ def test_a_seed_that_numpy_does_not_take_is_refused_wherever_it_is_given(tmp_pat
         ["train", "--config", "x.yaml", "--training.seed", "-1"],
         ["train", "--config", "x.yaml", "--training", "{seed: 4294967296}"],
         ["compare", "--config", "x.yaml", "--seeds", "0", "-1"],
-        ["sweep", "--config", "x.yaml", "--seeds", "4294967296"],
+        ["compare", "--config", "x.yaml", "--seeds", "4294967296"],
     ],
 )
 def test_a_seed_of_the_command_line_is_refused_in_one_line(

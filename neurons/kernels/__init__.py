@@ -1,5 +1,5 @@
 """Fast implementations of what the blocks compute: the same numbers, in fewer passes over memory.
 
-`dispatch` alone says whether they run. Linear layers pick a library, LIF layers run on Numba or Triton, dropout and the
+`dispatch` alone says whether they run. LIF layers run on Numba or Triton, dropout and the
 end of a residual block on Numba. Equations stand where they are used, in `neurons` and in the network.
 """

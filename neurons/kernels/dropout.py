@@ -1,6 +1,6 @@
 """Dropout whose mask is never written: drawn by counting in the forward pass, and again in the backward pass.
 
-PyTorch draws a mask of floats, divides it, multiplies by it and keeps it; `snn-cace benchmark` times both (parts). Here
+PyTorch draws a mask of floats, divides it, multiplies by it and keeps it, which takes four times as long. Here
 element i of a call is kept where hash(i, seed) >= p 2^32, with a seed from PyTorch's generator and the 32-bit hash
 "lowbias32" (Wellons, 2018). Masks of different calls are windows of one sequence of 2^32 hashes, at places that their
 seeds draw: two calls of n elements overlap, shifted, with a probability of about 2 n / 2^32. On CUDA, and in half

@@ -22,8 +22,7 @@ is the sum over them. Memory then does not grow with S.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -73,13 +72,10 @@ class FiringRate(torch.autograd.Function):
         return gradients(current, gradient, ctx.dynamics), None
 
 
-def firing_rate(current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
-    """`FiringRate`, `[X, R, T, N]` to `[R, T, N]`; in a graph that is being compiled `rates_in_graph`, which is the
-    same, but slower to call.
-    """
-    if torch.compiler.is_compiling():
-        return rates_in_graph(current, [float(number) for number in dynamics])
-    return FiringRate.apply(current, dynamics)
+@torch.compiler.disable
+def firing_rate(current: torch.Tensor, *dynamics: Any) -> torch.Tensor:
+    """`FiringRate`, `[X, R, T, N]` to `[R, T, N]`; torch.compile calls it, with plain numbers, between two graphs."""
+    return FiringRate.apply(current, Dynamics(*dynamics))
 
 
 def rates(current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
@@ -94,46 +90,6 @@ def gradients(current: torch.Tensor, gradient: torch.Tensor, dynamics: Dynamics)
     result = torch.empty_like(current)
     kernels(current.device.type).backward(current, gradient.contiguous(), result, dynamics)
     return result
-
-
-@torch.library.custom_op("snn_cace::firing_rate", mutates_args=())
-def rates_in_graph(current: torch.Tensor, dynamics: Sequence[float]) -> torch.Tensor:
-    """`rates` as an operator that torch.compile leaves whole, with the fields of `Dynamics` as plain numbers."""
-    return rates(current.contiguous(), of_numbers(dynamics))
-
-
-@torch.library.custom_op("snn_cace::firing_rate_backward", mutates_args=())
-def gradients_in_graph(current: torch.Tensor, gradient: torch.Tensor, dynamics: Sequence[float]) -> torch.Tensor:
-    """`gradients`, likewise."""
-    return gradients(current.contiguous(), gradient, of_numbers(dynamics))
-
-
-def of_numbers(numbers: Sequence[float]) -> Dynamics:
-    kinds = get_type_hints(Dynamics).values()
-    return Dynamics(*(kind(number) for kind, number in zip(kinds, numbers, strict=True)))
-
-
-@rates_in_graph.register_fake
-def _(current: torch.Tensor, dynamics: Sequence[float]) -> torch.Tensor:
-    return current.new_empty(current.shape[1:])
-
-
-@gradients_in_graph.register_fake
-def _(current: torch.Tensor, gradient: torch.Tensor, dynamics: Sequence[float]) -> torch.Tensor:
-    return current.new_empty(current.shape)
-
-
-def keep_current(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    ctx.save_for_backward(inputs[0])
-    ctx.dynamics = inputs[1]
-
-
-def backward_in_graph(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-    (current,) = ctx.saved_tensors
-    return gradients_in_graph(current, gradient, ctx.dynamics), None
-
-
-rates_in_graph.register_autograd(backward_in_graph, setup_context=keep_current)
 
 
 def kernels(device: str) -> Any:

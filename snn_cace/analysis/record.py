@@ -13,13 +13,12 @@ from torch.utils.data import DataLoader
 
 from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
 from snn_cace.analysis.attention import AttentionRecord
-from snn_cace.analysis.others import OtherCounts, OtherFigure
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
 from snn_cace.counting.operations import ModuleCount, count_operations
 from snn_cace.counting.rules import Operations
-from snn_cace.data.batches import ClipData, ClipDataset
+from snn_cace.data.batches import ClipData
 from snn_cace.data.labels import class_names
 from snn_cace.model import Network
 
@@ -51,9 +50,8 @@ class RunRecord:
     counted: operations per clip, by count and module by module. readers: modules that read rates. idle: leaf modules
     that never ran. slots: modules that fill each. simulation_steps: S per segment of each slot that spikes.
     activation_sparsity: of rectifiers and spiking layers. confusion: segments, rows true, columns predicted, background
-    last; class_accuracy: percent right by class. latency_ms: of one clip. device: that it was measured on. others: what
-    SpikingJelly and NeuroBench say. nvml: joules by the GPU's own meter, where there is one. spikes: None where nothing
-    does. attention: where guidance looks. trains: of an SNN, see `analysis.trains.TrainRecord`.
+    last; class_accuracy: percent right by class. latency_ms: of one clip. device: that it was measured on. nvml: joules
+    by the GPU's own meter, where there is one. spikes: None where nothing does. attention: where guidance looks.
     """
 
     kind: Literal["ann", "snn"]
@@ -72,9 +70,7 @@ class RunRecord:
     latency_ms: float | None = None
     device: str | None = None
     nvml: dict[str, float] | None = None
-    others: OtherCounts | None = None
     attention: AttentionRecord | None = None
-    trains: dict[str, Any] | None = None
     version: int = VERSION
 
     @property
@@ -100,9 +96,6 @@ class RunRecord:
             count: [ModuleCount(**with_operations(module)) for module in modules]
             for count, modules in plain["counted"].items()
         }
-        if plain.get("others"):
-            figures = {name: OtherFigure(**figure) for name, figure in plain["others"]["spikingjelly"].items()}
-            record.others = OtherCounts(figures, plain["others"]["neurobench"])
         if plain.get("attention"):
             record.attention = AttentionRecord.from_json(plain["attention"])
         if "layers" in plain:
@@ -114,18 +107,6 @@ class RunRecord:
                 plain["raster"],
             )
         return record
-
-
-def trains(network: Network, dataset: ClipDataset, data: ClipData) -> dict[str, Any] | None:
-    """See `analysis.trains.TrainRecord`; None without the extra that computes it."""
-    try:
-        from snn_cace.analysis.trains import read_trains
-    except ModuleNotFoundError:
-        return None
-    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
-    found = read_trains(network.to("cpu", torch.float32), dataset, data.dataset("train"))
-    network.to(device, dtype)
-    return dict(found)
 
 
 def with_operations(plain: dict[str, Any]) -> dict[str, Any]:
@@ -173,5 +154,4 @@ def record_network(
             anytime(network, loader, experiment, device, quiet),
             raster(network, shown, int(dataset.rows[clip])),
         )
-        record.trains = trains(network, dataset, data)
     return record

@@ -45,8 +45,3 @@ def side_by_side(
         low, middle, high = statistics.quantiles(spent, n=4) if repeats > 1 else spent * 3
         rows[name] = {"seconds": middle, "quartile_1": low, "quartile_3": high, "cores": processor[name] / sum(spent)}
     return rows
-
-
-def timed(run: Run, device: torch.device, repeats: int = REPEATS) -> Row:
-    """`side_by_side` of one alone."""
-    return side_by_side({"it": run}, device, repeats)["it"]

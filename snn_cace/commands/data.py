@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from snn_cace.commands import extra_packages
-from snn_cace.config import AVDigitsConfig, PositiveFloat, PositiveInt, Seed
+from snn_cace.config import AVDigitsConfig, PositiveInt, Seed
 from snn_cace.data.synthetic import AVE_CLIPS
 from snn_cace.errors import InputError
 
@@ -95,8 +95,6 @@ def synthetic(
     audio_channels: PositiveInt = 128,
     dtype: Literal["float16", "float32", "float64"] = "float32",
     seed: Seed = 0,
-    correlated: bool = False,
-    signal: PositiveFloat = 1.0,
 ) -> None:
     """Write random features of AVE's size and statistics, for benchmarks.
 
@@ -108,8 +106,6 @@ def synthetic(
         audio_channels: of a segment.
         dtype: of features.
         seed: of the random features.
-        correlated: rectified mixtures of factors that carry the class; else noise.
-        signal: how much the class moves those factors.
     """
     from snn_cace.data.synthetic import write_synthetic
 
@@ -117,5 +113,5 @@ def synthetic(
         raise InputError(f"data synthetic: --visual-shape takes three numbers, H W Cv, not {len(visual_shape)}")
     height, width, channels = visual_shape
     shape = (height, width, channels)
-    write_synthetic(directory, clips, annotations, shape, audio_channels, dtype, seed, correlated, signal)
+    write_synthetic(directory, clips, annotations, shape, audio_channels, dtype, seed)
     print(f"{clips} clips: {directory}")

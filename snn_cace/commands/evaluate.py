@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    trained: Trained,
-    experiment: Experiment,
-    output: str | None = None,
-    split: Split = "test",
-    quiet: bool = False,
-    compile: bool = False,
+    trained: Trained, experiment: Experiment, output: str | None = None, split: Split = "test", quiet: bool = False
 ) -> None:
     """Accuracy, losses and confusion matrix of a checkpoint on a split.
 
@@ -27,7 +22,6 @@ def evaluate(
         output: directory to write evaluation.json into; printed where it is left out.
         split: which clips.
         quiet: no progress bars.
-        compile: run through torch.compile: the same to rounding, and faster after up to a minute for each batch size.
     """
     from snn_cace.data.labels import class_names
     from snn_cace.files import write_json
@@ -37,7 +31,7 @@ def evaluate(
     data = fitting_data(trained, experiment)
     with writing(output, "evaluation.json") if output else nullcontext() as path:
         device = pick_device(experiment.training.device)
-        found = evaluate_network(trained.network, data.loader(split), experiment, device, quiet, compile)
+        found = evaluate_network(trained.network, data.loader(split), experiment, device, quiet)
         names = class_names(data.directory, data.shape.classes)
         result = {
             "checkpoint": str(trained.path),

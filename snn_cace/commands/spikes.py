@@ -36,7 +36,7 @@ def spikes(
         energy: file of energies per operation, as snn_cace/counting/energy.yaml, in place of that.
         event_driven: run clips once more as event-driven hardware would, linear layers of spikes only adding columns of
             weights, and hold outputs and additions against the normal run and the count.
-        format: neo also writes the spikes of a few clips as spikes.nix, which Neo, Elephant and other tools read.
+        format: neo also writes the spikes of a few clips as spikes.nix, which Neo and tools that build on it read.
         quiet: no progress bars.
     """
     from snn_cace.analysis.anytime import simulation_steps
@@ -108,7 +108,7 @@ def described(
         "clips": clips,
         **{key: plain[key] for key in ("classes", "segment_accuracy", "simulation_steps")},
         **plain["network"],
-        **{key: plain[key] for key in ("layers", "anytime", "raster", "trains")},
+        **{key: plain[key] for key in ("layers", "anytime", "raster")},
         "checkpoint": str(trained.path),
         "counts": {
             count: {

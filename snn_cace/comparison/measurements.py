@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ import numpy as np
 import torch
 
 from snn_cace.analysis.attention import record_attention, spread
-from snn_cace.analysis.others import other_counts
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.record import RunRecord, record_network
 from snn_cace.analysis.stopwatch import Run, side_by_side
@@ -25,8 +23,6 @@ from snn_cace.training.checkpoints import RunFiles, load_checkpoint
 from snn_cace.training.metrics import SegmentMetrics
 
 POWER_CLIPS = 32
-OTHERS_CLIPS = 8
-"""Clips that other libraries count on."""
 DRAWN_CLIPS = 2
 """Clips over which attention is drawn, of a run."""
 LATENCY_REPEATS = 30
@@ -54,9 +50,6 @@ def measure(directory: Path) -> None:
     test = data.dataset("test")
     loader = ClipData(in_large_batches, dtype).loader("test")
     record = record_network(network, data, "test", 0, experiment, device, loader=loader)
-    clips = test.__getitems__(range(min(OTHERS_CLIPS, len(test))))
-    in_float32 = copy.deepcopy(network).to("cpu", torch.float32).eval()  # both take a word for 32 bits
-    record.others = other_counts(in_float32, clips["visual"].float(), clips["audio"].float())
     record.attention = record_attention(network, test, spread(test, DRAWN_CLIPS), experiment.data)
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ class Comparison:
     Args:
         name: of the comparison; its runs go to runs/NAME unless --output says otherwise.
         experiments: config files, beside this one's directory; the first is what the others are held against.
+        rows: mappings of keys to what differs, each with a `name` that is added to the experiment's: every experiment
+            is varied by each of them, and its first row is what its others are held against too.
+        vary: in place of rows: by key, a list of values, in every combination.
         seeds: each experiment is trained once with each.
         common: what is put over every experiment.
         tuning: the search that every experiment gets before its seeds are trained with the best setting.
@@ -62,6 +66,8 @@ class Comparison:
 
     name: str = "comparison"
     experiments: list[str] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    vary: dict[str, Any] = field(default_factory=dict)
     seeds: list[Seed] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     common: dict[str, Any] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
@@ -73,7 +79,17 @@ class Comparison:
     def __post_init__(self) -> None:
         check_file_name(self.name)
         refuse_seed("common", self.common)
+        refuse_seed("vary", self.vary)
         refuse_seed("tuning.ranges", self.tuning.ranges | self.tuning.spiking)
+        for number, row in enumerate(self.rows, start=1):
+            refuse_seed(f"rows, row {number}", row)
+            if not isinstance(row.get("name", ""), str):
+                raise InputError(f"rows, row {number}: name {row['name']!r} is no text; put it in quotation marks")
+        if self.rows and self.vary:
+            raise InputError(f"comparison {self.name}: give either rows or vary")
+        for key, values in dotted(self.vary).items():
+            if not isinstance(values, list) or not values:
+                raise InputError(f"vary: {key} needs a list of values, not {values!r}")
         if self.tuning.trials and self.tuning.training_seed in self.seeds:
             raise InputError(f"tuning.training_seed {self.tuning.training_seed} is one of the seeds to compare with")
 
@@ -88,6 +104,30 @@ class Variant:
 
     def read(self) -> Experiment:
         return read_config(self.file, Experiment, self.changes)
+
+
+def rows_of(comparison: Comparison) -> list[dict[str, Any]]:
+    """What every experiment is varied by, each with the `name` that it adds; once as it is where nothing varies."""
+    varied = dotted(comparison.vary).items()
+    combinations = itertools.product(*([(key, value) for value in values] for key, values in varied))
+    return comparison.rows or [{"name": suffix(choice), **dict(choice)} for choice in combinations]
+
+
+def suffix(choice: Sequence[tuple[str, Any]]) -> str:
+    """A name for a combination: psi-0.15."""
+    return "-".join(f"{key.rpartition('.')[2]}-{value}".lower().replace("_", "-") for key, value in choice)
+
+
+def varied_experiments(comparison: Comparison, where: Path, changes: dict[str, Any]) -> list[list[Variant]]:
+    """Every row of every experiment, experiment by experiment, with `changes` below what a row changes."""
+    found: list[list[Variant]] = []
+    for file in (where.parent / file for file in comparison.experiments):
+        base = read_config(file, Experiment, changes).name
+        found.append([])
+        for row in rows_of(comparison):
+            name = "-".join(filter(None, (base, row.get("name"))))
+            found[-1].append(Variant(file, put_over(changes, row, {"name": name})))
+    return found
 
 
 def with_controls(variants: Sequence[Variant], kinds: Sequence[Control]) -> list[Variant]:
@@ -130,17 +170,8 @@ class Launch:
 
 
 SEED_KEY = "training.seed"
-OUTPUTS = (
-    "comparison.json",
-    "comparison.md",
-    "report.html",
-    "figures",
-    "tuning",
-    "sweep.json",
-    "sweep.csv",
-    "sweep.md",
-)
-"""What a comparison and a sweep write beside the directories that are called by their experiments."""
+OUTPUTS = ("comparison.json", "comparison.md", "report.html", "figures", "tuning", "runs.csv")
+"""What a comparison writes beside the directories that are called by their experiments."""
 
 
 def refuse_seed(where: str, settings: dict[str, Any]) -> None:
@@ -202,8 +233,9 @@ def run_comparison(
     changes = put_over(comparison.common, overrides or {})
     if SEED_KEY in dotted(put_over(overrides or {})):
         print(f"note: {SEED_KEY} is each of `seeds` in turn; --seeds names them", file=sys.stderr)
-    named = [Variant(config_path.parent / file, changes) for file in comparison.experiments]
-    variants = with_controls(named, comparison.controls)
+    varied = varied_experiments(comparison, config_path, changes)
+    variants = with_controls([row for rows in varied for row in rows], comparison.controls)
+    against_first = [(row.read().name, first.read().name) for first, *others in varied for row in others]
     prices = config_path.parent / comparison.energy if comparison.energy else None
     check_names(comparison, variants)
     result = compare_variants(
@@ -215,7 +247,7 @@ def run_comparison(
         launch,
         prices,
         comparison.tuning,
-        comparison.pairs,
+        [*comparison.pairs, *against_first],
         comparison.published,
     )
     raise_for_failed(result, Path(output))

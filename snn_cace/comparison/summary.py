@@ -14,7 +14,6 @@ import numpy as np
 
 from snn_cace.analysis.anytime import Anytime
 from snn_cace.analysis.attention import Pointing, side_by_side
-from snn_cace.analysis.others import OtherCounts
 from snn_cace.analysis.record import RunRecord
 from snn_cace.comparison.attribution import attribution, chain_of
 from snn_cace.comparison.measurements import read_measurements
@@ -289,7 +288,6 @@ def summarise_variant(members: list[Measured], family: Family, prices: EnergyPri
         "joules_per_clip": mean_of([(r.nvml or {}).get("joules_per_clip") for r in records]),
         "state_bytes": BYTES_PER_WORD * sum(module.state for module in records[0].modules),
         "idle_modules": records[0].idle,
-        "others": others([r.others for r in records]),
         "pointing": pointing([r.attention.pointing if r.attention else None for r in records]),
         "class_accuracy": mean_of([[value or 0.0 for value in r.class_accuracy] for r in records]),
         "confusion": np.sum([r.confusion for r in records], axis=0).tolist(),
@@ -299,7 +297,6 @@ def summarise_variant(members: list[Measured], family: Family, prices: EnergyPri
         result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
         result["anytime"] = mean_anytime([f.anytime for f in fired])
         result["raster"] = fired[0].raster
-        result["trains"] = mean_of([r.trains for r in records])
     return result
 
 
@@ -362,20 +359,6 @@ def summarise_count(
         replaced_modules = dense[0].compared(within, count) if dense else None
         result["replaced_blocks_parameters"] = replaced_modules and sum(m.parameters for m in replaced_modules)
     return result
-
-
-def others(found: list[OtherCounts | None]) -> dict[str, Any] | None:
-    """What other libraries say, mean over seeds; None where a seed was measured before they were asked."""
-    known = [counts for counts in found if counts is not None]
-    if len(known) < len(found):
-        return None
-    return {
-        "spikingjelly": {
-            name: {**vars(figure), "energy_mj": mean_of([counts.spikingjelly[name].energy_mj for counts in known])}
-            for name, figure in known[0].spikingjelly.items()
-        },
-        "neurobench": mean_of([counts.neurobench for counts in known]),
-    }
 
 
 def without_seed(experiment: Experiment) -> dict[str, Any]:

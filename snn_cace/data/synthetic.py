@@ -29,9 +29,6 @@ AVE_START_CLIPS = {0: 3250, 1: 124, 2: 110, 3: 128, 4: 117, 5: 122, 6: 114, 7: 1
 """Clips of AVE by the event's first segment."""
 AVE_FULL_SHARE = {0: 0.846, 1: 0.597, 2: 0.545, 3: 0.563, 4: 0.701, 5: 0.803, 6: 0.807, 7: 0.902, 8: 1.0}
 """By first segment, the share of events that last to the end of the clip; the others last two segments or more."""
-FACTORS = 32
-THRESHOLD = 1.0
-"""Of correlated features: as many as vary independently in a patch, and what is taken off before rectifying."""
 SPLIT_CLIPS = {"train": 3339, "val": 402, "test": 402}
 
 
@@ -65,14 +62,11 @@ def write_synthetic(
     audio_channels: int = 128,
     dtype: str = "float32",
     seed: int = 0,
-    correlated: bool = False,
-    signal: float = 1.0,
 ) -> None:
     """Write an AVE directory of non-negative random features, in chunks, so that memory does not grow with `clips`.
 
-    With `correlated`, features are like those of a trained, rectified network, and carry a signal: see
-    `correlated_chunks`. Without, they are independent, half of them zero.
-    Class and duration statistics come from an annotations file, or from parameters fitted to AVE's.
+    Features are independent, half of them zero. Class and duration statistics come from an annotations file, or from
+    parameters fitted to AVE's.
     """
     directory = Path(directory)
     ave.refuse_existing(directory)
@@ -88,7 +82,7 @@ def write_synthetic(
     write_text(directory / ave.ANNOTATIONS, lines)
     for name, shape in (("visual", visual_shape), ("audio", (audio_channels,))):
         full = (clips, labels.shape[1], *shape)
-        chunks = correlated_chunks(full, labels, dtype, rng, signal) if correlated else random_chunks(full, dtype, rng)
+        chunks = random_chunks(full, dtype, rng)
         ave.write_dataset(directory / ave.FILES[name], full, chunks, dtype, ave.DATASET_NAMES[0])
     ave.write_orders(directory, split_orders(clips, rng))
 
@@ -98,27 +92,6 @@ def random_chunks(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) 
     for start in tqdm(range(0, shape[0], step), desc="writing", leave=False, disable=None):
         rows = min(step, shape[0] - start)
         yield np.maximum(rng.standard_normal((rows, *shape[1:]), np.float32), 0).astype(dtype)
-
-
-def correlated_chunks(
-    shape: tuple[int, ...], labels: np.ndarray, dtype: str, rng: np.random.Generator, signal: float
-) -> Iterator[np.ndarray]:
-    """Pieces of features `[N, T, ..., C]`, each a rectified mixture of `FACTORS` factors: correlated, and mostly zeros.
-
-    A factor is the sum of what its event's class, its clip, its segment and its patch bring, so that channels, patches
-    and segments correlate, and events can be told apart, the better the larger `signal` is.
-    """
-    clips, segments, *patches, channels = shape
-    mixing = rng.standard_normal((FACTORS, channels), np.float32) / np.sqrt(FACTORS).astype(np.float32)
-    of_class = np.float32(signal) * rng.standard_normal((labels.shape[2], FACTORS), np.float32)
-    step = max(1, ave.CHUNK_BYTES // (4 * int(np.prod(shape[1:]))))
-    for start in range(0, clips, step):
-        rows = min(step, clips - start)
-        factors = (labels[start : start + rows] @ of_class).reshape(rows, segments, *[1] * len(patches), FACTORS)
-        factors = factors + rng.standard_normal((rows, 1, *[1] * len(patches), FACTORS), np.float32)
-        factors = factors + 0.5 * rng.standard_normal((rows, segments, *[1] * len(patches), FACTORS), np.float32)
-        factors = factors + 0.5 * rng.standard_normal((rows, segments, *patches, FACTORS), np.float32)
-        yield np.maximum(factors @ mixing - THRESHOLD, 0).astype(dtype)
 
 
 def split_orders(clips: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import Dropout, Linear, LookBack, project, residual_norm
+from neurons import Dropout, LookBack, project, residual_norm
 
 
 class GuidedFeatures(NamedTuple):

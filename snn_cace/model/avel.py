@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import Linear, SpikingMLP
+from neurons import SpikingMLP
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.blocks import fill, temporal_encoders

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import Linear
 
-from neurons import Dropout, Linear, LookBack, rectified_dropout
+from neurons import Dropout, LookBack, rectified_dropout
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.blocks import (

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torch.nn import Linear
 
-from neurons import Dropout, Linear, rectified_dropout
+from neurons import Dropout, rectified_dropout
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model.blocks import event_classifier, guidance_attention, interaction, relation_block, visual_projection

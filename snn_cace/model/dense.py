@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn import Linear
 
-from neurons import BlockConfig, LearnedStep, Linear, bits_for, value_levels
+from neurons import BlockConfig, LearnedStep, bits_for, value_levels
 from neurons.norm import make_norm
 from snn_cace.config import SlotConfig
 

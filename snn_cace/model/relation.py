@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import Dropout, LearnedStep, Linear, LookBack, rectified_dropout, residual_norm
+from neurons import Dropout, LearnedStep, LookBack, rectified_dropout, residual_norm
 from snn_cace.model.dense import ORIGINAL, DenseParts
 
 

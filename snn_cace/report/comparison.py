@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from importlib import resources
 from pathlib import Path
@@ -11,7 +13,7 @@ from snn_cace import yaml_text
 from snn_cace.config import NETWORK_NAMES, dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
-from snn_cace.report import attention, figures, trains, tuning
+from snn_cace.report import attention, figures, tuning
 from snn_cace.report.conclusions import (
     MODEL_WORDS,
     accuracy_words,
@@ -20,6 +22,7 @@ from snn_cace.report.conclusions import (
     change,
     counterpart,
     counterparts,
+    energy_at_best,
     fewest_seeds,
     limits,
     markdown_table,
@@ -337,42 +340,6 @@ def energy_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def other_rows(result: dict[str, Any]) -> list[list[str]]:
-    """What SpikingJelly's energy models and NeuroBench's metrics say of each variant, and what they leave out."""
-    rows = []
-    for variant in result["variants"]:
-        found = variant.get("others")
-        if not found:
-            continue
-        row = [variant["name"]]
-        for name in ("simple", "lemaire", "neuromc"):
-            figure = found["spikingjelly"][name]
-            addressing = figure["energy_mj"].get("addressing")
-            total = microjoules(sum(figure["energy_mj"].values()))
-            row.append("refused" if figure["refused"] else total)
-            row += [microjoules(addressing)] if addressing is not None else []
-        bench = found["neurobench"]
-        sparsity = "-" if not bench or not bench["activation_sparsity"] else share_range(bench["activation_sparsity"])
-        row += [count(bench["membrane_updates"]), f"{bench['connection_sparsity']:.3f}"] if bench else ["-", "-"]
-        rows.append([*row, sparsity])
-    return rows
-
-
-def share_range(shares: dict[str, float]) -> str:
-    return f"{min(shares.values()):.3f} to {max(shares.values()):.3f}"
-
-
-def left_out(result: dict[str, Any]) -> list[str]:
-    """What the other libraries did not count, each said once, and of each that refuses one reason."""
-    said: dict[str, str] = {}
-    for variant in result["variants"]:
-        for name, figure in (variant.get("others") or {"spikingjelly": {}})["spikingjelly"].items():
-            said |= {line: line for line in figure["left_out"]}
-            if figure["refused"]:
-                said.setdefault(name, f"{figure['refused']}.")
-    return list(said.values())
-
-
 def health_rows(variant: dict[str, Any]) -> list[list[str]]:
     """Of each spiking layer: rate, distribution, dead and saturated shares, time to the first spike."""
     rows = []
@@ -400,6 +367,25 @@ def config_differences(variants: list[dict[str, Any]]) -> list[list[str]]:
     return [[key, *(str(config.get(key, "-")) for config in configs)] for key in differing if key != "name"]
 
 
+def runs_csv(result: dict[str, Any]) -> str:
+    """A line per finished run: what differs between variants, what came out, and its variant's rate and energies."""
+    variants, models = {variant["name"]: variant for variant in result["variants"]}, result["energy_models"]
+    differences = config_differences(result["variants"])
+    settings = {name: [row[place] for row in differences] for place, name in enumerate(variants, start=1)}
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = ["val_accuracy", "test_accuracy", "best_epoch", "epochs", "firing_rate"]
+    keys = [*(row[0] for row in differences), *columns, *(f"energy_mj_{model}" for model in models)]
+    writer.writerow(["variant", "seed", *keys])
+    for run in result["runs"]:
+        variant = variants[run["variant"]]
+        best = run["history"][run["best_epoch"]].get("val/segment_accuracy")
+        row = [best, run["segment_accuracy"], run["best_epoch"], len(run["history"]), variant["firing_rate"]["mean"]]
+        spent = energy_at_best(variant)
+        writer.writerow([run["variant"], run["seed"], *settings[run["variant"]], *row, *(spent[m] for m in models)])
+    return text.getvalue()
+
+
 def draw(result: dict[str, Any]) -> dict[str, Any]:
     """Every figure of the page by name; rasters by variant."""
     variants, names = result["variants"], [variant["name"] for variant in result["variants"]]
@@ -416,7 +402,6 @@ def draw(result: dict[str, Any]) -> dict[str, Any]:
         "classes": figures.class_differences(variants, result["classes"], result["baseline"]),
         "confusion": figures.confusion(variants, result["classes"]),
         "curves": figures.curves(result["runs"], names),
-        "information": trains.information(variants),
         "tuning": tuning.expected_best(result),
         "tuning-front": tuning.front(result),
         **{
@@ -508,13 +493,9 @@ def write_report(source: Path, directory: Path) -> str:
         activity=activity_rows(result),
         energies=energy_rows(result),
         break_even=break_even_rows(result),
-        others=other_rows(result),
-        left_out=left_out(result),
         module_headings=MODULE_HEADINGS,
         modules={variant["name"]: module_rows(variant) for variant in result["variants"]},
         health={v["name"]: health_rows(v) for v in result["variants"] if v.get("layers")},
-        train_headings=trains.HEADINGS,
-        trains={v["name"]: rows for v in result["variants"] if (rows := trains.train_rows(v))},
         tuning_headings=tuning.HEADINGS,
         tuning_rows=tuning.tuning_rows(result),
         tuning_notes=tuning.tuning_notes(result),
@@ -528,4 +509,5 @@ def write_report(source: Path, directory: Path) -> str:
     )
     write_text(directory / "report.html", page)
     write_text(directory / "comparison.md", markdown(result))
+    write_text(directory / "runs.csv", runs_csv(result))
     return summary(result)

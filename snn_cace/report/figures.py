@@ -272,8 +272,6 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
                         color=colour(list(MODEL_TITLES).index(priced)), fillstyle="none" if shared else "full",
                         label=model_words(model) if row == 0 else None,
                     )  # fmt: skip
-        for place, (name, ratio) in enumerate(ratios_of_others(variant, dense)):
-            panels[1].plot(ratio, row, "x+*"[place % 3], color=INK, label=name if row == 0 else None)
     for axes, title in zip(panels, ("over its last control's: spikes alone", "over the ANN's"), strict=True):
         axes.axvline(1, color=INK, linewidth=1)
         axes.set_xlabel(f"whole-network energy {title}")
@@ -282,19 +280,6 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
     panels[0].invert_yaxis()
     legend_below(figure, panels[1], columns=2)
     return figure
-
-
-def ratios_of_others(variant: dict[str, Any], dense: dict[str, Any]) -> list[tuple[str, float]]:
-    """Energy over the ANN's by SpikingJelly's models, those that refuse left out."""
-    if not variant.get("others") or not dense.get("others"):
-        return []
-    ours, theirs = (part["others"]["spikingjelly"] for part in (variant, dense))
-    found = []
-    for name in ours:
-        spent, base = (sum(figure[name]["energy_mj"].values()) for figure in (ours, theirs))
-        if spent and base:
-            found.append((f"SpikingJelly {name}", spent / base))
-    return found
 
 
 @styled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,36 +64,22 @@ def run_network(
     device: torch.device,
     quiet: bool,
     before: Callable[[Batch], None] | None = None,
-    compiled: bool = False,
 ) -> Iterator[tuple[Batch, NetworkOutput]]:
     """Each batch with the network's output, in evaluation mode, without gradients, in the experiment's precision.
 
-    `before` sees each batch before the network does. `compiled`: see `compiled_for_inference`.
+    `before` sees each batch before the network does.
     """
     precision = experiment.training.precision
     use_tensor_cores(precision, device)
     network = network.to(device=device, dtype=feature_dtype(precision)).eval()
     run_layers(network, experiment.training.fused)
     torch.manual_seed(experiment.training.seed)
-    run = compiled_for_inference(network) if compiled else network
     for batch in progress(loader, "evaluating", quiet):
         moved = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
         if before is not None:
             before(moved)
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
-            yield moved, run(moved["visual"], moved["audio"])
-
-
-def compiled_for_inference(network: Network) -> Callable[[torch.Tensor, torch.Tensor], NetworkOutput]:
-    """The network through torch.compile, which says the same to rounding, but for spikes that `poisson` coding draws:
-    features to a `NetworkOutput`.
-
-    Each new shape of a batch is compiled when it first comes, in up to a minute, and kept on disk by PyTorch. Who
-    watches the network's layers must run it as itself.
-    """
-    # Not with `freezing` and `max_autotune`: PyTorch 2.11 then multiplies, on a CPU, by the wrong rows of a weight that
-    # is a slice of another, as in cross attention.
-    return cast(Any, torch.compile(network, dynamic=False))
+            yield moved, network(moved["visual"], moved["audio"])
 
 
 class EvaluatedBatch(NamedTuple):
@@ -122,22 +108,16 @@ def evaluate_batch(
 
 
 def evaluate_network(
-    network: Network,
-    loader: DataLoader,
-    experiment: Experiment,
-    device: torch.device,
-    quiet: bool = False,
-    compiled: bool = False,
+    network: Network, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = False
 ) -> Evaluation:
-    """Accuracy, losses and predictions of a network in one pass over a split; `compiled`, without its `activity`."""
+    """Accuracy, losses and predictions of a network in one pass over a split."""
     metrics = SegmentMetrics(num_classes=network.shape.classes + 1, sync_on_compute=False).to(device)
     totals: dict[str, float] = {}
     parts: dict[str, list[np.ndarray]] = {}
     clips = 0
     monitor = RateMonitor(network)
-    if not compiled:
-        monitor.start()
-    for batch, output in run_network(network, loader, experiment, device, quiet, compiled=compiled):
+    monitor.start()
+    for batch, output in run_network(network, loader, experiment, device, quiet):
         found = evaluate_batch(output, batch["labels"], experiment, experiment.model.contrast.enabled)
         metrics.update(found.predicted, found.target)
         for name, value in found.terms.items():

@@ -26,7 +26,7 @@ from snn_cace.files import write_json, write_text
 from snn_cace.model import build_network
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.provenance import origin
-from snn_cace.runtime import feature_dtype, keep_freed_memory, peak_memory_mb, pick_device, use_tensor_cores
+from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss, WholeCheckpoints
 from snn_cace.training.checkpoints import (
     RunFiles,
@@ -125,7 +125,6 @@ def train_alone(
     training = experiment.training
     device = pick_device(training.device)
     ready_to_compute()
-    keep_freed_memory()
     use_tensor_cores(training.precision, device)
     data = ClipData(
         experiment.data,

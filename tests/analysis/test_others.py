@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from others import other_counts
 from small import small_model
 
 from neurons import eager
-from snn_cace.analysis.others import other_counts
 from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.operations import count_operations

@@ -6,9 +6,10 @@ import pytest
 import torch
 from small import small_model
 from torch import nn
+from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import BlockConfig, BrainCogEncoder, Dropout, Linear, NodeConfig, SpikingLinear, SpikingMLP, project
+from neurons import BlockConfig, BrainCogEncoder, Dropout, NodeConfig, SpikingLinear, SpikingMLP, project
 from neurons.coding import make_coding
 from neurons.config import CODINGS, READOUTS
 from snn_cace.config import SlotConfig

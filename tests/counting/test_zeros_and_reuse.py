@@ -6,8 +6,9 @@ import pytest
 import torch
 from small import small_model
 from torch import nn
+from torch.nn import Linear
 
-from neurons import BlockConfig, LearnedStep, Linear, SpikingLinear, SpikingMLP
+from neurons import BlockConfig, LearnedStep, SpikingLinear, SpikingMLP
 from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import MODELS, energies_mj, read_prices

@@ -34,20 +34,3 @@ def test_written_directory_passes_the_check(tmp_path: Path):
     layout = ave.read_layout(tmp_path / "ave")
     assert (layout.clips, layout.classes, layout.dtypes["visual"]) == (40, 28, "float16")
     assert sorted(np.concatenate(list(layout.orders.values())).tolist()) == list(range(40))
-
-
-def test_correlated_features_are_mostly_zeros_and_follow_clip_patch_and_class(tmp_path: Path):
-    write_synthetic(tmp_path, 40, visual_shape=(2, 2, 64), audio_channels=32, correlated=True)
-    with ave.opened(tmp_path / "visual_feature.h5") as visual, ave.opened(tmp_path / "labels.h5") as labels:
-        values, classes = visual[()].astype(float), labels[()].argmax(-1)
-    assert values.min() == 0
-    assert 0.6 < (values == 0).mean() < 0.95
-    clip = values.reshape(40, 10, 4, 64)
-
-    def correlation(a: np.ndarray, b: np.ndarray) -> float:
-        return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
-
-    same = classes[:, 0] == classes[:, 1]
-    assert correlation(clip[:, :, 0], clip[:, :, 1]) > 0.5  # patches of a segment
-    assert correlation(clip[same, 0], clip[same, 1]) > 0.5  # segments of one event
-    assert abs(correlation(clip[:20, 0], clip[20:, 0])) < 0.3  # clips of other classes

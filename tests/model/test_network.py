@@ -9,7 +9,7 @@ import torch
 from small import small_model
 
 from neurons import BlockConfig, Dropout, SpikingLayer, eager, rectified_dropout, residual_norm
-from neurons.kernels import linear, residual
+from neurons.kernels import residual
 from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
@@ -197,21 +197,6 @@ def test_dropout_drops_at_its_rate_keeps_the_mean_and_takes_the_same_elements_ba
     torch.manual_seed(0)
     assert torch.equal(Dropout(0.2)(values), out)
     assert dropout.eval()(values) is values
-
-
-def test_the_network_is_the_same_by_convolutions(monkeypatch: pytest.MonkeyPatch):
-    """As its large layers run, forward and backward, on a processor where that is faster."""
-    found = []
-    for faster in (False, True):
-        monkeypatch.setattr(linear, "MEASURED_MACS", 1)
-        monkeypatch.setattr(linear, "convolution_is_faster", lambda *_, faster=faster: faster)
-        network = build().eval()
-        out = network(*inputs())
-        (out.event_logits.square().sum() + out.segment_relevance.square().sum() + out.gate.sum()).backward()
-        gradients = [p.grad for p in network.parameters() if p.grad is not None]
-        found.append([out.event_logits, out.segment_relevance, out.gate, *gradients])
-    for plain, convolved in zip(*found, strict=True):
-        torch.testing.assert_close(convolved, plain, rtol=1e-4, atol=1e-5)
 
 
 def module_by_module(

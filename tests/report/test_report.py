@@ -196,7 +196,7 @@ def test_the_page_shows_every_section_figure_and_source_and_needs_nothing_else(r
         "How it was made",
     ):
         assert f">{title}</h2>" in page
-    assert page.count("<svg") == 13 + 2
+    assert page.count("<svg") == 13 + 1
     assert all(price["source"].split(":")[0].replace("'", "&#39;") in page for price in result["prices"])
     assert all(line.replace("'", "&#39;") in page for line in sentences(result) + limits(result))
     outside = re.findall(r"""(?:src|href)\s*=\s*["'](?!\#)([^"']+)""", page)

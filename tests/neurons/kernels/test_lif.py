@@ -84,7 +84,7 @@ def test_blocks_of_neurons_and_threads_share_the_work_alike():
 
 
 @pytest.mark.parametrize("membrane", ["carry", "reset"])
-def test_whole_blocks_give_the_same_fused_plain_and_within_a_compiled_graph(membrane: str):
+def test_whole_blocks_give_the_same_fused_plain_and_between_compiled_graphs(membrane: str):
     torch.manual_seed(0)
     block = BlockConfig(threshold=0.5, steps=4, membrane=membrane)
     learned = BlockConfig(threshold=0.5, learn_threshold=True, steps=4, membrane=membrane)
@@ -98,7 +98,7 @@ def test_whole_blocks_give_the_same_fused_plain_and_within_a_compiled_graph(memb
     for network in networks:
         layer = next(module for module in network.modules() if isinstance(module, SpikingLayer))
         found = []
-        graph = torch.compile(network, backend="aot_eager", fullgraph=True)
+        graph = torch.compile(network, backend="aot_eager")
         for run, layer.fused in ((network, False), (network, True), (graph, True)):
             network.zero_grad()
             out = run(values)
@@ -271,7 +271,7 @@ def test_a_single_step_from_rest_equals_the_first_of_two_segments(leaky: bool, s
     def run(values: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         leaf = values.unsqueeze(0).requires_grad_()
         dynamics = Dynamics(1, leaky, 2.0, 0.5, soft, False, False, slope, 2.0, values.shape[-1])
-        rate = firing_rate(leaf, dynamics)
+        rate = firing_rate(leaf, *dynamics)
         rate.backward(gradient)
         return rate.detach()[:, 0], leaf.grad[0, :, 0]
 

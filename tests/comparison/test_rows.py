@@ -1,4 +1,4 @@
-"""Sweeps: rows of every base, one tidy table, and what was published beside it."""
+"""Comparisons that vary: rows of every experiment, and one tidy table."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ import pytest
 from small import write_variants
 
 from snn_cace.cli import main
-from snn_cace.comparison.run import Comparison, Variant, plan_runs
+from snn_cace.comparison.run import Comparison, Variant, plan_runs, varied_experiments
 from snn_cace.comparison.summary import Run
-from snn_cace.comparison.sweep import Sweep, rows_of
 from snn_cace.comparison.tuning import Tuned, by_key, make_trial
 from snn_cace.config import put_over, read_config
 from snn_cace.errors import InputError
 
 ROWS = """
 name: small
-bases: [dense.yaml, spiking.yaml]
+experiments: [dense.yaml, spiking.yaml]
 seeds: [0, 1]
-published_on: AVE, protocol paper
 rows:
-  - {name: plain, model.contrast.enabled: false, published: 78.83}
+  - {name: plain, model.contrast.enabled: false}
   - {model.contrast.enabled: true}
+published: {small-dense-plain: {accuracy: 78.83, note: AVE}}
+controls: []
 """
 
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Path:
+def study(tmp_path: Path) -> Path:
     write_variants(tmp_path, epochs=1)
-    (tmp_path / "sweep.yaml").write_text(ROWS)
-    return tmp_path / "sweep.yaml"
+    (tmp_path / "study.yaml").write_text(ROWS)
+    return tmp_path / "study.yaml"
 
 
-def test_every_combination_is_a_row_of_every_base(sweep: Path):
-    varied = Sweep(bases=["dense.yaml", "spiking.yaml"], vary={"model.psi": [0.0, 0.3], "model.alpha": [0.1, 0.2]})
-    rows = rows_of(varied, sweep, {"training.epochs": 7})
-    assert [row.name for row in rows[:3]] == [
+def test_every_combination_is_a_row_of_every_experiment(study: Path):
+    files, vary = ["dense.yaml", "spiking.yaml"], {"model.psi": [0.0, 0.3], "model.alpha": [0.1, 0.2]}
+    found = varied_experiments(Comparison(experiments=files, vary=vary), study, {"training.epochs": 7})
+    rows = [row for rows in found for row in rows]
+    assert [row.read().name for row in rows[:3]] == [
         "small-dense-psi-0.0-alpha-0.1",
         "small-dense-psi-0.0-alpha-0.2",
         "small-dense-psi-0.3-alpha-0.1",
     ]
     assert len(rows) == 8
-    experiment = rows[-1].variant.read()
+    experiment = rows[-1].read()
     assert (experiment.model.psi, experiment.model.alpha, experiment.training.epochs) == (0.3, 0.2, 7)
-    for wrong in ({}, {"rows": [{}], "vary": {"model.psi": [0.1]}}):
-        with pytest.raises(InputError, match="give either rows or vary"):
-            Sweep(**wrong)
+    with pytest.raises(InputError, match="give either rows or vary"):
+        Comparison(rows=[{}], vary={"model.psi": [0.1]})
 
 
 DOTTED = """
@@ -69,16 +69,16 @@ model.slots.feed_forward.block: spiking
         "base: common.yaml\nrows: [{training: {milestones: [5], epochs: }}]\ncommon: {model.psi: 0.2}",
     ],
 )
-def test_a_sweep_trains_with_its_bases_own_settings_however_keys_are_spelled(tmp_path: Path, given: str):
+def test_rows_train_with_their_files_own_settings_however_keys_are_spelled(tmp_path: Path, given: str):
     (tmp_path / "mine.yaml").write_text(DOTTED)
     (tmp_path / "common.yaml").write_text("common.model.spiking.tau: 3.0\n")
-    (tmp_path / "sweep.yaml").write_text(f"bases: [mine.yaml]\nseeds: [4]\n{given}\n")
-    sweep = read_config(tmp_path / "sweep.yaml", Sweep)
-    rows = rows_of(sweep, tmp_path / "sweep.yaml", {"data": {"batch_size": 8}})
-    (run,) = plan_runs([row.variant for row in rows], sweep.seeds, tmp_path / "sweep.yaml", tmp_path)
+    (tmp_path / "study.yaml").write_text(f"experiments: [mine.yaml]\nseeds: [4]\n{given}\n")
+    study = read_config(tmp_path / "study.yaml", Comparison)
+    changes = put_over(study.common, {"data": {"batch_size": 8}})
+    ((row,),) = varied_experiments(study, tmp_path / "study.yaml", changes)
+    (run,) = plan_runs([row], study.seeds, tmp_path / "study.yaml", tmp_path)
     check_mine(run)
     assert run.experiment.training.milestones == [5]
-    assert rows[0].changes["training.milestones"] == [5] and "training.epochs" not in rows[0].changes
 
 
 def check_mine(run: Run) -> None:
@@ -118,31 +118,26 @@ def test_a_comparison_and_its_trials_train_with_their_files_own_settings(tmp_pat
     ],
 )
 def test_what_varies_twice_or_has_no_values_is_named(tmp_path: Path, text: str, message: str):
-    (tmp_path / "sweep.yaml").write_text(f"bases: [mine.yaml]\n{text}\n")
+    (tmp_path / "study.yaml").write_text(f"experiments: [mine.yaml]\n{text}\n")
     with pytest.raises(InputError, match=message):
-        read_config(tmp_path / "sweep.yaml", Sweep)
+        read_config(tmp_path / "study.yaml", Comparison)
 
 
 @pytest.mark.slow
-def test_a_sweep_is_one_table_and_goes_on_where_a_run_failed(
-    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-):
-    words = ["sweep", "--config", str(sweep), "--output", str(tmp_path / "out"), "--device", "cpu"]
-    assert main(words) == 0
-    printed = capsys.readouterr().out
-    assert "| small-dense-plain | False |" in printed and "| 78.83 | - | - |" in printed
-    table = json.loads((tmp_path / "out" / "sweep.json").read_text())
-    assert [row["name"] for row in table["rows"]] == [
-        "small-dense-plain", "small-dense", "small-spiking-plain", "small-spiking",
-    ]  # fmt: skip
-    assert [row["published"] for row in table["rows"]] == [78.83, None, None, None]
-    assert [row["test"] and row["test"]["b"] for row in table["rows"]] == [
-        None, "small-dense-plain", None, "small-spiking-plain",
-    ]  # fmt: skip
-    lines = list(csv.DictReader((tmp_path / "out" / "sweep.csv").open()))
+def test_a_study_that_varies_is_one_table(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert main(["compare", "--config", str(study), "--output", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    result = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    names = ["small-dense-plain", "small-dense", "small-spiking-plain", "small-spiking"]
+    assert [variant["name"] for variant in result["variants"]] == names
+    assert result["variants"][0]["published"] == {"accuracy": 78.83, "note": "AVE"}
+    tested = {(test["a"], test["b"]) for test in result["tests"]}
+    assert {("small-dense", "small-dense-plain"), ("small-spiking", "small-spiking-plain")} <= tested
+    lines = list(csv.DictReader((tmp_path / "out" / "runs.csv").open()))
     assert len(lines) == 8
+    assert [line["model.contrast.enabled"] for line in lines] == ["False", "False", "True", "True"] * 2
     for line in lines:
         metrics = json.loads((tmp_path / "out" / line["variant"] / f"seed-{line['seed']}" / "metrics.json").read_text())
         assert float(line["test_accuracy"]) == metrics["test"]["segment_accuracy"]
         assert float(line["val_accuracy"]) == pytest.approx(metrics["val"]["segment_accuracy"])
-    assert (tmp_path / "out" / "figures" / "sweep.png").is_file()
+        assert (float(line["firing_rate"] or 0) > 0) == ("spiking" in line["variant"])
+        assert float(line["energy_mj_compute"]) > 0
