@@ -48,7 +48,6 @@ NUMBERS: dict[str, list[Any]] = {
     "model.spiking.levels": [1],
     "training.firing_rate_weight": [0.1],
     "training.energy_weight": [0.1],
-    "training.surrogate_slope": [2.0],
     "training.patience": [1],
     "training.weight_decay": [0.01],
 }

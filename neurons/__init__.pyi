@@ -20,7 +20,6 @@ from .recording import (
     RateRegulariser,
     SpikeRecorder,
     Trace,
-    scale_surrogates,
     trace_layers,
     unhealthy_shares,
 )
@@ -73,7 +72,6 @@ __all__ = [
     "rectified_dropout",
     "residual_norm",
     "run_layers",
-    "scale_surrogates",
     "step",
     "stream",
     "sum_over_processes",

@@ -108,8 +108,6 @@ def make_projection(
 class SpikingLinear(nn.Module):
     """A projection and a readout: a linear layer with norm whose outputs are what its spikes say.
 
-    `spike_value` is what one spike per step is worth, 1 unless a conversion sets it.
-
     Shape: `[B, T, ..., inputs]` to `[B, T, ..., outputs]`.
 
     >>> rates = SpikingLinear(3, 5, BlockConfig(steps=4))(torch.randn(2, 10, 3))
@@ -117,29 +115,25 @@ class SpikingLinear(nn.Module):
     True
     """
 
-    spike_value: torch.Tensor
-
     def __init__(
         self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward", kind: Kind = "spiking"
     ) -> None:
         super().__init__()
         self.projection = make_projection(inputs, outputs, config, kind, direction)
         self.readout = Readout(config.readout, config.steps, config.tau) if kind == "spiking" else None
-        if kind == "spiking":
-            self.register_buffer("spike_value", torch.ones(()))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         if isinstance(self.projection, ControlProjection):
             return self.projection(values)
         assert self.readout is not None
-        return self.spike_value * self.projection.read(values, self.readout)
+        return self.projection.read(values, self.readout)
 
 
 class SpikeLinear(nn.Linear):
     """A linear layer of values that a readout made of spikes.
 
-    It runs once on what was read out, not once per simulation step: the readouts are linear in the spikes (`maximum`
-    is binary), so the values are the same. Event-driven hardware would instead accumulate one weight column per spike;
+    It runs once on what was read out, not once per simulation step: the readouts are linear in the spikes, so
+    the values are the same. Event-driven hardware would instead accumulate one weight column per spike;
     whoever counts operations takes the spikes of this layer's input. Dropout drops a neuron for all simulation steps at
     once, as SpikingJelly's multi-step dropout does.
 

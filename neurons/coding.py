@@ -1,19 +1,17 @@
 """How values become what a spiking block is fed over S simulation steps.
 
-With value x, p = sigmoid(x) in (0, 1), S simulation steps t = 0 ... S - 1, and for rectified features, half of which
-are zeros and need no spikes, q = min(max(x, 0) / theta_c, 1) with a learned threshold theta_c per channel:
+With value x, p = sigmoid(x) in (0, 1), S simulation steps t = 0 ... S - 1, and a learned threshold theta_c per channel:
 
 | coding | fed at step t | range | cost of the linear layer behind it |
 | --- | --- | --- | --- |
 | `constant` | x | any | S = 1: the current does not change, so it is computed once, with multiply-accumulates |
-| `poisson` | 1 with probability p (or q), drawn afresh | {0, 1} | an accumulate per spike: S p (S q) per input |
+| `poisson` | 1 with probability p, drawn afresh | {0, 1} | an accumulate per spike: S p per input |
 | `latency` | 1 at the step nearest to (S - 1) (1 - p), else 0: the larger x, the earlier | {0, 1} | one accumulate |
-| `latency`, rectified | 1 at the step nearest to S (1 - q), never where that is S | {0, 1} | at most one accumulate |
 | `learned` | spikes of neurons driven by a linear layer of x | {0, 1} | its own current once, then a spike each |
 | `threshold` | spikes of integrate-and-fire neurons driven by x up to theta_c, soft reset | {0, 1} | a spike each |
 | `integer` | round(min(max(x, 0) / theta_c, L)) spikes, the same at every t | {0 ... L} | that many accumulates, once |
 
-Gradients: through p or q for `poisson` (straight through the draw); for `latency` through the distance between the
+Gradients: through p for `poisson` (straight through the draw); for `latency` through the distance between the
 exact time and the steps beside it, and for `integer` straight through the rounding; by surrogate for `learned` and
 `threshold`.
 """
@@ -68,39 +66,32 @@ class ChannelThreshold(nn.Module):
 
 
 class Poisson(Coding):
-    """`[..., C]` to spikes `[S, ..., C]`, each 1 with probability sigmoid(x), or rectified x over a `threshold`."""
+    """`[..., C]` to spikes `[S, ..., C]`, each 1 with probability sigmoid(x)."""
 
-    def __init__(self, simulation_steps: int, threshold: ChannelThreshold | None = None) -> None:
+    def __init__(self, simulation_steps: int) -> None:
         super().__init__()
         self.simulation_steps = simulation_steps
-        self.threshold = threshold
 
     def spikes(self, values: torch.Tensor) -> torch.Tensor:
-        share = torch.sigmoid(values) if self.threshold is None else self.threshold(values).clamp(0, 1)
-        rate = share.expand(self.simulation_steps, *values.shape)
+        rate = torch.sigmoid(values).expand(self.simulation_steps, *values.shape)
         return rate + (torch.bernoulli(rate) - rate).detach()
 
 
 class Latency(Coding):
-    """`[..., C]` to spikes `[S, ..., C]`, one per value, the earlier the larger it is; rectified, where there is a
-    `threshold`, none for zeros.
+    """`[..., C]` to spikes `[S, ..., C]`, one per value, the earlier the larger it is.
 
     Raises:
         ValueError: fewer than two simulation steps, which leave no time to tell.
     """
 
-    def __init__(self, simulation_steps: int, threshold: ChannelThreshold | None = None) -> None:
+    def __init__(self, simulation_steps: int) -> None:
         super().__init__()
         if simulation_steps < 2:
             raise ValueError(f"latency coding needs at least 2 simulation steps, not {simulation_steps}")
         self.simulation_steps = simulation_steps
-        self.threshold = threshold
 
     def spikes(self, values: torch.Tensor) -> torch.Tensor:
-        if self.threshold is None:
-            time = (self.simulation_steps - 1) * (1 - torch.sigmoid(values))
-        else:
-            time = self.simulation_steps * (1 - self.threshold(values).clamp(0, 1))
+        time = (self.simulation_steps - 1) * (1 - torch.sigmoid(values))
         step = torch.arange(self.simulation_steps, device=values.device, dtype=values.dtype)
         step = step.view(-1, *[1] * values.ndim)
         nearness = torch.relu(1 - (step - time).abs())
@@ -169,6 +160,4 @@ def make_coding(config: BlockConfig, inputs: int) -> nn.Module | None:
         return ThresholdEncoder(inputs, config.steps, config)
     if config.coding == "integer":
         return Integer(config.coding_levels, ChannelThreshold(inputs, config.coding_threshold))
-    rectified = config.coding_range == "rectified"
-    threshold = ChannelThreshold(inputs, config.coding_threshold) if rectified else None
-    return Poisson(config.steps, threshold) if config.coding == "poisson" else Latency(config.steps, threshold)
+    return Poisson(config.steps) if config.coding == "poisson" else Latency(config.steps)

@@ -9,9 +9,8 @@ Node = Literal["if", "lif", "plif", "alif", "gated_lif", "ilif", "psn", "masked_
 Reset = Literal["hard", "soft"]
 Membrane = Literal["carry", "reset"]
 Coding = Literal["constant", "poisson", "latency", "learned", "threshold", "integer"]
-CodingRange = Literal["sigmoid", "rectified"]
 LearnThreshold = bool | Literal["layer", "channel"]
-ReadoutName = Literal["rate", "membrane", "last", "maximum", "learned"]
+ReadoutName = Literal["rate", "membrane"]
 Norm = Literal["batch", "threshold", "layer", "none"]
 Direction = Literal["forward", "bidirectional", "recurrent"]
 Kind = Literal["spiking", "rectified", "leaky", "quantised"]
@@ -130,12 +129,10 @@ class BlockConfig(NodeConfig):
         coding: how values become what the block is fed: `constant` current, `poisson` rate, `latency` (time to first
             spike), a `learned` spiking encoder, neurons that the values drive up to a `threshold` per channel, or
             `integer` numbers of spikes; formulas in `neurons.coding`.
-        coding_range: what `poisson` and `latency` code: `sigmoid` of any value, or `rectified` values up to a learned
-            threshold per channel, of which zeros cost nothing.
         coding_threshold: where learned thresholds of a coding start, in units of the values.
         coding_levels: most spikes per value of coding `integer`.
-        readout: how spikes become values: firing `rate`, `membrane` of a non-spiking integrator, `last` step,
-            `maximum` over steps, or a `learned` weighting of steps; formulas in `neurons.readout`.
+        readout: how spikes become values: firing `rate`, or `membrane` of a non-spiking integrator; formulas in
+            `neurons.readout`.
         norm: of the current: `batch`, `threshold` (batch norm scaled to the threshold), `layer` or `none`.
 
     Raises:
@@ -150,7 +147,6 @@ class BlockConfig(NodeConfig):
     steps: int = 4
     membrane: Membrane = "carry"
     coding: Coding = "constant"
-    coding_range: CodingRange = "sigmoid"
     coding_threshold: float = 1.0
     coding_levels: int = 4
     readout: ReadoutName = "rate"
@@ -162,7 +158,6 @@ class BlockConfig(NodeConfig):
             raise ValueError(f"simulation steps must be at least 1, not {self.steps}")
         one_of("membrane", self.membrane, MEMBRANES)
         one_of("coding", self.coding, CODINGS)
-        one_of("coding_range", self.coding_range, get_args(CodingRange))
         if not self.coding_threshold > 0:
             raise ValueError(f"coding_threshold must be above 0, not {self.coding_threshold}")
         if self.coding_levels < 1:

@@ -50,8 +50,7 @@ def bits_for(levels: int) -> int:
 
 def value_levels(config: BlockConfig) -> int:
     """The largest number of spikes that a block's readout sees of a neuron in one segment."""
-    steps = 1 if config.readout in ("last", "maximum") else config.steps
-    return steps * config.largest_value
+    return config.steps * config.largest_value
 
 
 class LearnedStep(nn.Module):
@@ -247,7 +246,7 @@ def control_coding(config: BlockConfig, inputs: int, kind: Kind) -> nn.Module | 
     """
     if config.coding == "constant":
         return None
-    squashes = config.coding in ("poisson", "latency") and config.coding_range == "sigmoid"
+    squashes = config.coding in ("poisson", "latency")
     parts: list[nn.Module] = [nn.Linear(inputs, inputs)] if config.coding == "learned" else []
     parts.append(nn.Sigmoid() if squashes else nn.ReLU())
     if kind == "quantised":

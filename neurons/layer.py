@@ -8,7 +8,6 @@ from typing import Any, cast
 import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from neurons.config import DIRECTIONS, WHOLE_SEQUENCE, BlockConfig, NodeConfig, one_of
 from neurons.kernels.dispatch import why_eager
@@ -62,7 +61,6 @@ class SpikingLayer(Streamed):
         self.membrane = membrane
         self.node = make_node(config, steps)
         self.fused = True
-        self.recompute = False
         self.monitors: list[Callable[[torch.Tensor, int], None]] = []
         self.log_threshold_gain: nn.Parameter | None = None
         if config.learn_threshold:
@@ -145,11 +143,9 @@ class SpikingLayer(Streamed):
         return self.streaming and self.membrane == "carry"
 
     def fire(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both time-major, from rest; with `recompute`, only the currents are kept."""
+        """Currents to spikes, both time-major, from rest."""
         if self.goes_on:
             return self.run_from_past(current)
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self.run_from_rest, current, use_reentrant=False)
         return self.run_from_rest(current)
 
     def run_from_rest(self, current: torch.Tensor) -> torch.Tensor:
@@ -265,14 +261,11 @@ class RecurrentLayer(SpikingLayer):
         return torch.stack(spikes[1:])
 
 
-def run_layers(network: nn.Module, fused: bool = True, recompute: bool = False) -> None:
-    """How every spiking layer runs: fused where it can, and, elsewhere, keeping every simulation step for the backward
-    pass or running them again (activation checkpointing, for long S).
-    """
+def run_layers(network: nn.Module, fused: bool = True) -> None:
+    """How every spiking layer runs: fused where it can, or never."""
     for layer in network.modules():
         if isinstance(layer, SpikingLayer):
             layer.fused = fused and not isinstance(layer, RecurrentLayer)
-            layer.recompute = recompute
 
 
 def make_layer(config: BlockConfig, direction: str, neurons: int) -> SpikingLayer:

@@ -6,12 +6,9 @@ With spikes s_t in {0, 1}, t = 1 ... S:
 | --- | --- | --- | --- |
 | `rate` | mean of s_t | [0, 1], in steps of 1 / S | an accumulate per spike |
 | `membrane` | v_S of a silent neuron: v <- v + (s_t - v) / tau | [0, 1) | S leaks, an accumulate per spike |
-| `last` | s_S | {0, 1} | none |
-| `maximum` | max of s_t: did it fire at all | {0, 1} | none |
-| `learned` | sum of w_t s_t, w = softmax of S learned numbers, equal at first | [0, 1] | an accumulate per spike |
 
-All but `maximum` are linear in the spikes, so a linear layer behind them may as well come before: event-driven hardware
-adds a column of weights per spike. Nodes that fire up to L spikes per step (`ilif`) scale each range by L.
+Both are linear in the spikes, so a linear layer behind them may as well come before: event-driven hardware adds a
+column of weights per spike. Nodes that fire up to L spikes per step (`ilif`) scale each range by L.
 """
 
 from __future__ import annotations
@@ -28,9 +25,8 @@ class Readout(nn.Module):
     Raises:
         ValueError: an unknown name.
 
-    >>> spikes = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
-    >>> [Readout(name, 4, tau=2.0)(spikes).item() for name in ("rate", "last", "maximum")]
-    [0.5, 0.0, 1.0]
+    >>> Readout("rate", 4, tau=2.0)(torch.tensor([[0.0], [1.0], [1.0], [0.0]])).item()
+    0.5
     """
 
     def __init__(self, name: str, simulation_steps: int, tau: float) -> None:
@@ -40,28 +36,14 @@ class Readout(nn.Module):
         if name == "membrane":
             age = torch.arange(simulation_steps - 1, -1, -1, dtype=torch.float64)
             self.register_buffer("kernel", ((1 - 1 / tau) ** age / tau).float(), persistent=False)
-        if name == "learned":
-            self.scores = nn.Parameter(torch.zeros(simulation_steps))
 
     def forward(self, spikes: torch.Tensor) -> torch.Tensor:
         if self.name == "rate":
             return spikes.mean(0)
-        if self.name == "last":
-            return spikes[-1]
-        if self.name == "maximum":
-            return spikes.amax(0)
-        return torch.tensordot(self.step_weights().to(spikes.dtype), spikes, dims=1)
+        return torch.tensordot(self.get_buffer("kernel").to(spikes.dtype), spikes, dims=1)
 
-    def step_weights(self) -> torch.Tensor:
-        """What `membrane` and `learned` multiply the spikes of each step by, `[S]`."""
-        return self.get_buffer("kernel") if self.name == "membrane" else self.scores.softmax(0)
-
-    def weighted(self, spikes: torch.Tensor) -> tuple[torch.Tensor, list[float]]:
-        """The spikes `[K, ...]` that the readout uses, and the K numbers whose products with them it sums up."""
+    def step_weights(self, spikes: torch.Tensor) -> list[float]:
+        """What the spikes of each step, `[S, ...]`, are multiplied by before they are summed."""
         if self.name == "rate":
-            return spikes, [1 / len(spikes)] * len(spikes)
-        if self.name == "last":
-            return spikes[-1:], [1.0]
-        if self.name == "maximum":
-            return spikes.amax(0, keepdim=True), [1.0]
-        return spikes, self.step_weights().to(spikes.dtype).tolist()
+            return [1 / len(spikes)] * len(spikes)
+        return self.get_buffer("kernel").to(spikes.dtype).tolist()

@@ -18,7 +18,6 @@ from torch import nn
 from neurons.collective import count_over_processes, mean_over_processes, sum_over_processes
 from neurons.controls import ControlLayer
 from neurons.layer import SpikingLayer
-from neurons.nodes import surrogate_of
 
 SATURATED_RATE = 0.95
 """A neuron that fires at this share of its simulation steps or more tells next to nothing."""
@@ -348,17 +347,3 @@ def trace_layers(network: nn.Module, *inputs: torch.Tensor) -> dict[str, Trace]:
             membrane = None
         traces[name] = Trace(spikes[name][-1], membrane)
     return traces
-
-
-def scale_surrogates(network: nn.Module, factor: float) -> None:
-    """Set every spiking layer's surrogate slope to `factor` times what its config says; surrogates without an alpha
-    stay. Growing slopes over training narrows the gap between the surrogate and the step it stands for (Guo et al.,
-    "IM-Loss", NeurIPS 2022, evolve it likewise).
-    """
-    for layer in network.modules():
-        if isinstance(layer, SpikingLayer):
-            first = getattr(surrogate_of(layer.config), "alpha", None)
-            for module in layer.modules():
-                surrogate = getattr(module, "surrogate_function", None)
-                if first is not None and surrogate is not None and hasattr(surrogate, "alpha"):
-                    surrogate.alpha = first * factor

@@ -39,8 +39,10 @@ VERBS = {
     "stream": ("stream:stream", "a causal checkpoint, segment by segment, over clips or a video"),
     "export": ("export:export", "a checkpoint as NIR or ONNX, checked by running it there"),
     "benchmark": ("benchmark:benchmark", "speed of a comparison's variants, and of LIF layers beside other libraries'"),
-    "convert": ("convert:convert", "an ANN's rectified blocks as spiking ones, calibrated, without training"),
-    "import-reference": ("convert:import_reference", "a run directory from the original authors' released weights"),
+    "import-reference": (
+        "import_reference:import_reference",
+        "a run directory from the original authors' released weights",
+    ),
     "extract": ("extract:extract", "features of a folder of videos, in AVE's layout"),
     "finetune": ("finetune:finetune", "tune an image encoder to the sound of a folder of videos"),
     "data check": ("data:check", "what an AVE directory holds, and every problem in it"),

@@ -319,21 +319,6 @@ class ModelConfig:
 
 
 @dataclass
-class DistillationConfig:
-    """Learning from a trained network's outputs (Hinton et al., arXiv:1503.02531).
-
-    Args:
-        teacher: a checkpoint or run directory of the same data; null does without.
-        weight: of the distillation term.
-        temperature: both networks' event logits are divided by it before they are compared.
-    """
-
-    teacher: str | None = None
-    weight: NonNegativeFloat = 1.0
-    temperature: PositiveFloat = 2.0
-
-
-@dataclass
 class TrainingConfig:
     """How the network is trained.
 
@@ -364,18 +349,10 @@ class TrainingConfig:
             (`snn_cace.training.energy`); 0 leaves it out.
         energy_target: share of the ANN's energy below which the term is zero.
         energy_model: whose prices: `compute`, `memory` or `sram`, see docs/analysis.md.
-        surrogate_slope: what the surrogates' alpha is multiplied by in the last epoch, growing linearly from 1 in the
-            first; 1 keeps it.
-        initialise_from: a checkpoint or run directory whose weights the network starts from, wherever a layer of the
-            same size does the same job, spiking or not; learned thresholds of rectified slots without a norm start
-            where its activations reach.
         fused: firing rates without writing spikes, where there are kernels for it (`neurons.kernels.lif`); the result
             is the same. False always runs SpikingJelly's nodes.
-        recompute: spiking layers that do not run fused run again in the backward pass, instead of keeping every
-            simulation step in memory: slower, for long S.
         compile: `off`; `default` trains through torch.compile, which takes minutes at first and again for each batch
             size; `reduce-overhead` also replays CUDA graphs. Evaluation is never compiled.
-        distillation: see there.
     """
 
     seed: Seed = 0
@@ -399,12 +376,8 @@ class TrainingConfig:
     energy_weight: NonNegativeFloat = 0.0
     energy_target: NonNegativeFloat = 0.4
     energy_model: Literal["compute", "memory", "sram"] = "memory"
-    surrogate_slope: PositiveFloat = 1.0
-    initialise_from: str | None = None
     fused: bool = True
-    recompute: bool = False
     compile: Literal["off", "default", "reduce-overhead"] = "off"
-    distillation: DistillationConfig = field(default_factory=DistillationConfig)
 
     def __post_init__(self) -> None:
         whole = int(self.precision) if isinstance(self.precision, float) else self.precision
@@ -750,12 +723,33 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     """
     parser = object_parser(config_class)
     with config_errors(where):
-        values = nested(values, config_class, where)
+        values = nested(without_retired(values), config_class, where)
         check_mappings(values, parser)
         refuse_infinite(values, "")
         # Only what differs: jsonargparse takes long over each key.
         changed = copy.deepcopy(what_differs(values, defaults_of(config_class)))  # it makes its own numbers of lists'
         return instantiate(parser, parser.parse_object(changed, defaults=False), config_class)
+
+
+RETIRED = {
+    "training.surrogate_slope": 1.0,
+    "training.initialise_from": None,
+    "training.recompute": False,
+    "training.distillation.teacher": None,
+    "training.distillation.weight": 1.0,
+    "training.distillation.temperature": 2.0,
+    "model.spiking.coding_range": "sigmoid",
+    **{f"model.slots.{slot}.coding_range": None for slot in hints_of(SlotsConfig)},
+}
+"""Keys that experiments had once, and what did nothing there: files that say just that still mean the same."""
+
+
+def without_retired(values: dict[str, Any]) -> dict[str, Any]:
+    """`values`, nested or dotted, without retired keys that did nothing."""
+    flat = dotted(values)
+    if not flat.keys() & RETIRED.keys():
+        return values
+    return {key: value for key, value in flat.items() if key not in RETIRED or value != RETIRED[key]}
 
 
 @functools.cache

@@ -26,6 +26,7 @@ from snn_cace.config import (
     as_yaml,
     different_keys,
     dotted,
+    from_dict,
     put_over,
     read_config,
     typed_parser,
@@ -149,12 +150,22 @@ def test_numbers_that_were_checked_are_plain(tmp_path: Path):
 def test_a_run_is_the_same_where_a_key_was_added_since_with_its_default(tmp_path: Path):
     experiment = Experiment(name="x")
     written = yaml.safe_load(as_yaml(experiment))
-    del written["training"]["recompute"]
+    del written["training"]["fused"]
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(written))
     old = read_config(tmp_path / "old.yaml", Experiment)
     assert different_keys(old, experiment) == []
-    experiment.training.recompute = True
-    assert different_keys(old, experiment) == ["training.recompute"]
+    experiment.training.fused = False
+    assert different_keys(old, experiment) == ["training.fused"]
+
+
+def test_a_key_of_before_is_passed_over_where_it_did_nothing_and_refused_where_it_did():
+    did_nothing = {
+        "training": {"recompute": False, "distillation": {"teacher": None}},
+        "model.spiking.coding_range": "sigmoid",
+    }
+    assert from_dict(did_nothing, Experiment, "old") == Experiment()
+    with pytest.raises(InputError, match="recompute"):
+        from_dict({"training.recompute": True}, Experiment, "old")
 
 
 SETTINGS: dict[str, object] = {

@@ -168,7 +168,6 @@ def test_every_command_that_computes_flushes_denormals(tmp_path: Path, monkeypat
         ("evaluate", "--checkpoint", run, "--quiet"),
         ("predict", "--checkpoint", run, "--output", tmp_path / "predict", "--quiet"),
         ("spikes", "--checkpoint", run, "--output", tmp_path / "spikes", "--quiet"),
-        ("convert", "--checkpoint", ann, "--output", tmp_path / "convert"),
     ]
     namespace: dict[str, Any] = {}
     exec(SPY, namespace)

@@ -124,7 +124,7 @@ class SpikeTracker(TorchDispatchMode):
                 self.set_rate(out, Rate([torch.round(out / size)], [size], name, bits=module.bits))
         if isinstance(module, Readout) and isinstance(out, torch.Tensor) and self.is_spikes(args[0]):
             with _disable_current_modes():
-                used, weights = module.weighted(args[0])
+                used, weights = args[0], module.step_weights(args[0])
                 self.set_rate(out, Rate(list(used), weights, self.source(args[0])))
 
     def follow(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
@@ -192,7 +192,7 @@ class SpikeTracker(TorchDispatchMode):
             rate, factor = self.rate_of(second), first
         if rate is None:
             return
-        if not isinstance(factor, torch.Tensor) or (factor.ndim == 0 and self.is_weight(factor)):
+        if not isinstance(factor, torch.Tensor):
             number = 1 / float(factor) if divides else float(factor)
             self.set_rate(out, replace(rate, weights=[number * weight for weight in rate.weights]))
             return

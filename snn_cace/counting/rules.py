@@ -503,15 +503,10 @@ def spiking_layer(
 
 def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
     """Spikes `[S, ...]` to `[...]`. `rate`: an AC per spike and a MAC per value; `membrane`: a leak (MAC) per value and
-    step, an AC per spike; `learned`: an AC per spike, since the weight of a step need not be multiplied with a one;
-    `maximum`: comparisons.
+    step, an AC per spike.
     """
     cells, dense = float(out.numel()), float(spikes.numel())
-    if module.name == "last":
-        return Cost.of()
-    if module.name == "maximum":
-        return Cost.of(comparisons=dense - cells, value_reads=dense, value_writes=cells)
-    scaled = {"rate": cells, "membrane": dense, "learned": 0.0 if is_spikes else dense}[module.name]
+    scaled = cells if module.name == "rate" else dense
     if not is_spikes:
         return Cost.of(acs=dense - cells, macs=scaled, value_reads=dense, value_writes=cells)
     events = spike_count(spikes)
@@ -519,20 +514,17 @@ def readout(module: Readout, spikes: torch.Tensor, out: torch.Tensor, is_spikes:
 
 
 def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
-    """Spikes `[S, ..., inputs]` to `[..., outputs]`: every spike that the readout uses adds a column of weights; what
-    the readout scales, it scales in the outputs, once (`rate`) or per simulation step (`membrane`, `learned`).
+    """Spikes `[S, ..., inputs]` to `[..., outputs]`: every spike adds a column of weights; what the readout scales, it
+    scales in the outputs, once (`rate`) or per simulation step (`membrane`).
     """
-    name = module.readout.name
-    used = {"last": spikes[-1], "maximum": spikes.amax(0)}.get(name, spikes)
-    events, cells, steps = spike_count(used), float(out.numel()), len(spikes)
+    events, cells, steps = spike_count(spikes), float(out.numel()), len(spikes)
     reached = events * module.out_features
-    comparisons = float(spikes.numel() - used.numel()) if name == "maximum" else 0.0
-    scaled = {"rate": cells, "membrane": steps * cells, "learned": steps * cells}.get(name, 0.0)
-    rows = (used.sum(0) if used.ndim > out.ndim else used).reshape(-1, module.in_features)
+    scaled = cells if module.readout.name == "rate" else steps * cells
+    rows = (spikes.sum(0) if spikes.ndim > out.ndim else spikes).reshape(-1, module.in_features)
     bias, columns = layout.reads(len(rows), module.out_features), layout.column_reads(rows, module.out_features)
-    held = float(out.numel() * steps) if name in ("rate", "membrane", "learned") and steps > 1 else 0.0
+    held = float(out.numel() * steps) if steps > 1 else 0.0
     return Cost(
-        Operations(macs=scaled, comparisons=comparisons, value_writes=cells, partial_sums=held, **bias),
+        Operations(macs=scaled, value_writes=cells, partial_sums=held, **bias),
         Operations(acs=reached, synops=reached, value_reads=events, **columns),
     )
 
@@ -585,26 +577,18 @@ def narrow_inputs(module: nn.LSTM, rate: Rate, cost: Cost, skips: bool) -> Cost:
     return Cost(cost.static + Operations(macs=-macs, narrow_macs=macs))
 
 
-def squashed(module: Poisson | Latency, values: torch.Tensor, layout: Layout) -> Operations:
-    """A sigmoid per value of `[...]`; rectified, a division by a constant threshold (a MAC) and a clamp."""
-    count = values.numel()
-    if module.threshold is None:
-        return Operations(transcendental=count, value_reads=count)
-    reads = layout.reads(count // values.shape[-1], values.shape[-1])
-    return Operations(macs=count, comparisons=count, value_reads=count, **reads)
-
-
 def poisson(module: Poisson, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
-    """`[...]` to `[S, ...]`: `squashed`; a draw and a comparison per simulation step."""
-    drawn = Operations(comparisons=2 * spikes.numel())
-    return Cost(squashed(module, values, layout) + drawn, Operations(value_writes=spike_count(spikes)))
+    """`[...]` to `[S, ...]`: a sigmoid per value; a draw and a comparison per simulation step."""
+    count = values.numel()
+    coded = Operations(transcendental=count, value_reads=count, comparisons=2 * spikes.numel())
+    return Cost(coded, Operations(value_writes=spike_count(spikes)))
 
 
 def latency(module: Latency, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:
-    """`[...]` to `[S, ...]`: `squashed`; a subtraction, a multiplication and a rounding per value."""
+    """`[...]` to `[S, ...]`: a sigmoid, a subtraction, a multiplication and a rounding per value."""
     count = values.numel()
-    timed = Operations(acs=count, macs=count, comparisons=count)
-    return Cost(squashed(module, values, layout) + timed, Operations(value_writes=spike_count(spikes)))
+    coded = Operations(transcendental=count, value_reads=count, acs=count, macs=count, comparisons=count)
+    return Cost(coded, Operations(value_writes=spike_count(spikes)))
 
 
 def integer(module: Integer, values: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:

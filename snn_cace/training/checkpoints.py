@@ -160,18 +160,6 @@ def load_checkpoint(path: str | Path) -> Trained:
         raise InputError(f"{path} is damaged, or another program's: {reason}") from None
 
 
-def fitting_network(path: str, shape: FeatureShape, key: str) -> Network:
-    """The network of the checkpoint that config key `key` names.
-
-    Raises:
-        InputError: no such checkpoint, or of other features.
-    """
-    network = load_checkpoint(path).network
-    if network.shape != shape:
-        raise InputError(f"{key}: {path} was trained on {network.shape}, the data has {shape}")
-    return network
-
-
 def trained_network(content: Any, path: Path) -> Trained:
     """The network in what a checkpoint file holds."""
     parameters = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}

@@ -179,27 +179,6 @@ def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, refe
     return terms
 
 
-def distillation_loss(student: NetworkOutput, teacher: NetworkOutput, temperature: float) -> torch.Tensor:
-    """How far a student's classes, of clips `[B, C]` or of AVEL's segments, and segment relevance `[B, T]` are from its
-    teacher's, a scalar.
-
-    temperature^2 KL(teacher || student) of the class logits over the temperature (Hinton et al., arXiv:1503.02531),
-    plus the binary cross-entropy of the relevance against the teacher's probabilities, less that of the teacher with
-    itself: zero where both agree.
-    """
-    mine, wanted = (
-        at_least_float32(output.event_logits if output.segment_logits is None else output.segment_logits.flatten(0, 1))
-        / temperature
-        for output in (student, teacher)
-    )
-    classes = F.kl_div(mine.log_softmax(-1), wanted.log_softmax(-1), log_target=True, reduction="batchmean")
-    logits, target = (at_least_float32(output.segment_relevance) for output in (student, teacher))
-    probability = target.sigmoid()
-    relevance = F.binary_cross_entropy_with_logits(logits, probability)
-    relevance = relevance - F.binary_cross_entropy_with_logits(target, probability)
-    return temperature**2 * classes + relevance
-
-
 def training_loss(terms: dict[str, torch.Tensor], contrast: ContrastConfig, contrastive_on: bool) -> torch.Tensor:
     """The sum of scalars that is minimised: all terms of weight 1, and the contrastive one once it is on."""
     total = total_of(terms, MINIMISED)

@@ -8,25 +8,15 @@ from typing import Any, cast
 import lightning as L
 import torch
 
-from neurons import (
-    RateMonitor,
-    RateObserver,
-    RateRegulariser,
-    count_over_processes,
-    gather_rows,
-    run_layers,
-    scale_surrogates,
-)
+from neurons import RateMonitor, RateObserver, RateRegulariser, count_over_processes, gather_rows, run_layers
 from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
-from snn_cace.errors import InputError
 from snn_cace.model import Network, build_network
-from snn_cace.runtime import feature_dtype
-from snn_cace.training.checkpoints import DIGEST, digest_of, fitting_network, hyper_parameters
+from snn_cace.training.checkpoints import DIGEST, digest_of, hyper_parameters
 from snn_cace.training.energy import EnergyRegulariser
 from snn_cace.training.evaluation import evaluate_batch
-from snn_cace.training.losses import distillation_loss, loss_terms, targets_from_labels, training_loss
+from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
 from snn_cace.training.metrics import SegmentMetrics, segment_predictions
 
 
@@ -44,7 +34,7 @@ class EventLocaliser(L.LightningModule):
         self.save_hyperparameters(hyper_parameters(experiment, shape))
         self.experiment = experiment
         self.network = build_network(experiment, shape)
-        run_layers(self.network, experiment.training.fused, experiment.training.recompute)
+        run_layers(self.network, experiment.training.fused)
         # In a tuple, so that it is no part of this module, which holds the network already.
         self.compiled_network = (compiled(self.network, experiment.training.compile),)
         self.metrics = SegmentMetrics(num_classes=shape.classes + 1, sync_on_compute=False)
@@ -56,24 +46,6 @@ class EventLocaliser(L.LightningModule):
         )
         self.energy = EnergyRegulariser(self.network, experiment, shape) if training.energy_weight else None
         self.observers: list[RateObserver] = [o for o in (self.regulariser, self.energy) if o is not None]
-        # In a list, so that it is no part of this module: a teacher is neither trained nor saved.
-        self.teacher: list[Network] = []
-        if training.distillation.teacher:
-            self.teacher.append(self._fitting_teacher(training.distillation.teacher))
-
-    def _fitting_teacher(self, path: str) -> Network:
-        """The teacher at `path`; an InputError where it does not say the same things as the student."""
-        key, student = "training.distillation.teacher", self.network
-        teacher = fitting_network(path, student.shape, key)
-        if (teacher.scored, teacher.classifies_segments) != (student.scored, student.classifies_segments):
-            raise InputError(f"{key}: {path} was trained for other outputs; give one of the same network")
-        return teacher
-
-    def on_fit_start(self) -> None:
-        self.teacher = [
-            teacher.to(self.device, feature_dtype(self.experiment.training.precision)).eval()
-            for teacher in self.teacher
-        ]
 
     @property
     def contrastive_on(self) -> bool:
@@ -89,9 +61,6 @@ class EventLocaliser(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         self.clips, self.totals = 0, {}
         self.network.enhance = self.network.enhance or self.contrastive_on
-        training = self.experiment.training
-        progress = self.current_epoch / max(1, training.epochs - 1)
-        scale_surrogates(self.network, 1 + progress * (training.surrogate_slope - 1))
 
     def terms(
         self, output: NetworkOutput, labels: torch.Tensor, clip_labels: torch.Tensor | None
@@ -117,12 +86,6 @@ class EventLocaliser(L.LightningModule):
             terms["energy_share"] = self.energy.share(batch)
             excess = torch.relu(terms["energy_share"] - self.experiment.training.energy_target)
             loss = loss + self.experiment.training.energy_weight * excess
-        for teacher in self.teacher:
-            distillation = self.experiment.training.distillation
-            with torch.no_grad():
-                wanted = whole_output(teacher(batch["visual"], batch["audio"]))
-            terms["distillation"] = distillation_loss(output, wanted, distillation.temperature)
-            loss = loss + distillation.weight * terms["distillation"]
         right = segment_predictions(output) == labels.argmax(-1)
         terms["segment_accuracy"] = 100 * right.float().mean()
         return loss, terms

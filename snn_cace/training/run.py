@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import time
@@ -28,21 +27,11 @@ from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss, WholeCheckpoints
-from snn_cace.training.checkpoints import (
-    RunFiles,
-    fitting_network,
-    load_state,
-    network_state,
-    read_tensors,
-    verify_digest,
-)
+from snn_cace.training.checkpoints import RunFiles, load_state, network_state, read_tensors, verify_digest
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.ranks import is_first, join
-from snn_cace.training.transfer import initialise, initialise_thresholds
 
-CALIBRATION_BATCHES = 8
-"""Training batches over which activations of a network to start from are recorded."""
 PLACES = {
     "device": "kept on the device that trains",
     "memory": "kept in memory",
@@ -136,9 +125,6 @@ def train_alone(
     )
     check_patches(experiment, data.layout)
     checkpoint = files.last if resume and files.last.is_file() else None
-    source = None
-    if training.initialise_from and checkpoint is None:  # first: what is wrong with it leaves no directory behind
-        source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
     if is_first():
         prepare_directory(experiment, files, resume)
         if not files.provenance.is_file():
@@ -148,14 +134,6 @@ def train_alone(
     module.to(feature_dtype(training.precision))
     if checkpoint is not None:
         verify_digest(read_tensors(checkpoint), checkpoint)
-    if source is not None:
-        copied = initialise(module.network, source)
-        loader = itertools.islice(data.loader("train"), CALIBRATION_BATCHES)
-        batches = ((batch["visual"], batch["audio"]) for batch in loader)
-        thresholds = initialise_thresholds(module.network, source.to(data.dtype), batches)
-        if not quiet:
-            taken, kept = len(copied.taken), len(copied.kept) - len(thresholds)
-            print(f"{training.initialise_from}: {taken} entries and {len(thresholds)} thresholds taken, {kept} anew")
     if not quiet:
         print(describe_run(module, data))
     with lightning_quiet():

@@ -121,7 +121,7 @@ def test_depths_are_powers_of_two_up_to_what_was_trained(tmp_path: Path):
 
 
 def test_weights_per_step_cannot_run_with_fewer_and_say_so(tmp_path: Path):
-    for changes in ({"readout": "learned"}, {"node": "psn", "membrane": "reset"}):
+    for changes in ({"node": "psn", "membrane": "reset"},):
         experiment = experiment_with(tmp_path, feed_forward=dataclasses.replace(SPIKING, **changes))
         with pytest.raises(InputError, match="cannot run with 2 simulation steps: it has weights per simulation step"):
             with_steps(network_of(experiment), experiment, 2)

@@ -65,7 +65,7 @@ def certificates(given: Trained, directory: Path, simulator: str) -> dict[str, B
         {"tau": 3.0, "learn_threshold": "channel"},
         {"coding": "latency", "norm": "layer"},
         {"norm": "layer", "learn_threshold": "channel"},
-        {"coding": "integer", "readout": "maximum", "learn_threshold": True},
+        {"coding": "integer", "readout": "membrane", "learn_threshold": True},
     ],
     ids=lambda shared: "-".join(map(str, shared.values())) or "lif",
 )

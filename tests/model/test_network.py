@@ -66,7 +66,7 @@ def test_the_originals_encoder_reads_no_key_that_is_fixed_for_it():
     plain, given = small_model(), small_model()
     plain.slots.temporal_encoder = SlotConfig(block="braincog")
     given.slots.temporal_encoder = SlotConfig(
-        "braincog", "bidirectional", membrane="reset", coding="poisson", readout="last", norm="layer"
+        "braincog", "bidirectional", membrane="reset", coding="poisson", readout="membrane", norm="layer"
     )
     outputs = []
     for config in (plain, given):

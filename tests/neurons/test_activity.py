@@ -6,16 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurons import (
-    BlockConfig,
-    LayerActivity,
-    NodeConfig,
-    RateMonitor,
-    RateRegulariser,
-    SpikingLayer,
-    SpikingLinear,
-    scale_surrogates,
-)
+from neurons import BlockConfig, LayerActivity, NodeConfig, RateMonitor, RateRegulariser, SpikingLayer, SpikingLinear
 
 
 class Currents(nn.Module):
@@ -87,13 +78,3 @@ def test_the_penalty_is_the_mean_squared_distance_to_the_target_and_pulls_rates_
         optimiser.step()
     assert penalty.item() < first / 20
     assert regulariser.penalty().item() == 0  # nothing ran since
-
-
-def test_slopes_follow_the_schedule_and_other_surrogates_stay():
-    steep = SpikingLayer(NodeConfig(surrogate="atan", alpha=2))
-    flat = SpikingLayer(NodeConfig(surrogate="piecewise_leaky_relu"))
-    network = nn.Sequential(steep, flat)
-    for factor in (1.5, 3, 1):
-        scale_surrogates(network, factor)
-        assert steep.node.surrogate_function.alpha == 2 * factor
-    assert not hasattr(flat.node.surrogate_function, "alpha")

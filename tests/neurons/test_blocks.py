@@ -148,19 +148,6 @@ def test_latency_is_one_spike_the_earlier_the_larger_the_value():
     assert (gradient[1:-1] < 0).all()  # a larger value would come earlier
 
 
-def test_rectified_poisson_and_latency_spend_no_spike_on_zeros():
-    """Rates are x over the channel's threshold, cut off at 1; the larger x, the earlier, and never where it is 0."""
-    values = torch.tensor([[-1.0, 0.0], [0.5, 0.5], [2.0, 2.0], [9.0, 9.0]])
-    threshold = ChannelThreshold(2, 1.0)
-    threshold.log_threshold.data.copy_(torch.tensor([1.0, 4.0]).log())
-    rates = torch.tensor([[0.0, 0.0], [0.5, 0.125], [1.0, 0.5], [1.0, 1.0]])
-    torch.testing.assert_close(Poisson(20_000, threshold)(values).mean(0), rates, atol=0.02, rtol=0)
-    spikes = Latency(4, threshold)(values)
-    assert spikes.sum(0).tolist() == [[0, 0], [1, 0], [1, 1], [1, 1]]  # 0.125 of a threshold lasts past the last step
-    assert spikes.argmax(0)[1:, 0].tolist() == [2, 0, 0]
-    assert spikes.argmax(0)[2:, 1].tolist() == [2, 0]
-
-
 def test_integer_spikes_count_thresholds_and_are_the_same_at_every_step():
     values = torch.tensor([-1.0, -0.1, 0.8, 2.6, 9.0]).view(1, 1, 5, 1).requires_grad_()
     coding = Integer(3, ChannelThreshold(1, 0.5))
@@ -191,14 +178,12 @@ def test_readouts_by_hand():
     spikes = torch.tensor([1.0, 0, 1, 0])[:, None]
     read = {name: Readout(name, 4, tau=2)(spikes).item() for name in READOUTS}
     # membrane: 0.5, 0.25, 0.625, 0.3125
-    assert read == {"rate": 0.5, "membrane": 0.3125, "last": 0, "maximum": 1, "learned": 0.5}
+    assert read == {"rate": 0.5, "membrane": 0.3125}
 
 
-@pytest.mark.parametrize("name", [name for name in READOUTS if name != "maximum"])
+@pytest.mark.parametrize("name", READOUTS)
 def test_linear_readouts_commute_with_a_linear_layer(name: str):
     layer = SpikeLinear(8, 3, Readout(name, 4, tau=2)).double()
-    if name == "learned":
-        torch.nn.init.normal_(layer.readout.scores)
     spikes = (torch.rand(4, 2, 5, 8) > 0.5).double()
     each = torch.nn.functional.linear(spikes, layer.weight)
     torch.testing.assert_close(layer(spikes), layer.readout(each) + layer.bias, rtol=1e-6, atol=1e-7)
@@ -259,7 +244,7 @@ def test_spiking_attention_equals_products_step_by_step():
             {"coding": "phase"},
             "coding must be one of constant, poisson, latency, learned, threshold, integer, not 'phase'",
         ),
-        ({"readout": "sum"}, "readout must be one of rate, membrane, last, maximum, learned, not 'sum'"),
+        ({"readout": "sum"}, "readout must be one of rate, membrane, not 'sum'"),
         ({"coding": "latency", "steps": 1}, "latency coding needs at least 2 simulation steps, not 1"),
         ({"node": "psn"}, "psn has weights per simulation step; use membrane: reset"),
     ],

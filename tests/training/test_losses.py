@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from golden_rule import contrastive_inputs, golden
 
 from snn_cace.contracts import NetworkOutput
-from snn_cace.training.losses import (
-    class_loss,
-    contrastive_anchor_terms,
-    distillation_loss,
-    gate_loss,
-    targets_from_labels,
-)
+from snn_cace.training.losses import class_loss, contrastive_anchor_terms, gate_loss, targets_from_labels
 
 
 def test_contrastive_loss_and_its_gradients_equal_the_reference():
@@ -86,24 +78,3 @@ def test_corrected_gate_loss_vanishes_for_a_perfect_gate_and_the_reference_one_c
 def test_a_batch_of_one_clip_has_a_loss():
     query, key, is_event = (x[:1] for x in contrastive_inputs())
     assert contrastive_anchor_terms(query, key, is_event, 0.01).shape == (1, 20)
-
-
-def outputs(event_logits: torch.Tensor, relevance: torch.Tensor) -> NetworkOutput:
-    return NetworkOutput(relevance, event_logits, gate=None, av_logits=None, query=None, key=None)
-
-
-def test_distillation_is_zero_with_zero_gradient_where_student_and_teacher_agree():
-    logits, relevance = torch.randn(3, 5).double().requires_grad_(), torch.randn(3, 10).double().requires_grad_()
-    teacher = outputs(logits.detach(), relevance.detach())
-    loss = distillation_loss(outputs(logits, relevance), teacher, temperature=2.0)
-    loss.backward()
-    assert loss.item() == pytest.approx(0, abs=1e-12)
-    assert logits.grad.abs().max() < 1e-12 and relevance.grad.abs().max() < 1e-12
-
-
-def test_distillation_by_hand():
-    """Logits 0, 0 against 0, 2 ln 3 at temperature 2: KL of (1/4, 3/4) from (1/2, 1/2), times 4."""
-    student = outputs(torch.zeros(1, 2), torch.zeros(1, 1))
-    teacher = outputs(torch.tensor([[0.0, 2 * math.log(3)]]), torch.zeros(1, 1))
-    want = 4 * (0.25 * math.log(0.25 / 0.5) + 0.75 * math.log(0.75 / 0.5))
-    assert distillation_loss(student, teacher, temperature=2.0).item() == pytest.approx(want, rel=1e-5)

@@ -229,21 +229,6 @@ def nested(dotted: dict) -> dict:
     return put_over({}, dotted)
 
 
-def test_a_teacher_of_other_outputs_is_refused(tmp_path: Path, ave: Path):
-    experiment = peer_experiment(ave, "avel")
-    experiment.training.epochs = 1
-    train(experiment, tmp_path / "teacher", quiet=True)
-    student = peer_experiment(ave, "cmran")
-    student.training.distillation.teacher = str(tmp_path / "teacher")
-    with pytest.raises(InputError, match="was trained for other outputs; give one of the same network"):
-        train(student, tmp_path / "student", quiet=True)
-    student = peer_experiment(ave, "avel", spiking=True)
-    student.training.distillation.teacher = str(tmp_path / "teacher")
-    train(student, tmp_path / "another", quiet=True)
-    history = json.loads(RunFiles(tmp_path / "another").history.read_text())
-    assert all(epoch["train/distillation"] > 0 for epoch in history)
-
-
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_comparison_holds_each_spiking_peer_against_its_own_ann(tmp_path: Path, ave: Path):

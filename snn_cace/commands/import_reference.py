@@ -1,0 +1,36 @@
+"""The verb `import-reference`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from snn_cace.config import Experiment, Guidance, read_config
+from snn_cace.processes import sole_writer
+
+
+def import_reference(
+    weights: str,
+    output: str,
+    spiking: Literal["braincog"] | None = None,
+    guidance: Guidance = "co",
+    peer: str | None = None,
+) -> None:
+    """A run directory from the original authors' released weights.
+
+    Args:
+        weights: a released .pth.tar state dict.
+        output: run directory to make.
+        spiking: the weights are of the spiking network.
+        guidance: of the weights' network.
+        peer: config file of the weights' network, where that is not CACE-Net: configs/ave/cmbs-weak.yaml.
+    """
+    from snn_cace.training.checkpoints import RunFiles, import_weights
+
+    experiment = read_config(peer, Experiment) if peer else None
+    with sole_writer(output):
+        unused = import_weights(Path(weights), RunFiles(Path(output)), guidance, spiking, experiment)
+    print(f"{len(unused)} entries of {weights} that the network does not use:")
+    for key in unused:
+        print(f"  {key}")
+    print(f"run: {output}")
