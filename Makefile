@@ -13,7 +13,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(FITS)' \
 		|| { echo "snn-cace needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract,transformers,tune,ray,export,analysis]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract,games,transformers,tune,ray,export,analysis]'
 	touch $@
 
 demo: install
@@ -22,7 +22,7 @@ demo: install
 # Eleven minutes on two cores: videos of games, their features, an ANN and an SNN, the report and attention maps.
 demo-video: install
 	test -f data/games/extraction.json || { \
-		$(BIN)/snn-cace data games data/games-videos && \
+		$(BIN)/python examples/games/write_games.py data/games-videos && \
 		$(BIN)/snn-cace extract data/games-videos --output data/games --frames 1 --dtype float16; }
 	$(BIN)/snn-cace compare --config configs/compare/games.yaml --output runs/games
 	test -d runs/games/attention || $(BIN)/snn-cace attention --checkpoint runs/games/ann/seed-0 \

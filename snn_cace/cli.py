@@ -48,7 +48,6 @@ VERBS = {
     "data check": ("data:check", "what an AVE directory holds, and every problem in it"),
     "data labels": ("data:labels", "make labels.h5 from Annotations.txt"),
     "data avdigits": ("data:avdigits", "write the embedded data set in AVE's layout"),
-    "data games": ("data:games", "make videos of Atari games with events and background, for extract"),
     "data synthetic": ("data:synthetic", "write random features of AVE's size, for benchmarks"),
 }
 """Each verb: its function in `snn_cace.commands`, and what it does."""

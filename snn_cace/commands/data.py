@@ -1,10 +1,9 @@
-"""The verbs `data check`, `data labels`, `data avdigits`, `data games` and `data synthetic`."""
+"""The verbs `data check`, `data labels`, `data avdigits` and `data synthetic`."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from snn_cace.commands import extra_packages
 from snn_cace.config import AVDigitsConfig, PositiveInt, Seed
 from snn_cace.data.synthetic import AVE_CLIPS
 from snn_cace.errors import InputError
@@ -60,30 +59,6 @@ def avdigits(
     config = AVDigitsConfig(seed, train_clips, val_clips, test_clips)
     write_avdigits(directory, config)
     print(f"{config}: {directory}")
-
-
-def games(
-    directory: str, /, clips: PositiveInt = 420, seed: Seed = 0, jobs: PositiveInt = 2, quiet: bool = False
-) -> None:
-    """Make videos of Atari games with events and background, for `extract`: raw media to try everything on.
-
-    Played at random by ale-py on this machine; the same seed gives the same files. Clips that are there already stay.
-
-    Args:
-        directory: to make.
-        clips: of ten seconds, one of twelve games each.
-        seed: of everything.
-        jobs: processes that play and encode.
-        quiet: no progress bar.
-    """
-    from pathlib import Path
-
-    with extra_packages("data games", "extract"):
-        import ale_py  # noqa: F401  (the games are played in other processes)
-
-        from snn_cace.encoders.games import write_games
-    digest = write_games(Path(directory), clips, seed, jobs, quiet)
-    print(f"{clips} clips, SHA256SUMS {digest}: {directory}")
 
 
 def synthetic(

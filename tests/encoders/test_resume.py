@@ -22,7 +22,6 @@ from snn_cace.data.labels import Annotation, read_annotations
 from snn_cace.encoders.audio import AudioEncoder
 from snn_cace.encoders.extract import Settings, Summary, extract, splits
 from snn_cace.encoders.finetune import prepare
-from snn_cace.encoders.games import write_games
 from snn_cace.encoders.media import content_digests, video_files
 from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
@@ -192,13 +191,6 @@ def test_a_fine_tuning_goes_on_with_the_same_alone(tmp_path: Path):
     ):
         with pytest.raises(InputError, match=f"{said}; resume with the same, or start afresh"):
             prepare(tmp_path, decides | changed, resume=True)
-
-
-def test_games_of_another_seed_do_not_join_those_that_are_there(tmp_path: Path):
-    (tmp_path / "games.json").write_text('{"seed": 3}')
-    with pytest.raises(InputError, match="holds clips of seed 3; go on with --seed 3, or choose another directory"):
-        write_games(tmp_path, 12, 0, 1, quiet=True)
-    assert [file.name for file in tmp_path.iterdir()] == ["games.json"]
 
 
 SIDECARS: dict[str, tuple[list[str], str | None]] = {

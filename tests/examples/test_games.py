@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import pytest
 pytest.importorskip("av")
 pytest.importorskip("ale_py")
 
-from snn_cace.cli import main
-from snn_cace.encoders.games import GAMES, draw_plan, make_clip
+from write_games import GAMES, draw_plan, make_clip, write_games
+
 from snn_cace.encoders.video import Plan, read_clip
 
 SEED = 0
@@ -48,15 +49,21 @@ def test_plans_have_an_event_and_no_sound_of_a_game_that_is_seen():
     assert alone > 0.2  # segments that either modality alone takes for the event, or misses
 
 
-def test_the_verb_writes_sums_that_are_those_of_the_files(tmp_path: Path, capsys: pytest.CaptureFixture):
-    for name in ("a", "b"):
-        assert main(["data", "games", str(tmp_path / name), "--clips", "12", "--quiet"]) == 0
-    first, second = (line.partition(":")[0] for line in capsys.readouterr().out.splitlines())
-    assert first == second and "SHA256SUMS" in first
+def test_sums_are_those_of_the_files_which_come_out_the_same_again(tmp_path: Path):
+    first, second = (write_games(tmp_path / name, 12, SEED, 2) for name in ("a", "b"))
+    assert first == second
     assert len((tmp_path / "a" / "Annotations.txt").read_text().splitlines()) == 12
     subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=tmp_path / "a", check=True)
 
 
-def test_too_few_clips_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture):
-    assert main(["data", "games", str(tmp_path / "games"), "--clips", "5"]) == 2
-    assert "5 clips are fewer than the 12 classes" in capsys.readouterr().err
+def test_too_few_clips_are_refused(tmp_path: Path):
+    script = [sys.executable, write_games.__code__.co_filename, str(tmp_path / "games"), "--clips", "5"]
+    ended = subprocess.run(script, capture_output=True, text=True)
+    assert ended.returncode == 2 and "5 clips are fewer than the 12 classes" in ended.stderr
+
+
+def test_games_of_another_seed_do_not_join_those_that_are_there(tmp_path: Path):
+    (tmp_path / "games.json").write_text('{"seed": 3}')
+    with pytest.raises(ValueError, match="holds clips of seed 3; go on with --seed 3, or choose another directory"):
+        write_games(tmp_path, 12, 0, 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["games.json"]

@@ -7,10 +7,13 @@ likewise the sound, never of a game that is seen. So neither modality alone know
 
 Every clip is a take of its own, played at random from its number: no two splits share one. The games' makers hold their
 rights; the files are for your own experiments, made on your machine.
+
+.venv/bin/python examples/games/write_games.py DIRECTORY [--clips 420] [--seed 0] [--jobs 2]
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +26,6 @@ from tqdm import tqdm
 
 from snn_cace.data.avdigits import SEGMENTS, draw_timeline
 from snn_cace.encoders.video import write_video
-from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 from snn_cace.processes import start_worker, workers
 
@@ -124,25 +126,25 @@ def make_clip(path: Path, number: int, seed: int) -> str:
     return f"{plan.game}&{path.stem}&good&{start}&{end}\n"
 
 
-def write_games(directory: Path, clips: int, seed: int, jobs: int, quiet: bool) -> str:
+def write_games(directory: Path, clips: int, seed: int, jobs: int) -> str:
     """Make `clips` clips, Annotations.txt and, as `sha256sum -c` reads it, SHA256SUMS; clips that are there already
     stay. Returns the digest of SHA256SUMS, which is another if any file is.
 
     Raises:
-        InputError: fewer clips than classes, or clips of another seed that are there already.
+        ValueError: fewer clips than classes, or clips of another seed that are there already.
     """
     if clips < len(GAMES):
-        raise InputError(f"{clips} clips are fewer than the {len(GAMES)} classes")
+        raise ValueError(f"{clips} clips are fewer than the {len(GAMES)} classes")
     seed_of = directory / "games.json"
     if seed_of.is_file() and (other := json.loads(seed_of.read_text(encoding="utf-8"))["seed"]) != seed:
-        raise InputError(
+        raise ValueError(
             f"{directory} holds clips of seed {other}; go on with --seed {other}, or choose another directory"
         )
     write_json(seed_of, {"seed": seed})
     paths = [directory / f"game-{number:05d}.mp4" for number in range(clips)]
     with ProcessPoolExecutor(jobs, workers(), start_worker, (1,)) as pool:
         made = pool.map(clip_or_line, paths, range(clips), [seed] * clips)
-        lines = list(tqdm(made, total=clips, unit="clip", desc="playing", disable=quiet or None))
+        lines = list(tqdm(made, total=clips, unit="clip", desc="playing", disable=None))
     write_text(directory / "Annotations.txt", "".join(lines))
     sums = [f"{digest(path)}  {path.name}\n" for path in [*paths, directory / "Annotations.txt"]]
     write_text(directory / "SHA256SUMS", "".join(sums))
@@ -160,3 +162,21 @@ def clip_or_line(path: Path, number: int, seed: int) -> str:
         return make_clip(path, number, seed)
     plan = draw_plan(number, np.random.default_rng([seed, number]))
     return f"{plan.game}&{path.stem}&good&{plan.event[0]}&{plan.event[1]}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make videos of Atari games with events and background, for extract.")
+    parser.add_argument("directory", type=Path, help="to make; clips that are there already stay")
+    parser.add_argument("--clips", type=int, default=420, help="of ten seconds, one of twelve games each")
+    parser.add_argument("--seed", type=int, default=0, help="of everything; the same one gives the same files")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that play and encode")
+    given = parser.parse_args()
+    try:
+        digest_of_all = write_games(given.directory, given.clips, given.seed, given.jobs)
+    except ValueError as error:
+        parser.error(str(error))
+    print(f"{given.clips} clips, SHA256SUMS {digest_of_all}: {given.directory}")
+
+
+if __name__ == "__main__":
+    main()
