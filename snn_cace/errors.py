@@ -31,6 +31,10 @@ def explained(error: BaseException) -> str | None:
     return None
 
 
+def one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def cache_hint(path: str) -> str:
     """What to do about a `path` of the cache directory, or above it, that cannot be used; nothing of any other."""
     given, cache = Path(path).absolute(), cache_directory().absolute()

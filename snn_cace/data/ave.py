@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, one_line
 from snn_cace.files import replacing
 
 FILES = {"visual": "visual_feature.h5", "audio": "audio_feature.h5", "labels": "labels.h5"}
@@ -124,10 +124,6 @@ def unopened(said: str) -> str:
     if "already open for" in said:
         return f"was left open by a process that wrote it, or writes it still: wait for it, or copy it again ({said})"
     return f"is not a readable HDF5 file (truncated?): {said}; copy it again"
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def read_rows(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarray:
