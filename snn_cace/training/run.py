@@ -140,12 +140,12 @@ def train_alone(
     source = None
     if training.initialise_from and checkpoint is None:  # first: what is wrong with it leaves no directory behind
         source = fitting_network(training.initialise_from, data.shape, "training.initialise_from")
+    L.seed_everything(training.seed, verbose=False)
+    module = EventLocaliser(experiment, data.shape)  # reads the teacher: likewise
     if is_first():
         prepare_directory(experiment, files, resume)
         if not files.provenance.is_file():
             write_json(files.provenance, origin(data.directory, device.type))
-    L.seed_everything(training.seed, verbose=False)
-    module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))
     if checkpoint is not None:
         verify_digest(read_tensors(checkpoint), checkpoint)
