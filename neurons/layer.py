@@ -10,7 +10,7 @@ from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
 from neurons.config import DIRECTIONS, WHOLE_SEQUENCE, BlockConfig, NodeConfig, one_of
-from neurons.kernels.dispatch import why_eager
+from neurons.kernels.dispatch import INTERPRETED, why_eager
 from neurons.kernels.lif import FUSABLE_NODES, SLOPES, Dynamics, firing_rate
 from neurons.nodes import make_node
 from neurons.streaming import Streamed
@@ -101,6 +101,8 @@ class SpikingLayer(Streamed):
             return f"no kernels for {self.config.node} with {self.config.surrogate}"
         if current.is_cuda and current.dtype == torch.float64:
             return "Triton takes thresholds and time constants as 32-bit numbers"
+        if INTERPRETED and not current.is_cuda:
+            return "NUMBA_DISABLE_JIT is set"
         if current.ndim <= 3:
             return "no segments"
         return why_eager(self, self.node)

@@ -424,6 +424,8 @@ def check_numbers(config: Any, prefix: str = "") -> None:
             check_numbers(value, f"{prefix}{name}.")
             continue
         refuse_infinite(value, f"{prefix}{name}")
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise InputError(f"{prefix}{name}: {value} is beyond what a machine counts to; give one below 2**63")
         restricted = next((kind for kind in kinds_of(hint) if hasattr(kind, "_restrictions")), None)
         try:
             numbers = [plain(number, restricted) for number in (value if isinstance(value, list) else [value])]

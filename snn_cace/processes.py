@@ -20,7 +20,9 @@ from snn_cace.errors import InputError
 from snn_cace.files import cache_directory
 
 LOCK = ".lock"
-"""The file within an output directory that its writer locks; it stays, unlocked, when the writer is done."""
+"""The file within an output directory that its writer locks; it stays, unlocked, when the writer is done. A writer that
+is refused leaves none that was not there.
+"""
 PR_SET_PDEATHSIG = 1
 """Linux's prctl option: which signal this process gets when its parent ends."""
 
@@ -64,7 +66,8 @@ def errors_told_once() -> Iterator[None]:
 
 @contextmanager
 def sole_writer(directory: str | Path) -> Iterator[None]:
-    """Hold the lock of an output directory, which is made where it is missing.
+    """Hold the lock of an output directory, which is made where it is missing; an InputError within leaves no lock, and
+    no directory without any other file, that was not there.
 
     Raises:
         InputError: another process holds it, or its name would be taken for that of a remote file.
@@ -73,7 +76,7 @@ def sole_writer(directory: str | Path) -> Iterator[None]:
         # fsspec, by which Lightning opens checkpoints, would look for a file elsewhere.
         raise InputError(f"{directory}: an output directory is a path on this machine, without '::' or '://'")
     directory = Path(directory)
-    made = not directory.exists()
+    made, locked_before = not directory.exists(), (directory / LOCK).exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = FileLock(directory / LOCK)
@@ -86,6 +89,10 @@ def sole_writer(directory: str | Path) -> Iterator[None]:
         raise InputError(f"cannot write into {directory}: {error.strerror or error}; give another --output") from None
     try:
         yield
+    except InputError:
+        if not locked_before:  # while it is held: nobody else's is taken away
+            (directory / LOCK).unlink(missing_ok=True)
+        raise
     finally:
         lock.release()
         if made and is_unused(directory):

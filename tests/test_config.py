@@ -117,7 +117,7 @@ OUT_OF_RANGE = {
     "training.learning_rate": [0, -1e-3],
     "training.devices": [0],
     "data.workers": [-1],
-    "data.batch_size": [0, 2.5],
+    "data.batch_size": [0, 2.5, 2**63],
     "data.avdigits.val_clips": [0],
     "model.spiking.steps": [0],
     "model.spiking.tau": [1],

@@ -6,6 +6,7 @@ unless somebody has asked for `eager()`, as whoever counts operations does, or a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,8 @@ from torch.nn.modules.module import _has_any_global_hook
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 SWITCH = {"kernels": True}
+INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+"""Whether Numba is told to compile nothing: then kernels for the CPU would run as Python, element by element."""
 
 
 @contextmanager
@@ -49,4 +52,4 @@ def why_eager(*modules: nn.Module) -> str | None:
 def on_cpu(values: torch.Tensor) -> bool:
     """Whether kernels for the CPU take these values; a graph that is being compiled cannot hold them."""
     known = values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64)
-    return known and not torch.compiler.is_compiling()
+    return known and not INTERPRETED and not torch.compiler.is_compiling()

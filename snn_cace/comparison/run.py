@@ -286,6 +286,7 @@ def compare_variants(
 
     launch, tuning = launch or Launch(), tuning or Tuning()
     prices = read_prices(price_file)
+    refuse_other_study(name, variants, output)
     runs = plan_runs(variants, seeds, where, output) if not tuning.trials else []
     with sole_writer(output):
         ready_to_compute()
@@ -317,6 +318,20 @@ def compare_variants(
         text = write_report(output / "comparison.json", output)
         print(f"\n{text}\nreport: {output / 'report.html'}")
         return result
+
+
+def refuse_other_study(name: str, variants: Sequence[Variant], output: Path) -> None:
+    """Raise InputError where `output` holds a comparison of another name, or of an experiment that is none of these."""
+    path = output / "comparison.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        study, compared = before["name"], [variant["name"] for variant in before["variants"]]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or nothing that could be lost
+        return
+    lost = set(compared) - {variant.read().name for variant in variants}
+    if study != name or lost:
+        which = f"'{study}'" if study != name else f"'{study}' with {min(lost)}, which is not compared now"
+        raise InputError(f"{path} is of the comparison {which}; give a fresh --output")
 
 
 def raise_for_failed(result: dict[str, Any], output: Path) -> None:

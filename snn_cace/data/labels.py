@@ -16,6 +16,8 @@ CLASS_NAMES = "classes.txt"
 """An optional file of a directory: the classes' names, one a line, in the labels' order."""
 BACKGROUND = "background"
 SEGMENTS = 10
+UNSEEN = dict.fromkeys((0x200B, 0x2060, 0xFEFF))
+"""Characters without any width, which editors and web pages leave in a text: no name differs by them."""
 SEGMENT_NUMBER = re.compile("[0-9]{1,9}")
 
 
@@ -61,13 +63,13 @@ def numbered_annotations(path: str | Path, segments: int = SEGMENTS) -> dict[int
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file in UTF-8, with or without a byte order mark, bare of blanks around them.
+    """The lines of a text file in UTF-8, with or without a byte order mark, bare of blanks around them and of `UNSEEN`.
 
     Raises:
         InputError: it is no such file.
     """
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+        return [line.strip() for line in path.read_text(encoding="utf-8").translate(UNSEEN).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not readable as text in UTF-8: {error}") from None
 

@@ -125,12 +125,12 @@ def train_alone(
     )
     check_patches(experiment, data.layout)
     checkpoint = files.last if resume and files.last.is_file() else None
+    L.seed_everything(training.seed, verbose=False)
+    module = EventLocaliser(experiment, data.shape)  # first: what is wrong with it leaves no directory behind
     if is_first():
         prepare_directory(experiment, files, resume)
         if not files.provenance.is_file():
             write_json(files.provenance, origin(data.directory, device.type))
-    L.seed_everything(training.seed, verbose=False)
-    module = EventLocaliser(experiment, data.shape)
     module.to(feature_dtype(training.precision))
     if checkpoint is not None:
         verify_digest(read_tensors(checkpoint), checkpoint)

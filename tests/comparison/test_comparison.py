@@ -11,6 +11,7 @@ from small import small_experiment, write_variants
 
 from neurons import NodeConfig
 from snn_cace.cli import main
+from snn_cace.comparison.run import Variant, refuse_other_study
 from snn_cace.config import as_yaml
 from snn_cace.counting.rules import UncountedOperationError
 
@@ -120,6 +121,26 @@ def test_a_comparison_that_names_an_experiment_or_a_seed_twice_or_none_is_refuse
     assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out"), "--seeds", "1", "1"]) == 2
     assert "a seed is named twice in [1, 1]" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_comparison_of_another_study_is_not_written_over(
+    comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    output = tmp_path / "out"
+    output.mkdir()
+    path = output / "comparison.json"
+    for name, experiment in (("other", "small-dense"), ("small", "avel")):
+        path.write_text(json.dumps({"name": name, "variants": [{"name": experiment}]}))
+        before = path.read_bytes()
+        assert main(["compare", "--config", str(comparison), "--output", str(output)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"is of the comparison '{name}'" in line and "give a fresh --output" in line
+        assert [*output.iterdir()] == [path] and path.read_bytes() == before
+    variants = [Variant(tmp_path / f"{block}.yaml") for block in ("dense", "spiking")]
+    path.write_text(json.dumps({"name": "small", "variants": [{"name": "small-dense"}]}))
+    refuse_other_study("small", variants, output)  # goes on, with one more
+    path.write_text("damaged")
+    refuse_other_study("small", variants, output)
 
 
 def test_a_node_that_cannot_be_counted_is_refused_before_anything_trains(

@@ -88,6 +88,14 @@ def test_a_category_that_differs_in_case_or_blanks_alone_is_no_class_of_its_own(
     assert any("line 3" in problem for problem in check_directory(tmp_path).problems)
 
 
+def test_characters_without_width_make_no_class(tmp_path: Path):
+    text = "\ufeff\ufeffBark&a&good&0&2\n\u200bBark&b&good&0&2\nBa\u200brk\ufeff &c&good&0&2\nGoat\u200b&d&good&0&2\n"
+    (tmp_path / "Annotations.txt").write_text(text, encoding="utf-8")
+    assert [one.category for one in read_annotations(tmp_path / "Annotations.txt")] == ["Bark"] * 3 + ["Goat"]
+    (tmp_path / "classes.txt").write_text("\ufeff\u200bBark\nGoat\u200b\n", encoding="utf-8")
+    assert class_names(tmp_path, 2) == ["Bark", "Goat", "background"]
+
+
 @pytest.fixture
 def renumbered(tmp_path: Path) -> Path:
     """Annotations that name dog, cat and cow first in this order; labels number cow, dog and cat."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,26 @@ def test_a_used_directory_is_refused_and_left_as_it_was(tmp_path: Path, ave: Pat
     with pytest.raises(InputError, match="holds a finished run"):
         train(experiment, tmp_path / "run", resume=True, quiet=True)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_a_refused_training_leaves_no_lock_and_no_directory(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=1)
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "notes.txt").write_text("mine")
+    for resume, message in ((False, "is not empty"), (True, "holds no run to resume")):
+        with pytest.raises(InputError, match=message):
+            train(experiment, used, resume=resume, quiet=True)
+    assert [path.name for path in used.iterdir()] == ["notes.txt"]
+
+
+def test_numba_switched_off_for_other_code_breaks_no_training(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=1, block="spiking")
+    (tmp_path / "x.yaml").write_text(as_yaml(experiment))
+    words = ["train", "--config", tmp_path / "x.yaml", "--output", tmp_path / "off", "--quiet", "--device", "cpu"]
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-m", "snn_cace", *map(str, words)], env=environment, check=True, timeout=300)
+    assert RunFiles(tmp_path / "off").metrics.is_file()
 
 
 def test_resuming_with_another_config_names_the_key(tmp_path: Path, ave: Path):
