@@ -10,6 +10,7 @@ charge (Deng and Gu, ICLR 2021), so that the firing rate is the activation round
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,15 +26,12 @@ from snn_cace.model.relation import FeedForward
 
 CONVERTIBLE = ("feed_forward", "visual_projection")
 DENSE_TO_SPIKING = {
-    ".feed_forward.linear1.": ".feed_forward.hidden.linear.",
-    ".feed_forward.linear2.": ".feed_forward.output.",
-    "classifier.linear1.": "classifier.hidden.linear.",
-    "classifier.linear2.": "classifier.output.",
-    "visual_projection.": "visual_projection.projection.linear.",
-    "head.event.": "head.event.output.",
-    "_interaction.attention.out_proj.": "_interaction.attention.output.",
+    "feed_forward": {"linear1": "hidden.linear", "linear2": "output"},
+    "visual_projection": {"": "projection.linear"},
+    "event_head": {"": "output"},
+    "interaction": {"out_proj": "output"},
 }
-"""Which layer of a spiking block does what a layer of the dense one did, by a part of its name."""
+"""By slot, which layer of a spiking block does what a layer of the dense one did."""
 
 
 @dataclass
@@ -90,15 +88,14 @@ def spiking_names(source: Network) -> dict[str, torch.Tensor]:
     """The source's entries under their own names, and under those of their spiking counterparts."""
     named = {name: value for name, value in source.state_dict().items() if isinstance(value, torch.Tensor)}
     counterparts: dict[str, torch.Tensor] = {}
-    for name, value in named.items():
-        for dense, spiking in DENSE_TO_SPIKING.items():
-            if dense in name:
-                counterparts[name.replace(dense, spiking)] = value
-        for part in ("weight", "bias"):
-            if name.endswith(f"_interaction.attention.in_proj_{part}"):
-                prefix = name.removesuffix(f"in_proj_{part}")
-                for role, rows in zip(("query", "key", "value"), value.chunk(3), strict=True):
-                    counterparts[f"{prefix}{role}.linear.{part}"] = rows
+    for slot, blocks in source.slots().items():
+        layers = DENSE_TO_SPIKING.get(slot, {}).items()
+        for block, (dense, spiking), part in itertools.product(blocks, layers, ("weight", "bias")):
+            if (name := ".".join(filter(None, (block, dense, part)))) in named:
+                counterparts[f"{block}.{spiking}.{part}"] = named[name]
+            if slot == "interaction" and (joined := f"{block}.in_proj_{part}") in named:
+                for role, rows in zip(("query", "key", "value"), named[joined].chunk(3), strict=True):
+                    counterparts[f"{block}.{role}.linear.{part}"] = rows
     return counterparts | named
 
 
