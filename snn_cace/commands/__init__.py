@@ -12,6 +12,7 @@ words as follow, and one without a default is required. Three kinds are more tha
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import inspect
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_h
 import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
-from jsonargparse._actions import _ActionConfigLoad
 
 from snn_cace import yaml_text
 from snn_cace.config import (
@@ -31,6 +31,7 @@ from snn_cace.config import (
     as_dict,
     config_errors,
     dotted,
+    hints_of,
     instantiate,
     nested,
     plain,
@@ -92,7 +93,8 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
         parser.set_defaults(dotted(as_dict(base)))
     arguments: dict[str, Any] = {"trained": trained}
     with config_errors(verb):
-        parsed = parser.parse_args(config_first(argv), defaults="overrides" not in names)
+        words = spelled_out(argv) if names & {"experiment", "overrides"} else argv
+        parsed = parser.parse_args(config_first(words), defaults="overrides" not in names)
         if "experiment" in names:
             arguments["experiment"] = instantiate(parser, parsed, Experiment)
     if "experiment" in names and base is None and not parsed.get("config"):
@@ -194,33 +196,39 @@ def element_of(hint: Any) -> Any:
     return get_args(lists[0])[0] if lists else None
 
 
-class SectionOption(_ActionConfigLoad):
-    """A section of an experiment as `{...}` or as a YAML file, whose keys are nested or dotted as in any file."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if len(args) < 3 or not isinstance(args[2], str):
-            return super().__call__(*args, **kwargs)
-        parser, namespace, text, *others = args
-        if text.lstrip().startswith("{"):
-            try:
-                content = nested(yaml_text.load(text, f"--{self.dest}"), self.basetype, f"--{self.dest}")
-            except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
-                raise InputError(f"--{self.dest} is not YAML: {' '.join(str(error).split())}") from None
-        elif Path(text).is_file():
-            content = with_base(Path(text), self.basetype)
-        else:
-            raise InputError(f"--{self.dest} needs {{key: value}} or a YAML file, not {text!r}")
-        return super().__call__(parser, namespace, yaml_text.dump(content), *others, **kwargs)
+def sections_of(config_class: type = Experiment, above: str = "--") -> dict[str, type]:
+    """The options that are sections of an experiment, as `--model` and `--model.slots`, and the class of each."""
+    found: dict[str, type] = {}
+    for name, hint in hints_of(config_class).items():
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+            found |= {f"{above}{name}": hint, **sections_of(hint, f"{above}{name}.")}
+    return found
 
 
-class DataOption(SectionOption):
-    """`--data DIRECTORY`, or the whole of an experiment's `data` as `{...}`."""
+def spelled_out(argv: Sequence[str]) -> list[str]:
+    """The words with full names for short ones, and each section as one mapping, however its keys are spelled."""
+    sections, result, words = sections_of(), [], iter(argv)
+    for word in words:
+        option, equals, text = word.partition("=")
+        result.append(SHORT.get(option, option) + equals + text)
+        if option in sections and (equals or (text := next(words, ""))):
+            directory = option == "--data" and not text.lstrip().startswith("{")
+            result[-1:] = ["--data.directory", text] if directory else [option, section(option, text, sections[option])]
+    return result
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if len(args) > 2 and isinstance(args[2], str) and not args[2].lstrip().startswith("{"):
-            args[1]["data.directory"] = args[2]
-            return None
-        return super().__call__(*args, **kwargs)
+
+def section(option: str, text: str, config_class: type) -> str:
+    """A section of an experiment, given as `{...}` or as a YAML file with nested or dotted keys, as one mapping."""
+    if text.lstrip().startswith("{"):
+        try:
+            content = nested(yaml_text.load(text, option), config_class, option)
+        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+            raise InputError(f"{option} is not YAML: {' '.join(str(error).split())}") from None
+    elif Path(text).is_file():
+        content = with_base(Path(text), config_class)
+    else:
+        raise InputError(f"{option} needs {{key: value}} or a YAML file, not {text!r}")
+    return yaml_text.dump(content)
 
 
 def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[str] | None) -> None:
@@ -228,15 +236,9 @@ def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[s
     if with_config:
         parser.add_argument("--config", action=ConfigFile, help="YAML file of an experiment; its `base` is another")
     parser.add_class_arguments(Experiment, None, as_group=False)
-    for short, name in SHORT.items():
+    for short, name in {"--data DIRECTORY": "--data.directory", **SHORT}.items():
         action = parser._option_string_actions[name]
-        parser._option_string_actions[short] = action
-        action.option_strings = [name, short]
-    for action in parser._actions:
-        if isinstance(action, _ActionConfigLoad):
-            action.__class__ = DataOption if action.dest == "data" else SectionOption
-    directory = parser._option_string_actions["--data.directory"]
-    directory.help = f"{str(directory.help).rstrip('.')}; --data DIRECTORY is short for it."
+        action.help = f"{str(action.help).rstrip('.')}; {short} is short for it."
     if common is None:
         return
     fields = tuple(vars(Experiment()))
