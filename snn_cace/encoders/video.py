@@ -242,7 +242,9 @@ def write_video(path: Path, pictures: np.ndarray, rate: int, sound: np.ndarray |
     pictures: bytes `[N, height, width, 3]` of even sizes, `rate` a second. sound: one channel, `samples` a second.
     """
     with replacing(path) as temporary, av.open(str(temporary), "w") as container:
-        video = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "threads": "1"})
+        # Its macroblock tree reads memory that nobody wrote, so the bytes would depend on what lay there before.
+        options = {"preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+        video = container.add_stream("libx264", rate=rate, options=options)
         video.height, video.width, video.pix_fmt = *pictures.shape[1:3], "yuv420p"
         audio = None if sound is None else container.add_stream("aac", rate=samples, layout="mono")
         for picture in pictures:
