@@ -13,7 +13,7 @@ from pathlib import Path
 from snn_cace.files import write_text
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-BULKY = ("modules", "raster", "trains", "layers", "anytime", "config", "confusion", "others", "class_accuracy")
+BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
 """What no table of results/ or README shows."""
 FIGURES = ("attribution", "accuracy-energy", "verdicts")
 
