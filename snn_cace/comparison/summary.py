@@ -230,7 +230,7 @@ def summarise(
                 "directory": str(member.run.files.directory),
                 "best_epoch": member.metrics["best_epoch"],
                 "segment_accuracy": member.metrics["test"]["segment_accuracy"],
-                "warnings": member.metrics.get("warnings", []),
+                "warnings": member.metrics.get("warnings", member.metrics.get("complaints", [])),
                 "history": read(member.run.files.history),
             }
             for variant, members in by_variant.items()

@@ -96,7 +96,7 @@ LOCALISATION_HEADINGS = (
     "class right, % of events called one",
 )
 COUNT_WORDS = {"event_driven": "event-driven", "conservative": "conservative", "zero_skipping": "zero-skipping"}
-NEEDED = ("variants", "attribution", "tests", "runs", "prices", "environment", "energy_models")
+NEEDED = ("variants", "tests", "runs", "prices", "environment", "energy_models")
 
 
 def count(value: float) -> str:
@@ -154,12 +154,14 @@ def result_headings(result: dict[str, Any]) -> list[str]:
 
 
 def result_rows(result: dict[str, Any]) -> list[list[str]]:
-    """One row of text per variant, in the order of `result_headings`, each at its best count."""
+    """One row of text per variant, in the order of `result_headings`, each at its best count; "-" where a comparison
+    of an older version does not say.
+    """
     headings, rows = result_headings(result), []
     for variant in result["variants"]:
         accuracy, best = variant["test_segment_accuracy"], variant["best"]
         row = [variant["name"], f"{accuracy['mean']:.2f}", f"{accuracy['std']:.2f}"]
-        row += [microjoules(best[model]["mean"]) for model in RESULT_MODELS]
+        row += [microjoules(best[model]["mean"]) if model in best else "-" for model in RESULT_MODELS]
         row.append(f"{variant['latency_ms']:.1f}")
         if len(headings) > len(RESULT_HEADINGS):
             row.append(f"{variant['published']['accuracy']}" if variant.get("published") else "-")
@@ -225,13 +227,17 @@ def markdown(result: dict[str, Any]) -> str:
 
 def module_rows(variant: dict[str, Any]) -> list[list[str]]:
     """One row of text per module, in the order of `MODULE_HEADINGS`, and their sum; energy by arithmetic alone, zeros
-    skipped.
+    skipped where the comparison counts so.
     """
     counts = variant["counts"]
-    by_name = {name: {module["name"]: module for module in counted["modules"]} for name, counted in counts.items()}
+    best = counts.get("zero_skipping", counts["event_driven"])
+    by_name = {
+        name: {module["name"]: module for module in counted["modules"]}
+        for name, counted in (*counts.items(), ("best", best))
+    }
     rows = []
     for name, module in by_name["conservative"].items():
-        event_driven, skipped = by_name["event_driven"].get(name, module), by_name["zero_skipping"].get(name, module)
+        event_driven, skipped = by_name["event_driven"].get(name, module), by_name["best"].get(name, module)
         rate = module["firing_rate"]
         rows.append(
             [
@@ -240,16 +246,16 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
                 module["slot"] or "",
                 count(module["parameters"]),
                 count(module["state"]),
-                str(module["bits"]),
+                str(module.get("bits", 32)),
                 *(count(part["macs"]) for part in (module, event_driven, skipped)),
-                count(skipped["narrow_macs"]),
+                count(skipped.get("narrow_macs", 0.0)),
                 count(event_driven["synops"]),
                 count(module["neuron_updates"]),
                 "" if rate is None else f"{rate:.3f}",
                 microjoules(skipped["energy_mj"]["compute"]),
             ]
         )
-    whole, driven, skipped = (counts[name]["operations"] for name in ("conservative", "event_driven", "zero_skipping"))
+    whole, driven, skipped = (part["operations"] for part in (counts["conservative"], counts["event_driven"], best))
     rows.append(
         [
             "sum",
@@ -259,11 +265,11 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
             count(variant["state_bytes"] / 4),
             "",
             *(count(part["macs"]) for part in (whole, driven, skipped)),
-            count(skipped["narrow_macs"]),
+            count(skipped.get("narrow_macs", 0.0)),
             count(driven["synops"]),
             count(whole["neuron_updates"]),
             "",
-            microjoules(counts["zero_skipping"]["energy_mj"]["compute"]),
+            microjoules(best["energy_mj"]["compute"]),
         ]
     )
     return rows
@@ -296,7 +302,7 @@ def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
         for name, counted in distinct_counts(variant):
             found = counted.get("break_even") or {"points": {}}
             for model in result["energy_models"] if found["points"] else ():
-                point = found["points"][model]
+                point = found["points"].get(model) or found["points"][f"{model}/dense"]
                 below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
                 pays = {"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]]
                 rate = f"{variant['firing_rate']['mean']:.3f}"
@@ -425,6 +431,30 @@ def read_result(source: Path) -> dict[str, Any]:
     missing = [key for key in NEEDED if not isinstance(result, dict) or key not in result]
     if missing:
         raise InputError(f"{source} has no '{missing[0]}': it is not a comparison of this version; compare again")
+    return in_present_terms(result)
+
+
+def in_present_terms(result: dict[str, Any]) -> dict[str, Any]:
+    """A comparison of any version with the names of this one. Before counts were siblings, the conservative one was the
+    variant itself; there were no controls.
+    """
+    result.setdefault("attribution", [])
+    for variant in result["variants"]:
+        if "counts" not in variant:
+            counts = {"event_driven": variant.get("event_driven", variant), "conservative": variant}
+            variant["counts"] = {
+                name: {**counted, "operations": counted["operations"]} for name, counted in counts.items()
+            }
+            variant["best"] = {
+                model: min(
+                    (
+                        {"count": name, "mean": counted["energy_mj"][model], "std": 0.0}
+                        for name, counted in counts.items()
+                    ),
+                    key=lambda best: best["mean"],
+                )
+                for model in result["energy_models"]
+            }
     return result
 
 
@@ -445,7 +475,9 @@ def write_report(source: Path, directory: Path) -> str:
     page = environment.from_string(template).render(
         result=result,
         dense=[variant["name"] for variant in counterparts(result)],
-        networks=", ".join(dict.fromkeys(NETWORK_NAMES[variant["network"]] for variant in result["variants"])),
+        networks=", ".join(
+            dict.fromkeys(NETWORK_NAMES[variant.get("network", "cace")] for variant in result["variants"])
+        ),
         cautions=cautions(result),
         sentences=sentences(result),
         limits=limits(result),

@@ -31,7 +31,7 @@ def variant_named(result: dict[str, Any], name: str | None) -> dict[str, Any] | 
 
 def counterpart(result: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any] | None:
     """The ANN that a variant's energy and latency are held against: its own network's first."""
-    return variant_named(result, variant["dense_counterpart"])
+    return variant_named(result, variant.get("dense_counterpart", result["dense_baseline"]))
 
 
 def counterparts(result: dict[str, Any]) -> list[dict[str, Any]]:

@@ -228,7 +228,7 @@ def energy_shares(result: dict[str, Any]) -> Figure:
     """Energy of what is compared, in full colour, beside the rest of the network, zeros skipped by all."""
     models = result["energy_models"]
     rows = [
-        (variant["name"], variant["counts"]["zero_skipping"], colour(index))
+        (variant["name"], variant["counts"].get("zero_skipping", variant["counts"]["event_driven"]), colour(index))
         for index, variant in enumerate(result["variants"])
     ]
     figure, panels = new_figure(11, 1.2 + 0.42 * len(rows), columns=len(models), sharey=True)

@@ -120,7 +120,7 @@ def front(result: dict[str, Any]) -> Figure | None:
     if not any(trials for _, trials in found):
         return None
     figure, (axes,) = figures.new_figure(8, 4)
-    points, model = [], result["tuning"]["energy_model"]
+    points, model = [], result["tuning"].get("energy_model", "memory")
     for number, (search, trials) in enumerate(found):
         energies = [figures.MICROJOULES_PER_MILLIJOULE * trial["energy_mj"][model] for trial in trials]
         scores = [trial["score"] for trial in trials]
