@@ -32,6 +32,7 @@ from snn_cace.report.conclusions import (
     share_of_dense,
     variant_named,
 )
+from snn_cace.report.interactive import page_data
 
 ACTIVITY_HEADINGS = ("variant", "kind", "parameters", "firing rate", "zeros in activations, %", "training, s")
 MODULE_HEADINGS = (
@@ -452,6 +453,7 @@ def write_report(source: Path, directory: Path) -> str:
     alone they are made, into `directory`; the page needs no other file and no network. Returns its summary.
     """
     from jinja2 import Environment, StrictUndefined
+    from plotly.offline import get_plotlyjs
 
     result = read_result(source)
     drawn = {
@@ -459,7 +461,8 @@ def write_report(source: Path, directory: Path) -> str:
         for name, figure in draw(result).items()
         if figure is not None
     }
-    template = (resources.files("snn_cace.report") / "comparison.html").read_text(encoding="utf-8")
+    here = resources.files("snn_cace.report")
+    template = (here / "comparison.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     page = environment.from_string(template).render(
         result=result,
@@ -495,6 +498,9 @@ def write_report(source: Path, directory: Path) -> str:
         differences=config_differences(result["variants"]),
         configs={v["name"]: yaml_text.dump(v["config"]) for v in result["variants"]},
         figures=drawn,
+        plotly=get_plotlyjs(),
+        data=json.dumps(page_data(result), allow_nan=False).replace("<", "\\u003c"),
+        script=(here / "comparison.js").read_text(encoding="utf-8"),
     )
     write_text(directory / "report.html", page)
     write_text(directory / "comparison.md", markdown(result))

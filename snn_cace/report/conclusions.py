@@ -194,10 +194,10 @@ def energy_chain_sentence(result: dict[str, Any], found: dict[str, Any]) -> str:
     model = result["energy_models"][0]
     shares = {link["part"]: share_of_dense(result, found, link, model) for link in [*found["links"], found["whole"]]}
     whole = shares.pop("whole")
-    parts = [f"{share:+.0f} from {part}" for part, share in shares.items()]
+    parts = [f"{share:+.1f} from {part}" for part, share in shares.items()]
     parts[0] = parts[0].replace(" from ", " come from ")
     return (
-        f"Of the {whole:+.0f} % in energy of {found['variant']} over {found['dense']} ({model_words(model)}), "
+        f"Of the {whole:+.1f} % in energy of {found['variant']} over {found['dense']} ({model_words(model)}), "
         f"{', '.join(parts[:-1])} and {parts[-1]}."
     )
 
