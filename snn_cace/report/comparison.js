@@ -29,7 +29,7 @@ function layout(title, more) {
   const ink = style.getPropertyValue("--ink"), line = style.getPropertyValue("--line");
   const axis = { gridcolor: line, zerolinecolor: line, automargin: true };
   return {
-    title: { text: title, font: { size: 15 } }, font: { color: ink }, margin: { l: 50, r: 15, t: 40, b: 40 },
+    title: { text: title, font: { size: 15 } }, font: { color: ink }, margin: { l: 50, r: 15, t: 64, b: 40 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
     modebar: { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: ink }, ...more,
     xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },

@@ -16,6 +16,7 @@ from snn_cace.files import write_text
 from snn_cace.report import attention, figures, tuning
 from snn_cace.report.conclusions import (
     accuracy_words,
+    against_baseline,
     attribution_of,
     cautions,
     change,
@@ -190,28 +191,49 @@ def test_lines(result: dict[str, Any]) -> list[str]:
     return [f"{accuracy_words(test, seeds)}. Method: {test['method']}." for test in result["tests"]]
 
 
-def summary(result: dict[str, Any]) -> str:
-    """What the command line prints: results, what each step of a chain adds, what must not be overlooked, and what may
-    be concluded.
+SUMMARY_HEADINGS = (
+    "network",
+    "what it adds",
+    "test accuracy, %",
+    "points (95 % interval)",
+    "energy, µJ",
+    "of the ANN's, %",
+    "latency, ms",
+)
+
+
+def summary_rows(result: dict[str, Any]) -> list[list[str]]:
+    """A row per network in the order of `SUMMARY_HEADINGS`, those of a chain in its order: each is a step from the row
+    above. Energy by the first model, each network at its best count.
     """
-    lines = markdown_table(result_headings(result), result_rows(result))
-    if result["attribution"]:
-        lines += ["", *markdown_table(attribution_headings(result), attribution_rows(result))]
+    steps = {link["to"]: link for found in result["attribution"] for link in found["links"]}
+    chained = [name for found in result["attribution"] for name in (found["dense"], *(x["to"] for x in found["links"]))]
+    named = {variant["name"]: variant for variant in result["variants"]}
+    model, rows = result["energy_models"][0], []
+    for name in dict.fromkeys([*chained, *named]):
+        variant, step = named[name], steps.get(name)
+        test = step["accuracy"] if step else against_baseline(result).get(name)
+        points = "-" if test is None else "{:+.2f} ({:+.2f} to {:+.2f})".format(test["difference"], *test["ci95"])
+        dense, spent = counterpart(result, variant), variant["best"][model]["mean"]
+        share = "-" if dense is None else f"{100 * spent / dense['best'][model]['mean']:.1f}"
+        accuracy = f"{variant['test_segment_accuracy']['mean']:.2f}"
+        part, latency = step["part"] if step else "-", f"{variant['latency_ms']:.1f}"
+        rows.append([name, part, accuracy, points, microjoules(spent), share, latency])
+    return rows + [[name, "failed", *["-"] * (len(SUMMARY_HEADINGS) - 2)] for name in failed_only(result)]
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What the command line prints: one table, what must not be overlooked, and what may be concluded."""
+    lines = markdown_table(SUMMARY_HEADINGS, summary_rows(result))
     return "\n".join([*lines, "", *(f"- {line}" for line in cautions(result) + sentences(result))]) + "\n"
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The summary, what bounds the saving, operations and energies, and how they were made."""
-    lines = [f"- {line}" for line in limits(result)]
-    lines += ["", *markdown_table(count_headings(result), table_rows(result)), ""]
-    lines += [*markdown_table(ACTIVITY_HEADINGS, activity_rows(result)), ""]
+    """The summary, what bounds the saving, and how it was made; report.html has all else."""
     searched = tuning.tuning_rows(result)
+    lines = [f"- {line}" for line in limits(result)]
     if searched:
-        lines += [*tuning.tuning_notes(result), "", *markdown_table(tuning.HEADINGS, searched), ""]
-    lines += ["What is called an event:", "", *markdown_table(LOCALISATION_HEADINGS, localisation_rows(result)), ""]
-    pointing = attention.pointing_over_seeds(result)
-    if pointing:
-        lines += ["Where guidance looks:", "", *markdown_table(attention.HEADINGS, pointing), ""]
+        lines += ["", *tuning.tuning_notes(result), "", *markdown_table(tuning.HEADINGS, searched), ""]
     return summary(result) + "\n".join(lines + [f"- {line}" for line in notes(result)]) + "\n"
 
 

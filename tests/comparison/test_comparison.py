@@ -74,11 +74,11 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     last = snn["anytime"]["depths"][-1]["segment_accuracy"]
     assert last["values"] == pytest.approx(snn["test_segment_accuracy"]["values"])
     assert np.sum(ann["confusion"]) == 2 * 3 * 10
-    written = (tmp_path / "out" / "comparison.md").read_text()
+    written = (tmp_path / "out" / "report.html").read_text()
     by_hand = np.array(ann["confusion"])
     called = 100 * by_hand[:, :-1].sum() / by_hand.sum()
     truly = 100 * by_hand[:-1].sum() / by_hand.sum()
-    assert f"| small-dense | {called:.1f} | {truly:.1f} | " in written
+    assert f"<td>small-dense</td><td>{called:.1f}</td><td>{truly:.1f}</td>" in written
     assert ann["pointing"] is None, "only AV-Digits knows where the object is"
     clips = result["attention"]["clips"]
     for clip in clips:
