@@ -75,6 +75,15 @@ def test_what_the_readme_says_of_reuse_is_in_its_json():
     assert f"save\n{-shares[0]:.1f} % with traffic, but cost {shares[1]:.1f} % more where" in README
 
 
+def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
+    result = read_result(ROOT / "results" / "avdigits-guided.json")
+    (found,) = result["attribution"]
+    spikes = found["links"][-1]
+    low, high = spikes["energy"]["compute"]["ci95_mj"]
+    assert low < 0 <= round(high, 9) and len(result["variants"][0]["seeds"]) == 5
+    assert f"cost {share_of_dense(result, found, spikes, 'memory'):.1f} % of the ANN's energy (five" in README
+
+
 def test_the_readme_is_of_one_screen_and_one_table():
     assert len(README.splitlines()) <= 150 and len(README.split()) <= 1200
     assert len(re.findall(r"^\| ---", README, re.MULTILINE)) == 1
