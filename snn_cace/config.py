@@ -184,8 +184,9 @@ else:
     SlotConfig.__doc__ = """One slot of the network: its block, and what differs from model.spiking; null does not.
 
     Args:
-        block: `dense` (the original's), `spiking`, or a control without spikes (docs/controls.md). `braincog` is the
-            original's spiking temporal encoder; its direction, membrane, coding, readout and norm are fixed.
+        block: `dense` (the original's), `spiking`, or a control without spikes (docs/explanations/controls.md).
+            `braincog` is the original's spiking temporal encoder; its direction, membrane, coding, readout and norm
+            are fixed.
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.
@@ -348,7 +349,7 @@ class TrainingConfig:
             to a target: each layer's firing rate weighted by what its spikes cause and by prices
             (`snn_cace.training.energy`); 0 leaves it out.
         energy_target: share of the ANN's energy below which the term is zero.
-        energy_model: whose prices: `compute`, `memory` or `sram`, see docs/analysis.md.
+        energy_model: whose prices: `compute`, `memory` or `sram`, see docs/explanations/analysis.md.
         fused: firing rates without writing spikes, where there are kernels for it (`neurons.kernels.lif`); the result
             is the same. False always runs SpikingJelly's nodes.
         compile: `off`; `default` trains through torch.compile, which takes minutes at first and again for each batch
