@@ -1,8 +1,8 @@
 """What MkDocs does not do by itself: pages from outside docs/, and reference tables made from the code.
 
 `results/`, CONTRIBUTING.md and CHANGELOG.md become pages of the site. Links between pages are written for a reader of
-the repository; here they are rewritten for the site. A comment `<!-- name -->` in a page of docs/reference is replaced by
-what the function of that name in `GENERATED` writes, from dataclasses, their docstrings and the verbs' signatures.
+the repository; here they are rewritten for the site. A comment `<!-- name -->` in a page of docs/reference is replaced
+by what the function of that name in `GENERATED` writes, from dataclasses, their docstrings and the verbs' signatures.
 """
 
 from __future__ import annotations
