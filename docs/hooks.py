@@ -1,8 +1,8 @@
 """What MkDocs does not do by itself: pages from outside docs/, and reference tables made from the code.
 
-`results/`, CONTRIBUTING.md and CHANGELOG.md become pages of the site. Links between pages are written for a reader of
-the repository; here they are rewritten for the site. A comment `<!-- name -->` in a page of docs/reference is replaced
-by what the function of that name in `GENERATED` writes, from dataclasses, their docstrings and the verbs' signatures.
+`results/`, README.md, CONTRIBUTING.md and CHANGELOG.md become pages of the site. Links between pages are written for a
+reader of the repository; here they are rewritten for the site. A comment `<!-- name -->` in a page of docs/reference is
+replaced by what the function of that name in `GENERATED` writes: from dataclasses, docstrings and the verbs' signatures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from snn_cace.comparison.run import Comparison
 from snn_cace.config import Experiment, SlotsConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-SINGLE = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+SINGLE = {"README.md": "overview.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 """Files of the repository's root that are pages, and what the site calls them."""
 COMPARED = {operator.gt: "above", operator.ge: "at least", operator.lt: "below", operator.le: "at most"}
 """The comparisons of restricted numbers, in words."""
@@ -66,8 +66,6 @@ def site_uri(path: Path) -> str | None:
     if not path.exists() or path.is_relative_to(ROOT / "docs"):
         return os.path.relpath(path, ROOT / "docs")
     name = path.relative_to(ROOT).as_posix()
-    if path == ROOT / "README.md":
-        return "README.md"
     if path == ROOT / "results":
         return "results/demo.md"
     return SINGLE.get(name) or (name if name.startswith("results/") and path.suffix != ".json" else None)
