@@ -2,7 +2,7 @@
 
 `results/`, README.md, CONTRIBUTING.md and CHANGELOG.md become pages of the site. Links between pages are written for a
 reader of the repository; here they are rewritten for the site. A comment `<!-- name -->` in a page of docs/reference is
-replaced by what the function of that name in `GENERATED` writes: from dataclasses, docstrings and the verbs' signatures.
+replaced by what the function of that name in `GENERATED` writes, from docstrings and the signatures of verbs.
 """
 
 from __future__ import annotations
