@@ -22,6 +22,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
 from neurons.config import LEAKY, WHOLE_SEQUENCE, BlockConfig, Direction, Kind
 from snn_cace import yaml_text
+from snn_cace.counting.models import MODELS
 from snn_cace.errors import InputError
 
 MYPY = False
@@ -349,7 +350,7 @@ class TrainingConfig:
             to a target: each layer's firing rate weighted by what its spikes cause and by prices
             (`snn_cace.training.energy`); 0 leaves it out.
         energy_target: share of the ANN's energy below which the term is zero.
-        energy_model: whose prices: `compute`, `memory` or `sram`, see docs/explanations/analysis.md.
+        energy_model: whose prices, one of `snn_cace.counting.models`: `compute`, `memory`, `sram`.
         fused: firing rates without writing spikes, where there are kernels for it (`neurons.kernels.lif`); the result
             is the same. False always runs SpikingJelly's nodes.
         compile: `off`; `default` trains through torch.compile, which takes minutes at first and again for each batch
@@ -376,7 +377,7 @@ class TrainingConfig:
     firing_rate_target: PositiveFloat = 0.1
     energy_weight: NonNegativeFloat = 0.0
     energy_target: NonNegativeFloat = 0.4
-    energy_model: Literal["compute", "memory", "sram"] = "memory"
+    energy_model: str = "memory"
     fused: bool = True
     compile: Literal["off", "default", "reduce-overhead"] = "off"
 
@@ -472,6 +473,8 @@ def check(experiment: Experiment) -> None:
         if value == "":
             raise InputError(f"{key} is empty; give it a value, or leave it out")
     data, model = experiment.data, experiment.model
+    if experiment.training.energy_model not in MODELS:
+        raise InputError(f"training.energy_model: no {experiment.training.energy_model}; there are {', '.join(MODELS)}")
     if data.keep_in == "device" and data.workers:
         raise InputError(f"data.keep_in: device needs data.workers: 0, not {data.workers}: clips are there already")
     if data.keep_in == "disk" and data.keep_as != "full":

@@ -11,7 +11,7 @@ from snn_cace.errors import InputError
 
 if TYPE_CHECKING:
     from snn_cace.analysis.record import RunRecord
-    from snn_cace.counting.energy import EnergyPrices
+    from snn_cace.counting.energy import Prices
     from snn_cace.data.batches import ClipData
     from snn_cace.training.checkpoints import Trained
 
@@ -33,7 +33,7 @@ def spikes(
         output: directory to write spikes.json, spikes.csv, figures and TensorBoard into.
         split: which clips.
         clip: which clip of the split the raster shows.
-        energy: file of energies per operation, as snn_cace/counting/energy.yaml, in place of that.
+        energy: file of prices put over those of the models in snn_cace/counting/models.
         event_driven: run clips once more as event-driven hardware would, linear layers of spikes only adding columns of
             weights, and hold outputs and additions against the normal run and the count.
         format: neo also writes the spikes of a few clips as spikes.nix, which Neo and tools that build on it read.
@@ -87,13 +87,7 @@ def write_nix(path: Path, trained: Trained, data: ClipData, split: Split) -> Non
 
 
 def described(
-    record: RunRecord,
-    trained: Trained,
-    experiment: Experiment,
-    directory: str,
-    split: str,
-    clips: int,
-    prices: EnergyPrices,
+    record: RunRecord, trained: Trained, experiment: Experiment, directory: str, split: str, clips: int, prices: Prices
 ) -> dict[str, Any]:
     """What spikes.json holds of a record."""
     from snn_cace.counting.energy import energies_mj, sources
@@ -125,7 +119,6 @@ def described(
 
 def print_summary(result: dict[str, Any]) -> None:
     """Accuracy, and how much the network, each layer, and the network with fewer simulation steps fire."""
-    from snn_cace.counting.energy import MODELS
 
     print(
         f"{result['split']}: segment accuracy {result['segment_accuracy']:.2f} %, "
@@ -137,8 +130,9 @@ def print_summary(result: dict[str, Any]) -> None:
             f"saturated {100 * layer['saturated']:.1f} %"
         )
     for count, counted in result["counts"].items():
-        energies = ", ".join(f"{1000 * counted['energy_mj'][model]:.4g} by {model}" for model in MODELS)
-        print(f"  whole network, µJ per clip, {count.replace('_', '-')}: {energies}")
+        spent = {model: energy for model, energy in counted["energy_mj"].items() if "/" not in model}
+        energies = ", ".join(f"{1000 * energy:.4g} by {model}" for model, energy in spent.items())
+        print(f"  µJ per clip behind the encoders, {count.replace('_', '-')}: {energies}")
     executed = result.get("executed")
     if executed:
         print(

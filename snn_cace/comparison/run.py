@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from snn_cace.config import (
     put_over,
     read_config,
 )
-from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, EnergyPrices
+from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, Prices
+from snn_cace.counting.models import Compute
 from snn_cace.data.ave import encoder_macs, shared_recordings
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
@@ -341,11 +342,11 @@ def raise_for_failed(result: dict[str, Any], output: Path) -> None:
         raise InputError(f"{reason}; the others are compared in {output / 'report.html'}")
 
 
-def encoders_json(macs: dict[str, float] | None, prices: EnergyPrices) -> dict[str, Any] | None:
+def encoders_json(macs: dict[str, float] | None, prices: Prices) -> dict[str, Any] | None:
     """What the encoders that made the features cost a clip: MACs by modality, and millijoules by arithmetic alone."""
     if macs is None:
         return None
-    spent = sum(macs.values()) * prices.compute.mac.picojoules * MILLIJOULES_PER_PICOJOULE
+    spent = sum(macs.values()) * cast(Compute, prices["compute"]).mac.picojoules * MILLIJOULES_PER_PICOJOULE
     return {"macs": macs, "energy_mj": {"compute": spent}}
 
 

@@ -21,14 +21,13 @@ from snn_cace.comparison.statistics import paired_tests
 from snn_cace.config import Experiment, as_dict, carried_slots
 from snn_cace.counting.energy import (
     MILLIJOULES_PER_PICOJOULE,
-    MODELS,
-    REUSING,
     Energy,
-    EnergyPrices,
+    Prices,
     break_even_rate,
     energies_mj,
     energy,
     sources,
+    with_reuse,
 )
 from snn_cace.counting.operations import COUNTS, ModuleCount, summed
 from snn_cace.provenance import environment
@@ -156,7 +155,7 @@ def summarise(
     name: str,
     runs: list[Run],
     failed: list[dict[str, Any]],
-    prices: EnergyPrices,
+    prices: Prices,
     pairs: Sequence[tuple[str, str]] = (),
     published: dict[str, Published] | None = None,
     controls: Sequence[ControlOf] = (),
@@ -216,8 +215,8 @@ def summarise(
         "attention": attention({variant: members[0].record for variant, members in by_variant.items()}),
         "baseline": baseline,
         "dense_baseline": dense[0].run.experiment.name if dense else None,
-        "energy_models": list(MODELS),
-        "reusing_models": list(REUSING),
+        "energy_models": list(prices),
+        "reusing_models": with_reuse(prices),
         "prices": sources(prices),
         "variants": variants,
         "tests": tests,
@@ -259,7 +258,7 @@ def mean_of(values: Sequence[Any]) -> Any:
     return fmean(values)
 
 
-def summarise_variant(members: list[Measured], family: Family, prices: EnergyPrices) -> dict[str, Any]:
+def summarise_variant(members: list[Measured], family: Family, prices: Prices) -> dict[str, Any]:
     """One variant; operations and energies by each count, and its best count by each energy model."""
     records = [member.record for member in members]
     dense, within = family.dense, family.within
@@ -333,7 +332,7 @@ def pointing(records: list[dict[str, Pointing] | None]) -> dict[str, Any] | None
 
 
 def summarise_count(
-    members: list[Measured], within: Compared, dense: list[Measured] | None, prices: EnergyPrices, count: str
+    members: list[Measured], within: Compared, dense: list[Measured] | None, prices: Prices, count: str
 ) -> dict[str, Any]:
     """Operations and energies by one of `COUNTS`; of what spikes, beside what it replaces too."""
     blocks = [member.compared(within, count) for member in members]
@@ -349,7 +348,7 @@ def summarise_count(
             "energy_mj": mean_of(energies),
             "slots": within.slots,
             "parameters": sum(module.parameters for module in blocks[0]),
-            "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in MODELS},
+            "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in prices},
         },
         "modules": module_table(members, prices, count),
     }
@@ -367,7 +366,7 @@ def without_seed(experiment: Experiment) -> dict[str, Any]:
     return config
 
 
-def module_table(members: list[Measured], prices: EnergyPrices, count: str) -> list[dict[str, Any]]:
+def module_table(members: list[Measured], prices: Prices, count: str) -> list[dict[str, Any]]:
     """Every module that does anything, with its own operations and energies; means over seeds."""
     rows = []
     counted = [member.modules(count) for member in members]
@@ -387,7 +386,7 @@ def module_table(members: list[Measured], prices: EnergyPrices, count: str) -> l
                 **{name: operations[name] for name in MODULE_FIELDS},
                 "firing_rate": mean_of([other.firing_rate for other in same]),
                 "energy_mj": {
-                    model: fmean(energy([other], model, prices).millijoules for other in same) for model in MODELS
+                    model: fmean(energy([other], model, prices).millijoules for other in same) for model in prices
                 },
             }
         )
@@ -405,27 +404,27 @@ def mean_anytime(parts: list[Anytime]) -> dict[str, Any]:
     return result
 
 
-def dense_blocks_energy(dense: list[Measured], within: Compared, model: str, prices: EnergyPrices, count: str) -> float:
+def dense_blocks_energy(dense: list[Measured], within: Compared, model: str, prices: Prices, count: str) -> float:
     """Picojoules of what the compared modules replace; mean over seeds."""
     return fmean(energy(member.compared(within, count), model, prices).total for member in dense)
 
 
-def replaced(dense: list[Measured], within: Compared, prices: EnergyPrices, count: str) -> dict[str, float]:
+def replaced(dense: list[Measured], within: Compared, prices: Prices, count: str) -> dict[str, float]:
     """Millijoules of what the compared modules replace, by every model."""
     return {
-        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, within, model, prices, count) for model in MODELS
+        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, within, model, prices, count) for model in prices
     }
 
 
 def break_even(
-    blocks: list[list[ModuleCount]], dense: list[Measured] | None, within: Compared, prices: EnergyPrices, count: str
+    blocks: list[list[ModuleCount]], dense: list[Measured] | None, within: Compared, prices: Prices, count: str
 ) -> dict[str, Any] | None:
     """The firing rate at which the compared modules would cost as much as the dense ones that they replace."""
     if dense is None:
         return None
     rate = fmean(blocks_firing_rate(modules) for modules in blocks)
     points = {}
-    for model in MODELS:
+    for model in prices:
         spent = [energy(modules, model, prices) for modules in blocks]
         spiking = Energy(fmean(e.static for e in spent), fmean(e.event_driven for e in spent))
         found = break_even_rate(spiking, dense_blocks_energy(dense, within, model, prices, count), rate)

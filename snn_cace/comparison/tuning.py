@@ -32,7 +32,7 @@ from snn_cace.config import (
     put_over,
     read_config,
 )
-from snn_cace.counting.energy import EnergyPrices, energies_mj
+from snn_cace.counting.energy import Prices, energies_mj
 from snn_cace.errors import InputError
 from snn_cace.training.checkpoints import RunFiles
 
@@ -216,7 +216,7 @@ def draw(tuning: Tuning, ranges: dict[str, Any], before: Sequence[Trial], count:
 
 
 def tune(
-    tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output: Path, engine: Engine, prices: EnergyPrices
+    tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output: Path, engine: Engine, prices: Prices
 ) -> list[Tuned]:
     """Search for every experiment, a file and what is put over it: all together, so that no core waits.
 
@@ -293,7 +293,7 @@ def thin_out(trials: list[Trial], rung: int, keep: float) -> None:
         trial.state = "pruned"
 
 
-def energy_of(run: Run, prices: EnergyPrices) -> dict[str, float]:
+def energy_of(run: Run, prices: Prices) -> dict[str, float]:
     """Millijoules of a clip of the validation split, event-driven, by energy model."""
     import torch
 

@@ -142,8 +142,7 @@ class Track:
         """Times and frames, in order. A frame without a timestamp follows the one before; where timestamps go back,
         frames are left out until they are where they were. A picture lasts as long as the mean one: few files say it.
         """
-        before, between, after, stands = SAID[self.name]
-        back = False
+        (before, between, after, stands), back = SAID[self.name], False
         try:
             for frame in self.container.decode(self.stream) if self.stream else ():
                 start = self.end if frame.time is None else frame.time - self.zero
@@ -214,8 +213,7 @@ def sound(track: Track, rate: int) -> Iterator[np.ndarray]:
 
 def resampled(track: Track, rate: int) -> Iterator[tuple[int, np.ndarray]]:
     """Samples at `rate` with the number of the first. They run on while the frames' rate stays and timestamps agree."""
-    kind, due, at = (0, "", ""), inf, 0
-    resampler = av.AudioResampler()
+    kind, due, at, resampler = (0, "", ""), inf, 0, av.AudioResampler()
     for start, frame in track.frames():
         now = frame.sample_rate, frame.layout.name, frame.format.name
         start = due if abs(start - due) <= JITTER and now[0] == kind[0] else start
@@ -242,15 +240,14 @@ def write_video(path: Path, pictures: np.ndarray, rate: int, sound: np.ndarray |
     pictures: bytes `[N, height, width, 3]` of even sizes, `rate` a second. sound: one channel, `samples` a second.
     """
     with replacing(path) as temporary, av.open(str(temporary), "w") as container:
-        # Its macroblock tree reads memory that nobody wrote, so the bytes would depend on what lay there before.
-        options = {"preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
+        options = {"preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}  # whose tree reads unset memory
         video = container.add_stream("libx264", rate=rate, options=options)
         video.height, video.width, video.pix_fmt = *pictures.shape[1:3], "yuv420p"
-        audio = None if sound is None else container.add_stream("aac", rate=samples, layout="mono")
-        for picture in pictures:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(video.encode(None))
-        if audio is not None and sound is not None:
+        if sound is not None:
+            audio = container.add_stream("aac", rate=samples, layout="mono")
             frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
             frame.sample_rate, frame.pts = samples, 0
             container.mux([*audio.encode(frame), *audio.encode(None)])
+        for picture in pictures:
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))

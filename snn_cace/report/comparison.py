@@ -15,7 +15,6 @@ from snn_cace.errors import InputError
 from snn_cace.files import write_text
 from snn_cace.report import attention, figures, tuning
 from snn_cace.report.conclusions import (
-    MODEL_WORDS,
     accuracy_words,
     attribution_of,
     cautions,
@@ -26,50 +25,15 @@ from snn_cace.report.conclusions import (
     fewest_seeds,
     limits,
     markdown_table,
+    model_heading,
     model_words,
     notes,
     sentences,
     share_of_dense,
     variant_named,
 )
+from snn_cace.report.interactive import page_data
 
-RESULT_HEADINGS = (
-    "variant",
-    "test accuracy, %",
-    "± over seeds",
-    "energy, µJ: arithmetic",
-    "with traffic",
-    "with traffic, weights once a segment",
-    "by memory size",
-    "latency, ms",
-)
-RESULT_MODELS = ("compute", "memory", "memory/segment", "sram")
-"""The energy models of the result table, in the order of its headings."""
-ATTRIBUTION_HEADINGS = (
-    "variant",
-    "step",
-    "what it adds",
-    "accuracy, points",
-    "from",
-    "to",
-    "p",
-    "energy, % of the ANN's: arithmetic",
-    "with traffic",
-    "with traffic, weights once a segment",
-    "by memory size",
-)
-HEADINGS = (
-    "variant",
-    "count",
-    "MACs",
-    "MACs of few bits",
-    "ACs",
-    "SynOps",
-    "energy, µJ: arithmetic",
-    "with traffic",
-    "by memory size",
-    "compared blocks, arithmetic",
-)
 ACTIVITY_HEADINGS = ("variant", "kind", "parameters", "firing rate", "zeros in activations, %", "training, s")
 MODULE_HEADINGS = (
     "module",
@@ -111,8 +75,33 @@ def microjoules(millijoules: float) -> str:
     return f"{1000 * millijoules:.3g}" if 1000 * millijoules < 1000 else f"{1000 * millijoules:.0f}"
 
 
+def shown_models(result: dict[str, Any]) -> list[str]:
+    """The energy models of the tables, and behind the first with traffic the same with weights read once a segment."""
+    reused = [model for model in result.get("reusing_models", []) if model.endswith("/segment")][:1]
+    pairs = ((model, f"{model}/segment") for model in result["energy_models"])
+    return [name for model, again in pairs for name in (model, again) if name == model or name in reused]
+
+
+def energy_headings(unit: str, models: list[str]) -> list[str]:
+    """A column's heading for each of these models; the first says what the numbers are."""
+    first, *others = map(model_heading, models)
+    return [f"energy, {unit}: {first}", *others]
+
+
+def count_headings(result: dict[str, Any]) -> list[str]:
+    models = energy_headings("µJ", result["energy_models"])
+    compared = f"compared blocks, {model_heading(result['energy_models'][0])}"
+    return ["variant", "count", "MACs", "MACs of few bits", "ACs", "SynOps", *models, compared]
+
+
+def attribution_headings(result: dict[str, Any]) -> list[str]:
+    models = energy_headings("% of the ANN's", shown_models(result))
+    return ["variant", "step", "what it adds", "accuracy, points", "from", "to", "p", *models]
+
+
 def table_rows(result: dict[str, Any]) -> list[list[str]]:
-    """A row per variant and count, in the order of `HEADINGS`; counts that say the same stand once."""
+    """A row per variant and count, in the order of `count_headings`; counts that say the same stand once."""
+    models = result["energy_models"]
     rows = []
     for variant in result["variants"]:
         for name, counted in distinct_counts(variant):
@@ -122,8 +111,8 @@ def table_rows(result: dict[str, Any]) -> list[list[str]]:
                     variant["name"],
                     name,
                     *(count(spent.get(key, 0.0)) for key in ("macs", "narrow_macs", "acs", "synops")),
-                    *(microjoules(counted["energy_mj"][model]) for model in ("compute", "memory", "sram")),
-                    microjoules(counted["spiking_blocks"]["energy_mj"]["compute"]),
+                    *(microjoules(counted["energy_mj"][model]) for model in models),
+                    microjoules(counted["spiking_blocks"]["energy_mj"][models[0]]),
                 ]
             )
     return rows
@@ -148,9 +137,10 @@ def activity_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def result_headings(result: dict[str, Any]) -> list[str]:
-    """`RESULT_HEADINGS`, with one more where figures were published."""
+    """Accuracy, energy and latency of a variant, and what was published where something was."""
     published = any(variant.get("published") for variant in result["variants"])
-    return [*RESULT_HEADINGS, *["published, %"] * published]
+    models = energy_headings("µJ", shown_models(result))
+    return ["variant", "test accuracy, %", "± over seeds", *models, "latency, ms", *["published, %"] * published]
 
 
 def result_rows(result: dict[str, Any]) -> list[list[str]]:
@@ -161,16 +151,16 @@ def result_rows(result: dict[str, Any]) -> list[list[str]]:
     for variant in result["variants"]:
         accuracy, best = variant["test_segment_accuracy"], variant["best"]
         row = [variant["name"], f"{accuracy['mean']:.2f}", f"{accuracy['std']:.2f}"]
-        row += [microjoules(best[model]["mean"]) if model in best else "-" for model in RESULT_MODELS]
+        row += [microjoules(best[model]["mean"]) if model in best else "-" for model in shown_models(result)]
         row.append(f"{variant['latency_ms']:.1f}")
-        if len(headings) > len(RESULT_HEADINGS):
+        if headings[-1] == "published, %":
             row.append(f"{variant['published']['accuracy']}" if variant.get("published") else "-")
         rows.append(row)
     return rows + [[name, "failed", *["-"] * (len(headings) - 2)] for name in failed_only(result)]
 
 
 def attribution_rows(result: dict[str, Any]) -> list[list[str]]:
-    """A row per link of every chain, and one for the whole, in the order of `ATTRIBUTION_HEADINGS`."""
+    """A row per link of every chain, and one for the whole, in the order of `attribution_headings`."""
     rows = []
     for found in result["attribution"]:
         for link in [*found["links"], found["whole"]]:
@@ -183,7 +173,7 @@ def attribution_rows(result: dict[str, Any]) -> list[list[str]]:
                     f"{test['difference']:+.2f}",
                     *(f"{bound:+.2f}" for bound in test["ci95"]),
                     f"{test['p_holm']:.3f}",
-                    *(f"{share_of_dense(result, found, link, model):+.1f}" for model in RESULT_MODELS),
+                    *(f"{share_of_dense(result, found, link, model):+.1f}" for model in shown_models(result)),
                 ]
             )
     return rows
@@ -206,14 +196,14 @@ def summary(result: dict[str, Any]) -> str:
     """
     lines = markdown_table(result_headings(result), result_rows(result))
     if result["attribution"]:
-        lines += ["", *markdown_table(ATTRIBUTION_HEADINGS, attribution_rows(result))]
+        lines += ["", *markdown_table(attribution_headings(result), attribution_rows(result))]
     return "\n".join([*lines, "", *(f"- {line}" for line in cautions(result) + sentences(result))]) + "\n"
 
 
 def markdown(result: dict[str, Any]) -> str:
     """The summary, what bounds the saving, operations and energies, and how they were made."""
     lines = [f"- {line}" for line in limits(result)]
-    lines += ["", *markdown_table(HEADINGS, table_rows(result)), ""]
+    lines += ["", *markdown_table(count_headings(result), table_rows(result)), ""]
     lines += [*markdown_table(ACTIVITY_HEADINGS, activity_rows(result)), ""]
     searched = tuning.tuning_rows(result)
     if searched:
@@ -306,7 +296,7 @@ def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
                 below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
                 pays = {"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]]
                 rate = f"{variant['firing_rate']['mean']:.3f}"
-                rows.append([variant["name"], name, MODEL_WORDS.get(model, model), rate, pays])
+                rows.append([variant["name"], name, model_words(model), rate, pays])
     return rows
 
 
@@ -463,6 +453,7 @@ def write_report(source: Path, directory: Path) -> str:
     alone they are made, into `directory`; the page needs no other file and no network. Returns its summary.
     """
     from jinja2 import Environment, StrictUndefined
+    from plotly.offline import get_plotlyjs
 
     result = read_result(source)
     drawn = {
@@ -470,7 +461,8 @@ def write_report(source: Path, directory: Path) -> str:
         for name, figure in draw(result).items()
         if figure is not None
     }
-    template = (resources.files("snn_cace.report") / "comparison.html").read_text(encoding="utf-8")
+    here = resources.files("snn_cace.report")
+    template = (here / "comparison.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     page = environment.from_string(template).render(
         result=result,
@@ -484,10 +476,10 @@ def write_report(source: Path, directory: Path) -> str:
         result_headings=result_headings(result),
         result_rows=result_rows(result),
         notes=notes(result),
-        headings=HEADINGS,
+        headings=count_headings(result),
         rows=table_rows(result),
         tests=test_lines(result),
-        attribution_headings=ATTRIBUTION_HEADINGS,
+        attribution_headings=attribution_headings(result),
         attribution=attribution_rows(result),
         activity_headings=ACTIVITY_HEADINGS,
         activity=activity_rows(result),
@@ -506,6 +498,9 @@ def write_report(source: Path, directory: Path) -> str:
         differences=config_differences(result["variants"]),
         configs={v["name"]: yaml_text.dump(v["config"]) for v in result["variants"]},
         figures=drawn,
+        plotly=get_plotlyjs(),
+        data=json.dumps(page_data(result), allow_nan=False).replace("<", "\\u003c"),
+        script=(here / "comparison.js").read_text(encoding="utf-8"),
     )
     write_text(directory / "report.html", page)
     write_text(directory / "comparison.md", markdown(result))

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from snn_cace.contracts import ENOUGH_SEEDS
+from snn_cace.counting.models import MODELS
 
-MODEL_WORDS = {
-    "compute": "arithmetic alone",
-    "memory": "arithmetic with weight and state traffic",
-    "sram": "all traffic priced by memory size",
-}
-REUSE_WORDS = {"segment": "weights read once a segment", "clip": "weights read once a clip"}
+REUSE_WORDS = {"segment": "weights once a segment", "clip": "weights once a clip"}
 NO_CONTROL = "no control: shape, norm and spikes are not told apart"
 SELECTION = {
     "validation": "The epoch was picked on the validation split; the test split was read once.",
@@ -43,7 +39,15 @@ def counterparts(result: dict[str, Any]) -> list[dict[str, Any]]:
 def model_words(model: str) -> str:
     """What an energy model prices, and how weights are reused."""
     priced, _, shared = model.partition("/")
-    return MODEL_WORDS.get(priced, priced) + (f", {REUSE_WORDS[shared]}" if shared else "")
+    title = MODELS[priced].title if priced in MODELS else priced
+    return title + (f", {REUSE_WORDS[shared]}" if shared else "")
+
+
+def model_heading(model: str) -> str:
+    """The heading of an energy model's column."""
+    priced, _, shared = model.partition("/")
+    heading = MODELS[priced].heading if priced in MODELS else priced
+    return heading + (f", {REUSE_WORDS[shared]}" if shared else "")
 
 
 def energy_at_best(variant: dict[str, Any]) -> dict[str, float]:
@@ -117,7 +121,7 @@ def smaller_blocks_sentence(variant: dict[str, Any]) -> str | None:
 
 def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
     shares, within = (dense["counts"][count]["spiking_blocks"]["share"] for count in ("event_driven", "conservative"))
-    listed = ", ".join(f"{100 * shares[m]:.1f} % ({MODEL_WORDS.get(m, m)})" for m in models)
+    listed = ", ".join(f"{100 * shares[m]:.1f} % ({model_words(m)})" for m in models)
     what, alone = "The compared slots", ""
     if shares != within:
         what = "The compared slots, and the layers that read their rates,"
@@ -138,7 +142,7 @@ def costliest_part_sentence(variant: dict[str, Any], models: list[str]) -> str:
             for model in models:
                 part[model] += module["energy_mj"][model]
     name, spent = max(parts.items(), key=lambda item: item[1][models[0]])
-    shares = ", ".join(f"{100 * spent[m] / counted['energy_mj'][m]:.1f} % ({MODEL_WORDS.get(m, m)})" for m in models)
+    shares = ", ".join(f"{100 * spent[m] / counted['energy_mj'][m]:.1f} % ({model_words(m)})" for m in models)
     return f"Of what lies outside all slots, {name} takes most: {shares}."
 
 
@@ -190,10 +194,10 @@ def energy_chain_sentence(result: dict[str, Any], found: dict[str, Any]) -> str:
     model = result["energy_models"][0]
     shares = {link["part"]: share_of_dense(result, found, link, model) for link in [*found["links"], found["whole"]]}
     whole = shares.pop("whole")
-    parts = [f"{share:+.0f} from {part}" for part, share in shares.items()]
+    parts = [f"{share:+.1f} from {part}" for part, share in shares.items()]
     parts[0] = parts[0].replace(" from ", " come from ")
     return (
-        f"Of the {whole:+.0f} % in energy of {found['variant']} over {found['dense']} ({MODEL_WORDS[model]}), "
+        f"Of the {whole:+.1f} % in energy of {found['variant']} over {found['dense']} ({model_words(model)}), "
         f"{', '.join(parts[:-1])} and {parts[-1]}."
     )
 

@@ -33,11 +33,6 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "snn-cace",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
-MODEL_TITLES = {
-    "compute": "arithmetic alone",
-    "memory": "with weight and state traffic",
-    "sram": "all traffic, by memory size",
-}
 MICROJOULES_PER_MILLIJOULE = 1000
 DECADE = 10
 """Times the least energy above which an axis is logarithmic."""
@@ -154,7 +149,7 @@ def attribution(result: dict[str, Any]) -> Figure | None:
             labels,
             from_zero=True,
         )
-        spent.set_ylabel(f"energy, µJ, {MODEL_TITLES[model]}")
+        spent.set_ylabel(f"energy, µJ, {model_words(model)}")
     return figure
 
 
@@ -204,8 +199,8 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
             )  # fmt: skip
         pareto = pareto_front(front)
         axes.step([x for x, _ in pareto], [y for _, y in pareto], where="post", color=INK, linewidth=1, linestyle=":")
-        axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
-        axes.set_xlabel("energy per clip, µJ, whole network")
+        axes.set_title(model_words(model), fontsize=10)
+        axes.set_xlabel("energy per clip, µJ")
         if front and max(front)[0] > DECADE * min(front)[0]:
             axes.set_xscale("log")
         axes.margins(0.18)
@@ -239,7 +234,7 @@ def energy_shares(result: dict[str, Any]) -> Figure:
             axes.barh(row, part, color=shade, height=0.6)
             axes.barh(row, total - part, left=part, color=shade, alpha=0.3, height=0.6)
             axes.annotate(f" {100 * part / total:.1f} %", (total, row), va="center", fontsize=8)
-        axes.set_title(MODEL_TITLES.get(model, model), fontsize=10)
+        axes.set_title(model_words(model), fontsize=10)
         axes.set_xlabel("µJ per clip")
         axes.margins(x=0.25)
     panels[0].set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
@@ -269,7 +264,7 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
                 if other is not None:
                     axes.plot(
                         best["mean"] / other["best"][model]["mean"], row, "osD^v<>"[index % 7],
-                        color=colour(list(MODEL_TITLES).index(priced)), fillstyle="none" if shared else "full",
+                        color=colour(result["energy_models"].index(priced)), fillstyle="none" if shared else "full",
                         label=model_words(model) if row == 0 else None,
                     )  # fmt: skip
     for axes, title in zip(panels, ("over its last control's: spikes alone", "over the ANN's"), strict=True):

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snn_cace.report import figures
+from snn_cace.report.conclusions import model_words
 
 HEADINGS = (
     "variant",
@@ -128,7 +129,7 @@ def front(result: dict[str, Any]) -> Figure | None:
         axes.plot(energies, scores, "o", color=figures.colour(number), label=search["variant"])
     ends = figures.pareto_front(points)
     axes.plot(*zip(*ends, strict=True), ":", color=figures.INK, label="Pareto front")
-    axes.set_xlabel(f"energy of a clip, µJ, {figures.MODEL_TITLES[model]}, event-driven")
+    axes.set_xlabel(f"energy of a clip, µJ, {model_words(model)}, event-driven")
     axes.set_ylabel("best validation accuracy, %")
     figures.legend_below(figure, axes)
     return figure

@@ -26,7 +26,7 @@ from neurons import ControlLayer, LearnedStep, RateObserver, SpikingLayer, count
 from neurons.coding import Coding
 from snn_cace.config import Experiment, SlotsConfig
 from snn_cace.contracts import FeatureShape
-from snn_cace.counting.energy import EnergyPrices, energy, part_energy, read_prices
+from snn_cace.counting.energy import Prices, energy, read_prices
 from snn_cace.counting.operations import count_operations
 from snn_cace.counting.provenance import SEVERAL
 from snn_cace.data.batches import Batch
@@ -64,7 +64,7 @@ def all_firing(network: nn.Module) -> Iterator[dict[str, int]]:
 
 
 def expected_energy(
-    experiment: Experiment, shape: FeatureShape, visual: torch.Size, audio: torch.Size, model: str, prices: EnergyPrices
+    experiment: Experiment, shape: FeatureShape, visual: torch.Size, audio: torch.Size, model: str, prices: Prices
 ) -> ExpectedEnergy:
     """What clips of these shapes, `[T, H, W, Cv]` and `[T, Ca]`, cost by an energy `model`; neither weights nor values
     decide it.
@@ -81,7 +81,8 @@ def expected_energy(
     priced = {module.name: module for module in count.counted["event_driven"]}
     per_spike: dict[str, float] = {}
     for sources, caused in count.sources.items():
-        spent = math.fsum(part_energy(part, priced[name], model, prices) for name, part in caused.items())
+        by_module = (prices[model].picojoules(part, priced[n], part.weight_reads) for n, part in caused.items())
+        spent = math.fsum(by_module)
         named = sources.split(SEVERAL)
         for source in named:
             per_spike[source] = per_spike.get(source, 0.0) + spent / sum(fired[name] for name in named)
@@ -92,7 +93,7 @@ def expected_energy(
 
 
 def expected_of_control(
-    network: nn.Module, clip: tuple[torch.Tensor, ...], model: str, prices: EnergyPrices, of_dense: float
+    network: nn.Module, clip: tuple[torch.Tensor, ...], model: str, prices: Prices, of_dense: float
 ) -> ExpectedEnergy:
     """`ExpectedEnergy` of a control where products with zeros are skipped. A value of a layer causes what is spent with
     all values above zero less what is spent with none of that layer, over their number.

@@ -18,7 +18,7 @@ from snn_cace.analysis.record import record_network
 from snn_cace.cli import main
 from snn_cace.config import Experiment, SlotConfig
 from snn_cace.contracts import FeatureShape
-from snn_cace.counting.energy import MODELS, REUSING
+from snn_cace.counting.energy import read_prices, with_reuse
 from snn_cace.counting.operations import COUNTS
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
@@ -177,7 +177,7 @@ def test_the_verb_writes_json_csv_figures_and_tensorboard(run: Path, tmp_path: P
         assert "<svg" in (tmp_path / "out" / "figures" / f"{name}.svg").read_text()
     assert any((tmp_path / "out" / "tensorboard").iterdir())
     assert list(result["counts"]) == list(COUNTS)
-    assert set(result["counts"]["zero_skipping"]["energy_mj"]) == {*MODELS, *REUSING}
+    assert set(result["counts"]["zero_skipping"]["energy_mj"]) == {*read_prices(), *with_reuse(read_prices())}
     before = (tmp_path / "out" / "spikes.json").read_bytes()
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err

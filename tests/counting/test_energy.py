@@ -10,12 +10,14 @@ from spikingjelly.activation_based.op_counter import LemaireEnergyProfiler, Simp
 from torch import nn
 
 from neurons import NodeConfig, SpikingLayer
-from snn_cace.counting.energy import MODELS, REUSING, Energy, break_even_rate, energies_mj, energy, read_prices, sources
+from snn_cace.counting.energy import Energy, break_even_rate, energies_mj, energy, read_prices, sources, with_reuse
+from snn_cace.counting.models import MODELS
 from snn_cace.counting.operations import ModuleCount, count_operations
 from snn_cace.counting.rules import Operations
 from snn_cace.errors import InputError
 
 PRICES = read_prices()
+REUSING = with_reuse(PRICES)
 
 
 def module(**static: float) -> ModuleCount:
@@ -123,24 +125,27 @@ def test_membranes_cost_what_lemaire_s_model_says_on_a_layer_of_if_neurons():
 
 
 def test_prices_may_be_replaced_and_every_one_has_a_source(tmp_path: Path):
-    text = Path("snn_cace/counting/energy.yaml").read_text()
-    (tmp_path / "mine.yaml").write_text(text.replace("picojoules: 4.6", "picojoules: 1.5"))
+    (tmp_path / "mine.yaml").write_text("compute: {mac: {picojoules: 1.5, source: mine}}")
     mine = read_prices(tmp_path / "mine.yaml")
-    assert energy([module(macs=2)], "compute", mine).total == pytest.approx(3.0)
+    for model in ("compute", "memory"):  # whose arithmetic is the first's
+        assert energy([module(macs=2)], model, mine).total == pytest.approx(3.0)
+    assert sources(mine)[1] == sources(PRICES)[1]
     assert all(row["source"] for row in sources(mine))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("text", "message"),
     [
-        (("picojoules: 0.9", "picojoules: -1"), "must not be negative"),
-        (("[8192, 32768, 1048576]", "[8192, 8192, 1048576]"), "sizes_bytes must grow"),
-        (("word_bytes", "word_bits"), "word_bits"),
-        (("picojoules: 24.96", "picojoules: much"), "memory"),
+        ("compute: {ac: {picojoules: -1, source: mine}}", r"compute\.ac: prices of energy must not be negative"),
+        ("sram.access: {sizes_bytes: [8, 8], picojoules: [1, 2], source: mine}", "sizes_bytes must grow"),
+        ("memory: {word_bits: 4}", "word_bits"),
+        ("memory: {byte: {picojoules: 3}}", r"memory\.byte: say where the price is from"),
+        ("memory: {byte: {picojoules: much, source: mine}}", "memory"),
+        ("guess: {mac: 1}", "no energy model guess; there are compute, memory, sram"),
     ],
 )
-def test_bad_prices_are_named(tmp_path: Path, change: tuple[str, str], message: str):
-    (tmp_path / "bad.yaml").write_text(Path("snn_cace/counting/energy.yaml").read_text().replace(*change))
+def test_bad_prices_are_named(tmp_path: Path, text: str, message: str):
+    (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(InputError, match=message):
         read_prices(tmp_path / "bad.yaml")
     with pytest.raises(InputError, match=r"no config file .*none\.yaml"):

@@ -11,7 +11,8 @@ from torch.nn import Linear
 from neurons import BlockConfig, LearnedStep, SpikingLinear, SpikingMLP
 from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
-from snn_cace.counting.energy import MODELS, energies_mj, read_prices
+from snn_cace.counting.energy import energies_mj, read_prices
+from snn_cace.counting.models import MODELS
 from snn_cace.counting.operations import COUNTS, Count, ModuleCount, count_operations, summed
 from snn_cace.counting.rules import WORD_BITS, Operations
 from snn_cace.model import CaceNet

@@ -15,13 +15,13 @@ from matplotlib.image import imread
 
 from snn_cace.cli import main
 from snn_cace.report.comparison import (
-    ATTRIBUTION_HEADINGS,
-    RESULT_HEADINGS,
+    attribution_headings,
     attribution_rows,
     config_differences,
     energy_rows,
     in_present_terms,
     module_rows,
+    result_headings,
     result_rows,
     table_rows,
     write_report,
@@ -95,7 +95,7 @@ def test_changes_are_percent_of_the_other():
 def test_the_result_is_one_row_for_each_variant_and_one_number_a_cell(result: dict[str, Any]):
     rows = result_rows(result)
     assert [row[0] for row in rows] == ["small-dense", "small-spiking", "small-spiking-rectified"]
-    assert all(len(row) == len(RESULT_HEADINGS) for row in rows)
+    assert all(len(row) == len(result_headings(result)) for row in rows)
     assert all(re.fullmatch(r"[\d.]+", cell) for row in rows for cell in row[1:])
     ann = result["variants"][0]
     assert rows[0][1] == f"{ann['test_segment_accuracy']['mean']:.2f}"
@@ -112,7 +112,7 @@ def test_a_chain_s_links_add_up_to_the_whole_and_only_the_last_speaks_of_spikes(
         assert sum(energies) == pytest.approx(whole["energy"][model]["difference_mj"])
     assert [link["part"] for link in found["links"]] == ["shape and norm", "memory, bits and spikes"]
     rows = attribution_rows(result)
-    assert all(len(row) == len(ATTRIBUTION_HEADINGS) for row in rows)
+    assert all(len(row) == len(attribution_headings(result)) for row in rows)
     assert [row[1] for row in rows] == [
         "small-dense to small-spiking-rectified",
         "small-spiking-rectified to small-spiking",
@@ -182,26 +182,18 @@ def test_few_seeds_and_the_paper_s_protocol_are_cautioned_against(result: dict[s
 
 
 def test_the_page_shows_every_section_figure_and_source_and_needs_nothing_else(result: dict[str, Any], tmp_path: Path):
-    page = written(result, tmp_path)
-    for title in (
-        "What may be concluded",
-        "Accuracy and energy",
-        "Simulation steps",
-        "Firing",
-        "Classes",
-        "Rasters",
-        "Training",
-        "Operations by module",
-        "Configs",
-        "How it was made",
-    ):
-        assert f">{title}</h2>" in page
+    page = re.sub(r"<script.*?</script>", "", written(result, tmp_path), flags=re.DOTALL)
+    titles = re.findall(r">([^<>]+)</h2>", page)
+    assert titles == ["Verdict", "Accuracy", "Energy", "Why", "Details"]
+    folded = ("Simulation steps", "Firing", "Classes", "Rasters", "Training", "Operations by module", "Configs")
+    for title in (*folded, "How it was made"):
+        assert f"<summary>{title}</summary>" in page
     assert page.count("<svg") == 13 + 1
     assert all(price["source"].split(":")[0].replace("'", "&#39;") in page for price in result["prices"])
     assert all(line.replace("'", "&#39;") in page for line in sentences(result) + limits(result))
     outside = re.findall(r"""(?:src|href)\s*=\s*["'](?!\#)([^"']+)""", page)
     assert all(target.startswith("data:image/png;base64,") for target in outside)
-    assert "@import" not in page and "<script" not in page and "<link" not in page
+    assert "@import" not in page and "<link" not in page
 
     # Figures take the page's colour there, and have one of their own as files.
     assert "currentColor" in page
@@ -278,13 +270,18 @@ def test_a_browser_shows_it_wide_narrow_and_dark_without_a_word_on_the_console(r
     probe.write_text(
         "<!doctype html><body><script>"
         "const found = []; let open = 2;"
+        "const chosen = (page, place) => { const select = page.getElementById('model'); select.selectedIndex = place;"
+        "  select.focus(); select.dispatchEvent(new Event('change'));"
+        "  return page.activeElement === select && page.getElementById('chosen').innerText"
+        "      + page.getElementById('said').innerText + page.querySelector('#why-energy .gtitle').textContent; };"
         "for (const width of [1200, 390]) {"
         "  const frame = document.createElement('iframe');"
         "  frame.width = width; frame.height = 900; frame.src = 'report.html';"
         "  frame.onload = () => { const page = frame.contentDocument; const style = frame.contentWindow"
         "      .getComputedStyle(page.body);"
-        "    found.push([width, page.documentElement.scrollWidth, page.querySelectorAll('svg').length, style.color,"
-        "      style.backgroundColor]);"
+        "    found.push([width, page.documentElement.scrollWidth, page.querySelectorAll('figure svg').length,"
+        "      style.color, style.backgroundColor, chosen(page, 0), chosen(page, 1),"
+        "      page.querySelectorAll('.chart .main-svg').length > 0]);"
         "    if (--open === 0) document.title = JSON.stringify(found); };"
         "  document.body.append(frame); }"
         "</script></body>"
@@ -297,9 +294,10 @@ def test_a_browser_shows_it_wide_narrow_and_dark_without_a_word_on_the_console(r
         assert "CONSOLE" not in shown.stderr
         title = re.search(r"<title>(.*?)</title>", shown.stdout)
         assert title is not None, shown.stderr
-        for width, needed, drawings, ink, paper in json.loads(title.group(1)):
+        for width, needed, drawings, ink, paper, first, second, drawn in json.loads(title.group(1)):
             assert needed <= width, scheme
-            assert drawings == 15
+            assert drawings == 14 and drawn
+            assert "arithmetic alone" in first and "weight and state traffic" in second and first != second
             assert abs(brightness(ink) - brightness(paper)) > 0.6, (scheme, ink, paper)
             assert (brightness(paper) > 0.5) == (scheme == "light")
 

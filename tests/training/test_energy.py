@@ -8,7 +8,8 @@ from small import peer_experiment, small_model
 
 from snn_cace.config import Experiment, SlotConfig
 from snn_cace.contracts import FeatureShape
-from snn_cace.counting.energy import MODELS, energies_mj, read_prices
+from snn_cace.counting.energy import energies_mj, read_prices
+from snn_cace.counting.models import MODELS
 from snn_cace.counting.operations import count_operations
 from snn_cace.model import CaceNet, build_network
 from snn_cace.training.energy import EnergyRegulariser

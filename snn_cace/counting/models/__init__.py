@@ -1,0 +1,12 @@
+"""Models of energy, a file each; `MODELS` has every one by its name, in the order of the tables.
+
+A model of your own is a subclass of `EnergyModel`: defining it, in whatever file, is enough for it to be priced,
+tabulated and drawn.
+"""
+
+from snn_cace.counting.models.base import MODELS, EnergyModel, Price, price
+from snn_cace.counting.models.compute import Compute
+from snn_cace.counting.models.memory import Memory
+from snn_cace.counting.models.sram import Sram
+
+__all__ = ["MODELS", "Compute", "EnergyModel", "Memory", "Price", "Sram", "price"]

@@ -1,0 +1,72 @@
+"""What the report's page needs to show one energy model and one count at a time: numbers that its script draws."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from snn_cace.report import figures
+from snn_cace.report.conclusions import attribution_of, counterpart, model_words, share_of_dense, variant_named
+
+BEST = "best"
+COUNT_TITLES = {
+    BEST: "each network's best",
+    "event_driven": "event-driven: spikes skip zeros",
+    "zero_skipping": "zero-skipping: all networks skip zeros",
+    "conservative": "conservative: only a block's own layers see spikes",
+}
+
+
+def last_control(result: dict[str, Any], name: str) -> str | None:
+    """The network that a spiking variant differs from by its spikes alone."""
+    found = attribution_of(result, name)
+    return found["links"][-1]["from"] if found else None
+
+
+def page_data(result: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the page draws, in percent and µJ per clip, as its script takes it."""
+    variants = result["variants"]
+    models = list(variants[0]["best"])
+    counts = [count for count in COUNT_TITLES if count == BEST or count in variants[0]["counts"]]
+    return {
+        "models": [{"key": model, "title": model_words(model)} for model in models],
+        "counts": [{"key": count, "title": COUNT_TITLES[count]} for count in counts],
+        "variants": [variant_data(result, variant, place, counts) for place, variant in enumerate(variants)],
+        "chains": [chain_data(result, found, models) for found in result["attribution"]],
+    }
+
+
+def variant_data(result: dict[str, Any], variant: dict[str, Any], place: int, counts: list[str]) -> dict[str, Any]:
+    dense, accuracy = counterpart(result, variant), variant["test_segment_accuracy"]
+    best = {model: 1000 * found["mean"] for model, found in variant["best"].items()}
+    energy = {
+        count: {model: 1000 * spent for model, spent in variant["counts"][count]["energy_mj"].items()}
+        for count in counts
+        if count != BEST
+    }
+    return {
+        "name": variant["name"],
+        "kind": variant["kind"],
+        "colour": figures.colour(place),
+        "accuracy": {key: accuracy[key] for key in ("mean", "std", "values")},
+        "seeds": variant["seeds"],
+        "energy": {BEST: best, **energy},
+        "dense": None if dense is None or dense is variant else dense["name"],
+        "control": last_control(result, variant["name"]),
+    }
+
+
+def chain_data(result: dict[str, Any], found: dict[str, Any], models: list[str]) -> dict[str, Any]:
+    """The steps of a chain: accuracy in points, energy in percent of the ANN's, each with its interval."""
+    dense = variant_named(result, found["dense"])
+    assert dense is not None
+    links = []
+    for link in found["links"]:
+        energy = {}
+        for model in models:
+            whole = dense["best"][model]["mean"]
+            interval = [100 * bound / whole for bound in link["energy"][model]["ci95_mj"]]
+            energy[model] = [share_of_dense(result, found, link, model), *interval]
+        accuracy = [link["accuracy"]["difference"], *link["accuracy"]["ci95"]]
+        links.append({"part": link["part"], "to": link["to"], "accuracy": accuracy, "energy": energy})
+    start = dense["test_segment_accuracy"]["mean"]
+    return {"variant": found["variant"], "dense": found["dense"], "accuracy": start, "links": links}
