@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo demo-video test lint install clean
+.PHONY: demo demo-video test lint docs install clean
 
 install: $(INSTALLED)
 
@@ -13,7 +13,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(FITS)' \
 		|| { echo "snn-cace needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract,games,transformers,tune,ray,export,analysis]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract,games,transformers,tune,ray,export,analysis,docs]'
 	touch $@
 
 demo: install
@@ -36,6 +36,12 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# The documentation, as pages for a browser: site/index.html.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo site/index.html
 
 clean:
-	rm -rf .venv runs build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv runs build site *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,4 +1,4 @@
-"""Write docs/surrogates.md and docs/surrogates.svg: every surrogate's slope as a formula and as a curve.
+"""Write docs/explanations/surrogates.md and surrogates.svg: every surrogate's slope as a formula and as a curve.
 
 python scripts/surrogates.py [DIRECTORY]
 """
@@ -78,4 +78,4 @@ def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "docs")
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "docs" / "explanations")

@@ -185,8 +185,9 @@ else:
     SlotConfig.__doc__ = """One slot of the network: its block, and what differs from model.spiking; null does not.
 
     Args:
-        block: `dense` (the original's), `spiking`, or a control without spikes (docs/controls.md). `braincog` is the
-            original's spiking temporal encoder; its direction, membrane, coding, readout and norm are fixed.
+        block: `dense` (the original's), `spiking`, or a control without spikes (docs/explanations/controls.md).
+            `braincog` is the original's spiking temporal encoder; its direction, membrane, coding, readout and norm
+            are fixed.
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.

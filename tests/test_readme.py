@@ -14,7 +14,7 @@ from snn_cace.report.conclusions import share_of_dense
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "results").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "results").rglob("*.md"))]
 
 
 def test_every_config_in_readme_and_guides_is_an_experiment(tmp_path: Path):
@@ -26,7 +26,7 @@ def test_every_config_in_readme_and_guides_is_an_experiment(tmp_path: Path):
         assert experiment.model.slots.feed_forward.spiking(experiment.model.spiking).tau == 3.0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_a_page_names_exists(page: Path):
     text = page.read_text(encoding="utf-8")
     linked = {page.parent / target for target in re.findall(r"\]\(([^)#:]+)\)", text)}

@@ -15,7 +15,7 @@ counts come of one pass:
 
 Batch norms behind linear layers are folded into their weights, as whoever runs a trained network does.
 
-Where this differs from SpikingJelly's `op_counter` and from NeuroBench: docs/analysis.md.
+Where this differs from SpikingJelly's `op_counter` and from NeuroBench: docs/explanations/analysis.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What SpikingJelly's energy models and NeuroBench's metrics say of the same network on the same clips.
 
-They cover less than the whole network; what each leaves out is kept beside its figure, and docs/analysis.md says why
-they differ from ours. A model that refuses the network has its reason in place of a figure.
+They cover less than the whole network; what each leaves out is kept beside its figure, and
+docs/explanations/analysis.md says why they differ from ours. A model that refuses the network has its reason in place
+of a figure.
 """
 
 from __future__ import annotations

@@ -34,4 +34,4 @@ def test_the_table_states_the_slope(name: str):
 
 
 def test_the_committed_table_is_what_the_script_writes():
-    assert script.table() in (ROOT / "docs" / "surrogates.md").read_text()
+    assert script.table() in (ROOT / "docs" / "explanations" / "surrogates.md").read_text()

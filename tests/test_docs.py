@@ -1,0 +1,105 @@
+"""What the documentation says can be done: its Python runs, its commands parse, its links lead somewhere."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shlex
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from snn_cace.cli import VERBS, find_verb
+from snn_cace.commands import SHORT, config_first, make_parser, parameters, spelled_out
+
+ROOT = Path(__file__).resolve().parents[1]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+GUIDES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+PAGES = [*GUIDES, *sorted((ROOT / "results").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+EXAMPLE = {"N": "1", "C": "0.5"}
+"""What stands in a command for a number."""
+
+
+def page_id(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(page.read_text(encoding="utf-8")) if found == language]
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as the site and code hosts make it."""
+    return re.sub(r"[^\w\- ]", "", re.sub(r"[`*]", "", heading).lower()).strip().replace(" ", "-")
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words behind `snn-cace` on every line of a shell block."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("snn-cace ")]
+
+
+@functools.cache
+def parser_of(verb: str):
+    """The parser of a verb, and the names of its function's parameters."""
+    module, _, name = VERBS[verb][0].partition(":")
+    function = getattr(import_module(f"snn_cace.commands.{module}"), name)
+    return make_parser(verb, function), {parameter.name for parameter in parameters(function)}
+
+
+@pytest.mark.parametrize("page", [page for page in TUTORIALS if blocks(page, "python")], ids=page_id)
+def test_the_python_of_a_tutorial_runs(page: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    for block in blocks(page, "python"):
+        exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", [page for page in GUIDES if blocks(page, "sh")], ids=page_id)
+def test_the_commands_of_a_page_parse(page: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(ROOT)
+    for words in (words for block in blocks(page, "sh") for words in commands(block)):
+        verb = find_verb(words)
+        parser, taken = parser_of(verb)
+        rest = [EXAMPLE.get(word, word) for word in words[len(verb.split()) :]]
+        overridable = taken & {"experiment", "overrides"}
+        parsed = parser.parse_args(config_first(spelled_out(rest) if overridable else rest), defaults=False)
+        config = str(parsed.get("config", ""))
+        assert not config.startswith("configs/") or (ROOT / config).is_file(), config
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=page_id)
+def test_the_options_of_commands_in_a_text_exist(page: Path):
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for said in re.findall(r"`snn-cace ([^`]+)`", text):
+        words = said.split()
+        if words[0] == "VERB":
+            continue
+        known = {*parser_of(find_verb(words))[0]._option_string_actions, *SHORT, "--data", "--help", "--help.full"}
+        assert {word for word in words if word.startswith("--")} <= known, said
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_the_links_of_a_page_lead_somewhere(page: Path):
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [slug(heading) for heading in headings], target
+
+
+def test_every_guide_is_in_the_site_and_the_index():
+    """MkDocs warns of pages that the site leaves out; the index of the repository has each too."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    listed = {(ROOT / "docs" / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", index)}
+    assert {page for page in (ROOT / "docs").rglob("*.md") if page.name != "README.md"} <= listed
