@@ -29,6 +29,7 @@ from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
+from snn_cace.processes import workers as worker_processes
 
 UNFINISHED = ".extract"
 WAITING, DONE, UNUSABLE = 0, 1, 2
@@ -182,6 +183,8 @@ def extract(
         VideoClips(files, waiting, plan),
         batch_size=None,
         num_workers=workers,
+        # A fork of this process would free FFmpeg's objects of before, and wait for their threads, which it has not.
+        multiprocessing_context=worker_processes() if workers else None,
         prefetch_factor=READ_AHEAD if workers else None,
     )
     for row, clip in tqdm(loader, total=len(waiting), unit="clip", desc="extracting", disable=quiet or None):

@@ -34,6 +34,7 @@ from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
 from snn_cace.processes import end_by_kernel, is_unused, sole_writer
+from snn_cace.processes import workers as worker_processes
 from snn_cace.runtime import pick_device
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
 from snn_cace.training.checkpoints import write_tensors
@@ -210,7 +211,10 @@ def fit(
         pairs, num_replicas=devices, rank=trainer.global_rank, seed=settings.seed, drop_last=True
     )
     local = settings.batch_size // devices
-    loader = DataLoader(pairs, local, sampler=sampler, num_workers=workers, drop_last=True)
+    context = worker_processes() if workers else None  # not forks, as in `extract`
+    loader = DataLoader(
+        pairs, local, sampler=sampler, num_workers=workers, drop_last=True, multiprocessing_context=context
+    )
     last = output / f"{LAST}.ckpt"
     with lightning_quiet():
         trainer.fit(module, loader, ckpt_path=last if resume and last.is_file() else None, weights_only=True)

@@ -194,7 +194,7 @@ def upright(frame: Any, plan: Plan, track: Track) -> np.ndarray:
     if min(straight, crossed) > OBLIQUE * max(straight, crossed):
         track.notes["pictures are turned obliquely; shown to the nearest quarter turn"] = -inf, inf
     size = (plan.width, plan.height) if straight >= crossed else (plan.height, plan.width)
-    rgb = frame.reformat(*size, format="rgb24", interpolation="BICUBIC").to_ndarray()
+    rgb = frame.reformat(*size, format="rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
     if straight < crossed:
         rgb, a, d = rgb.swapaxes(0, 1), c, b
     return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
