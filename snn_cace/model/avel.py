@@ -80,8 +80,6 @@ class AvelNet(Network):
     Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput` with segment_logits.
     """
 
-    classifies_segments = True
-
     def __init__(self, config: ModelConfig, shape: FeatureShape, weak: bool = False) -> None:
         super().__init__(shape, weak)
         avel, d, classes = config.avel, config.d_model, shape.classes + 1

@@ -12,8 +12,9 @@ import torch
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
-from snn_cace.model.reference import module_names, rename
+from snn_cace.networks.cace import module_names
 from snn_cace.training.checkpoints import load_state
+from snn_cace.training.released import rename
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 GUIDANCE = {"None": "none", "Audio-Guide": "audio", "Visual-Guide": "visual", "Co-Guide": "co"}

@@ -12,7 +12,7 @@ from golden_rule import GUIDANCE, golden, golden_inputs, golden_labels, normal, 
 
 from snn_cace.config import ContrastConfig
 from snn_cace.contracts import NetworkOutput
-from snn_cace.model.reference import module_names
+from snn_cace.networks.cace import module_names
 from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss, validation_loss
 from snn_cace.training.metrics import SegmentMetrics, segment_predictions
 

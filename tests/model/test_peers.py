@@ -18,10 +18,11 @@ from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.model import Network, build_network
 from snn_cace.model.localisation import pooled
-from snn_cace.model.reference import names_of, rename
+from snn_cace.networks import find_network
 from snn_cace.training.checkpoints import load_state
 from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
 from snn_cace.training.metrics import SegmentMetrics, segment_predictions
+from snn_cace.training.released import rename
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ave"
 CASES = {
@@ -50,6 +51,11 @@ SHIFTS_A_SOFTMAX = "spatial_channel_att.video_key.bias"
 def experiment_of(case: str) -> Experiment:
     changes = {"model.reference": True, "training.losses": "reference"} if case == "avel/DMRN" else {}
     return read_config(CONFIGS / f"{CASES[case]}.yaml", Experiment, changes)
+
+
+def names_of(experiment: Experiment) -> dict[str, str]:
+    weak = experiment.training.supervision == "weak"
+    return find_network(experiment.model.network).original(experiment.model, weak).names
 
 
 def network_of(case: str) -> Network:
