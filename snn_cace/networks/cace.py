@@ -59,7 +59,7 @@ OUTSIDE_GUIDANCE = {
     "localize_module.event_classifier": "head.event",
 }
 ENHANCING = {"_extra_state": {"enhance": True}}
-"""The original has no entry that says so."""
+"""Our entry for what the original always does once it is trained: it adds the enhanced features."""
 
 
 class Cace(NetworkSpec):

@@ -30,37 +30,14 @@ class RunFiles:
 
     directory: Path
 
-    @property
-    def config(self) -> Path:
-        return self.directory / "config.yaml"
-
-    @property
-    def provenance(self) -> Path:
-        return self.directory / "provenance.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.directory / "metrics.json"
-
-    @property
-    def history(self) -> Path:
-        return self.directory / "history.json"
-
-    @property
-    def predictions(self) -> Path:
-        return self.directory / "test_predictions.npz"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.directory / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.ckpt"
+    def __post_init__(self) -> None:
+        self.config = self.directory / "config.yaml"
+        self.provenance = self.directory / "provenance.json"
+        self.metrics = self.directory / "metrics.json"
+        self.history = self.directory / "history.json"
+        self.predictions = self.directory / "test_predictions.npz"
+        self.checkpoints = self.directory / "checkpoints"
+        self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
 
 
 @dataclasses.dataclass

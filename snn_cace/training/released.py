@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
-from snn_cace.config import Experiment, SlotConfig, as_yaml
+from snn_cace.config import Experiment, SlotConfig, TrainingConfig, as_yaml
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
@@ -17,16 +16,9 @@ from snn_cace.networks.spec import Original
 from snn_cace.training.checkpoints import RunFiles, load_state, read_tensors, refuse_used, save_checkpoint
 
 
-class Renamed(NamedTuple):
-    """state: entries under our names. unused: the original's entries that its own forward pass never reads."""
-
-    state: dict[str, torch.Tensor]
-    unused: list[str]
-
-
-def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> Renamed:
-    """A released state dict, with or without `module.` before its names, under the names that `names` says; a
-    convolution of kernel 1 is a linear layer.
+def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """A released state dict, with or without `module.` before its names, under our names, and the entries
+    that its own forward pass never reads; a convolution of kernel 1 is a linear layer.
     """
     renamed: dict[str, torch.Tensor] = {}
     unused: list[str] = []
@@ -37,7 +29,7 @@ def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> Renamed:
             unused.append(bare)
         else:
             renamed[names[prefix] + bare[len(prefix) :]] = value.squeeze(-1) if value.ndim == 3 else value
-    return Renamed(renamed, unused)
+    return renamed, unused
 
 
 def import_weights(
@@ -59,22 +51,19 @@ def import_weights(
     experiment.name = f"reference {weights.name}"
     model, weak = experiment.model, experiment.training.supervision == "weak"
     original = find_network(model.network).original(model, weak)
-    renamed = rename(state, original.names)
-    network = build_network(experiment, reference_shape(renamed.state, weights, original, title_of(model.network)))
-    load_state(network, renamed.state | original.extra, weights)
+    renamed, unused = rename(state, original.names)
+    network = build_network(experiment, reference_shape(renamed, weights, original, title_of(model.network)))
+    load_state(network, renamed | original.extra, weights)
     save_checkpoint(files.best, network, experiment)
     write_text(files.config, as_yaml(experiment))
-    return [key for key in renamed.unused if state_scalar(key) not in ("threshold", "alpha")]
+    return [key for key in unused if state_scalar(key) not in ("threshold", "alpha")]
 
 
 def published_experiment(guidance: str, temporal_encoder: SlotConfig | None) -> Experiment:
     """CACE-Net at the paper's settings."""
-    experiment = Experiment()
+    training = TrainingConfig(seed=3917, precision="64", protocol="paper", losses="reference")
+    experiment = Experiment(training=training)
     experiment.model.guidance = guidance  # type: ignore[assignment]
-    experiment.training.seed = 3917
-    experiment.training.precision = "64"
-    experiment.training.protocol = "paper"
-    experiment.training.losses = "reference"
     if temporal_encoder is not None:
         experiment.model.slots.temporal_encoder = temporal_encoder
     return experiment

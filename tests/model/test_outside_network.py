@@ -11,7 +11,7 @@ from torch import nn
 
 from snn_cace.cli import main
 from snn_cace.config import Experiment, ModelConfig, as_dict, as_yaml, from_dict, put_over
-from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.model import Network
 from snn_cace.model.blocks import temporal_encoders
@@ -28,9 +28,9 @@ class OutsideNet(Network):
         (self.encoder,) = temporal_encoders(model, (shape.audio_channels, model.d_model))
         self.relevance, self.event = nn.Linear(model.d_model, 1), nn.Linear(model.d_model, shape.classes)
 
-    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
         encoded = self.encoder(audio)
-        return NetworkOutput(self.relevance(encoded).squeeze(-1), self.event(encoded.mean(1)))
+        return ClipOutput(self.relevance(encoded).squeeze(-1), self.event(encoded.mean(1)))
 
     def slots(self) -> dict[str, list[str]]:
         return {"temporal_encoder": ["encoder"]}
