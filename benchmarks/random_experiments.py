@@ -22,6 +22,7 @@ from snn_cace.cli import main
 from snn_cace.config import Experiment, as_dict, as_yaml, dotted, from_dict, put_over
 from snn_cace.data.synthetic import write_synthetic
 from snn_cace.errors import InputError
+from snn_cace.networks import NETWORKS
 
 SMALL: dict[str, Any] = {
     "model.guidance": "none",
@@ -41,6 +42,7 @@ SMALL: dict[str, Any] = {
     "training.device": "cpu",
 }
 NUMBERS: dict[str, list[Any]] = {
+    "model.network": list(NETWORKS),
     "model.window": [1, 3],
     "model.interaction_heads": [1],
     "model.contrast.start": [0.0, 1.0],

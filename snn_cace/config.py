@@ -24,35 +24,24 @@ from neurons.config import LEAKY, WHOLE_SEQUENCE, BlockConfig, Direction, Kind
 from snn_cace import yaml_text
 from snn_cace.counting.models import MODELS
 from snn_cace.errors import InputError
+from snn_cace.networks import find_network
+from snn_cace.networks.avel import AvelConfig
+from snn_cace.restricted import (
+    ClosedUnitInterval,
+    DropoutProbability,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+)
 
 MYPY = False
 """True for mypy, as TYPE_CHECKING is, whose blocks jsonargparse would run too."""
-if MYPY:
-    PositiveInt = int
-    NonNegativeInt = int
-    PositiveFloat = float
-    NonNegativeFloat = float
-    ClosedUnitInterval = float
-    DropoutProbability = float
-    Seed = int
-else:
-    from jsonargparse.typing import (
-        ClosedUnitInterval,
-        NonNegativeFloat,
-        NonNegativeInt,
-        PositiveFloat,
-        PositiveInt,
-        restricted_number_type,
-    )
-
-    DropoutProbability = restricted_number_type("DropoutProbability", float, [(">=", 0), ("<", 1)])
-    # NumPy's generators take no other.
-    Seed = restricted_number_type("SeedBelow4294967296", int, [(">=", 0), ("<", 2**32)])
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
 Guidance = Literal["none", "audio", "visual", "co"]
-NetworkName = Literal["cace", "avel", "cmran", "cmbs"]
 Supervision = Literal["full", "weak"]
 Block = Literal[
     "dense",
@@ -66,7 +55,6 @@ Block = Literal[
     "braincog-leaky",
     "braincog-quantised",
 ]
-NETWORK_NAMES = {"cace": "CACE-Net", "avel": "AVEL", "cmran": "CMRAN", "cmbs": "CMBS"}
 LONGEST_NAME = 200
 """Bytes of an experiment's or a comparison's name in UTF-8, which file systems take with an ending added."""
 
@@ -237,30 +225,13 @@ class ContrastConfig:
 
 
 @dataclass
-class AvelConfig:
-    """What AVEL alone has (Tian et al., ECCV 2018).
-
-    Args:
-        inputs: what is classified: `audio`, `visual` or `both`; `model.guidance: audio` attends to pictures by the
-            sound in any case.
-        fusion: of both: `concatenation` and a hidden layer, or `residual`, the dual multimodal residual network (DMRN).
-        units: of the attention, over which its tanh is summed.
-        hidden: width of the classifier's hidden layer.
-    """
-
-    inputs: Literal["audio", "visual", "both"] = "both"
-    fusion: Literal["concatenation", "residual"] = "concatenation"
-    units: PositiveInt = 49
-    hidden: PositiveInt = 64
-
-
-@dataclass
 class ModelConfig:
     """Sizes and constants of the network; the defaults are those of CACE-Net's original, and configs/ave has the
     others'.
 
     Args:
-        network: `cace`, or a peer: `avel`, `cmran`, `cmbs`. A peer reads the keys below that its parts need.
+        network: `cace`, or a peer: `avel`, `cmran`, `cmbs`, or one of your own, `package.module:Class`. A peer reads
+            the keys below that its parts need.
         reference: keeps the faults of a peer's original that lie in the network itself: AVEL's attention adds the sound
             along the wrong axis, weakly supervised CMBS takes a probability for a logit.
         guidance: which modality guides which: `none`, `audio`, `visual` or `co` (both); peers know `none` and `audio`.
@@ -290,7 +261,7 @@ class ModelConfig:
         avel: of AVEL alone.
     """
 
-    network: NetworkName = "cace"
+    network: str = "cace"
     reference: bool = False
     guidance: Guidance = "co"
     causal: bool = False
@@ -482,19 +453,11 @@ def check(experiment: Experiment) -> None:
     heads = [model.heads, model.interaction_heads or model.heads]
     if any(model.d_model % number for number in (*heads, 2)):
         raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads {heads}")
-    check_network(model, experiment.training)
+    find_network(model.network).check_config(model, experiment.training.supervision)
     if model.causal and model.slots.temporal_encoder.direction == "bidirectional":
         raise InputError("model.slots.temporal_encoder.direction: bidirectional sees later segments, model.causal none")
     for name, slot in vars(model.slots).items():
         check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
-
-
-def slots_of(model: ModelConfig, supervision: Supervision) -> list[str]:
-    """The slots that the network has."""
-    if model.network == "avel":
-        return ["temporal_encoder"] + ["feed_forward"] * (model.avel.fusion == "concatenation")
-    without = model.network == "cmran" or (model.network == "cmbs" and supervision == "weak")
-    return [name for name in vars(model.slots) if not (without and name == "temporal_encoder")]
 
 
 def carried_slots(model: ModelConfig) -> list[str]:
@@ -516,29 +479,6 @@ def refuse_drawn(model: ModelConfig, why: str) -> None:
     for name, slot in vars(model.slots).items():
         if slot.spikes and slot.spiking(model.spiking).coding == "poisson":
             raise InputError(f"model.slots.{name}: poisson coding draws anew at each run, {why}")
-
-
-def check_network(model: ModelConfig, training: TrainingConfig) -> None:
-    """Raise InputError for keys that the network does not have, or not under this supervision."""
-    peer, weak = model.network != "cace", training.supervision == "weak"
-    if peer and model.guidance not in ("none", "audio"):
-        raise InputError(f"model.guidance: {model.guidance} is CACE-Net's; {model.network} knows audio and none")
-    if model.contrast.enabled and (peer or weak):
-        reason = f"{model.network} has none" if peer else "it needs labels of segments, weak supervision has none"
-        raise InputError(f"model.contrast.enabled: {reason}; set it to false")
-    if model.causal and model.network != "avel" and (peer or weak):
-        raise InputError(f"model.causal: {'weak supervision pools' if weak else model.network + ' sees'} whole clips")
-    at_fault = model.guidance == "audio" if model.network == "avel" else model.network == "cmbs" and weak
-    if model.reference and not at_fault:
-        raise InputError(f"model.reference: {model.network} has no fault of its own here; see training.losses")
-    if model.network == "avel" and model.avel.inputs == "audio" and model.guidance != "none":
-        raise InputError("model.guidance: audio attends to pictures, model.avel.inputs: audio has none; set it to none")
-    if model.avel.fusion == "residual" and model.avel.inputs != "both":
-        raise InputError(f"model.avel.fusion: residual joins both modalities, not {model.avel.inputs} alone")
-    there = slots_of(model, training.supervision)
-    for name, slot in vars(model.slots).items():
-        if slot.block != "dense" and name not in there:
-            raise InputError(f"model.slots.{name}: {model.network} has no such slot; it has {', '.join(there)}")
 
 
 def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) -> None:

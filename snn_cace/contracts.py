@@ -20,17 +20,15 @@ class FeatureShape:
 
 
 @dataclass
-class NetworkOutput:
-    """What a network says of a batch of clips; None where it has none.
+class ClipOutput:
+    """What a network says of a batch of clips, the class of each and which segments are events; None where it does not.
 
     segment_relevance: `[B, T]` logits, is this segment an event. event_logits: `[B, C]` logits, which class the clip
     shows, in CACE-Net and CMBS with gamma times the av logits added; of weak networks `[B, C + 1]`, background last.
     gate: `[B, T]` in (0, 1), both modalities' temporal gates in one. av_logits: as event_logits, from the two streams
     before they interact. query, key: `[B, T, d_model]`, the two views of the contrastive loss. Of causal networks,
     running_event_logits and running_av_logits: `[B, T, C]`, the same from the segments up to each; the last are
-    event_logits and av_logits. Of AVEL, segment_logits: `[B, T, C + 1]`, the class of each segment; its
-    segment_relevance is by how much the largest event is above background. Of weak networks, clip_logits: `[B, C + 1]`,
-    what is held against the clip's label.
+    event_logits and av_logits. Of weak networks, clip_logits: `[B, C + 1]`, what is held against the clip's label.
     """
 
     segment_relevance: torch.Tensor
@@ -41,10 +39,51 @@ class NetworkOutput:
     key: torch.Tensor | None = None
     running_event_logits: torch.Tensor | None = None
     running_av_logits: torch.Tensor | None = None
-    segment_logits: torch.Tensor | None = None
     clip_logits: torch.Tensor | None = None
 
-    @property
-    def classes(self) -> int:
-        """C, event classes, which is the index of background."""
-        return self.event_logits.shape[-1] - (self.clip_logits is not None)
+    def class_logits(self) -> torch.Tensor:
+        """The logits that decide each segment's class: `[B, T, C]`, or `[B, 1, C]` where the clip's decide them all; of
+        weak networks C + 1 of them.
+        """
+        return self.event_logits.unsqueeze(1) if self.running_event_logits is None else self.running_event_logits
+
+    def segment_predictions(self) -> torch.Tensor:
+        """The clip's class, of a causal network that of the segments so far, where the segment relevance is above 0,
+        background (index C) elsewhere: `[B, T]`. A weak network may call a whole clip background.
+        """
+        background = self.event_logits.shape[-1] - (self.clip_logits is not None)
+        return torch.where(self.segment_relevance > 0, self.class_logits().argmax(-1), background)
+
+    def segment_confidence(self) -> torch.Tensor:
+        """How probable the network finds its own prediction of each segment, `[B, T]`: the probability that it is an
+        event times that of the clip's class where it says event, the probability that it is none elsewhere.
+        """
+        event = self.segment_relevance.float().sigmoid()
+        clip_class = self.class_logits().float().softmax(-1).amax(-1)
+        return torch.where(self.segment_relevance > 0, event * clip_class, 1 - event)
+
+
+@dataclass
+class SegmentOutput:
+    """What a network says that classifies segments one by one, AVEL: segment_logits `[B, T, C + 1]`, background last.
+
+    segment_relevance: `[B, T]`, by how much the largest event is above background. event_logits, clip_logits: as of
+    `ClipOutput`, the largest over segments.
+    """
+
+    segment_relevance: torch.Tensor
+    event_logits: torch.Tensor
+    segment_logits: torch.Tensor
+    clip_logits: torch.Tensor | None = None
+
+    def class_logits(self) -> torch.Tensor:
+        return self.segment_logits
+
+    def segment_predictions(self) -> torch.Tensor:
+        return self.segment_logits.argmax(-1)
+
+    def segment_confidence(self) -> torch.Tensor:
+        return self.segment_logits.float().softmax(-1).amax(-1)
+
+
+NetworkOutput = ClipOutput | SegmentOutput

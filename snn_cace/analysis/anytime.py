@@ -19,7 +19,6 @@ from snn_cace.errors import InputError
 from snn_cace.model import Network, build_network
 from snn_cace.model.temporal import BRAINCOG_STEPS
 from snn_cace.training.evaluation import run_network
-from snn_cace.training.metrics import segment_confidence, segment_predictions
 
 CONFIDENCES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 """Mean confidences over a clip's segments above which early exit stops."""
@@ -98,8 +97,8 @@ def run_depth(
     shallow = with_steps(network, experiment, steps)
     with RateMonitor(shallow) as monitor:
         for batch, output in run_network(shallow, loader, experiment, device, quiet):
-            right.append((segment_predictions(output) == batch["labels"].argmax(-1)).cpu())
-            confidence.append(segment_confidence(output).mean(1).cpu())
+            right.append((output.segment_predictions() == batch["labels"].argmax(-1)).cpu())
+            confidence.append(output.segment_confidence().mean(1).cpu())
     return Depth(steps, torch.cat(right).numpy(), torch.cat(confidence).double().numpy(), monitor.firing_rate)
 
 

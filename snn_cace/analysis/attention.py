@@ -20,7 +20,6 @@ from snn_cace.data.avdigits import make_clips, to_pictures
 from snn_cace.data.ave import SPLITS
 from snn_cace.data.batches import ClipDataset
 from snn_cace.model import Network
-from snn_cace.training.metrics import segment_predictions
 
 BATCH = 64
 MAPS = ("spatial", "self_spatial")
@@ -162,7 +161,7 @@ def record_attention(
     drawn = dataset.__getitems__(chosen)
     weights = attention_maps(network, drawn["visual"], drawn["audio"])[map].numpy()
     with torch.no_grad():
-        predicted = segment_predictions(network(drawn["visual"], drawn["audio"]))
+        predicted = network(drawn["visual"], drawn["audio"]).segment_predictions()
     if pictures is None:
         visual = drawn["visual"].float().numpy()
         pictures = to_pictures(visual) if digits else channel_means(visual)

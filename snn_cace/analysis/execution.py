@@ -46,6 +46,6 @@ def execute(network: Network, dataset: ClipDataset) -> Execution:
     differences = (
         (getattr(output, name) - getattr(normal, name)).abs().max() / getattr(normal, name).abs().max()
         for name in COMPARED
-        if getattr(normal, name) is not None
+        if vars(normal).get(name) is not None
     )
     return Execution(len(visual), additions, counted, max(float(difference) for difference in differences))

@@ -16,7 +16,6 @@ from snn_cace.config import Experiment
 from snn_cace.data.batches import Batch
 from snn_cace.model import Network
 from snn_cace.training.evaluation import run_network
-from snn_cace.training.metrics import segment_predictions
 
 RATE_BINS = 20
 """Bins of the distribution of firing rates over neurons, from 0 to the largest rate."""
@@ -95,7 +94,7 @@ def record_split(
             recorder.label(batch["labels"].argmax(-1))
 
         for batch, output in run_network(network, loader, experiment, device, quiet, label):
-            same = segment_predictions(output) == batch["labels"].argmax(-1)
+            same = output.segment_predictions() == batch["labels"].argmax(-1)
             right, segments = right + int(same.sum()), segments + same.numel()
     return recorder.layers, 100 * right / segments
 

@@ -25,7 +25,8 @@ def import_reference(
         guidance: of the weights' network.
         peer: config file of the weights' network, where that is not CACE-Net: configs/ave/cmbs-weak.yaml.
     """
-    from snn_cace.training.checkpoints import RunFiles, import_weights
+    from snn_cace.training.checkpoints import RunFiles
+    from snn_cace.training.released import import_weights
 
     experiment = read_config(peer, Experiment) if peer else None
     with sole_writer(output):

@@ -30,6 +30,7 @@ from snn_cace.counting.energy import (
     with_reuse,
 )
 from snn_cace.counting.operations import COUNTS, ModuleCount, summed
+from snn_cace.networks import find_network
 from snn_cace.provenance import environment
 from snn_cace.training.checkpoints import RunFiles
 
@@ -116,8 +117,7 @@ def compared_slots(experiments: Iterable[Experiment]) -> list[str]:
 def network_of(experiment: Experiment) -> tuple[str, ...]:
     """What must be the same for two variants to be held against each other block by block."""
     model = experiment.model
-    avel = (model.avel.inputs, model.avel.fusion) if model.network == "avel" else ()
-    return model.network, experiment.training.supervision, *avel
+    return model.network, experiment.training.supervision, *find_network(model.network).variant(model)
 
 
 def kind_of(experiment: Experiment) -> str:

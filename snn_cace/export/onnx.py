@@ -28,7 +28,6 @@ from neurons import NodeState, SpikingLayer, eager, fold, step
 from neurons.config import WHOLE_SEQUENCE
 from neurons.layer import RecurrentLayer
 from snn_cace.analysis.stopwatch import side_by_side
-from snn_cace.contracts import NetworkOutput
 from snn_cace.errors import InputError
 from snn_cace.files import replacing
 from snn_cace.model import Network
@@ -58,8 +57,8 @@ class Exported(nn.Module):
 @torch.no_grad()
 def output_names(network: Network, visual: torch.Tensor, audio: torch.Tensor) -> tuple[str, ...]:
     """What the network says of visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`, but the contrastive views."""
-    given = {name for name, values in vars(network(visual, audio)).items() if values is not None}
-    return tuple(field.name for field in dataclasses.fields(NetworkOutput) if field.name in given - {*NOT_EXPORTED})
+    given = vars(network(visual, audio)).items()
+    return tuple(name for name, values in given if values is not None and name not in NOT_EXPORTED)
 
 
 def scanned(layer: SpikingLayer, current: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,6 @@ from snn_cace.config import Experiment, refuse_drawn
 from snn_cace.errors import InputError
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
-from snn_cace.training.metrics import class_logits, segment_confidence, segment_predictions
 
 
 @dataclass
@@ -114,7 +113,7 @@ class Stream:
             with self.spikes[steps] as counted:
                 output = network(picture, sound)
             spikes, ran = spikes + int(counted.total), ran + steps
-            sure = float(segment_confidence(output)[0, 0])
+            sure = float(output.segment_confidence()[0, 0])
             if self.confidence is not None and sure >= self.confidence:
                 break
         if len(self.networks) > 1:
@@ -124,10 +123,10 @@ class Stream:
         self.segment += 1
         return SegmentResult(
             segment=self.segment - 1,
-            segment_class=int(segment_predictions(output)[0, 0]),
+            segment_class=int(output.segment_predictions()[0, 0]),
             confidence=sure,
             event_probability=float(output.segment_relevance[0, 0].sigmoid()),
-            class_probabilities=class_logits(output)[0, 0].float().softmax(-1).cpu().numpy(),
+            class_probabilities=output.class_logits()[0, 0].float().softmax(-1).cpu().numpy(),
             spikes=spikes,
             steps=ran,
             seconds=time.perf_counter() - started,

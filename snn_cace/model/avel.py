@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from neurons import SpikingMLP
 from snn_cace.config import ModelConfig
-from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.contracts import FeatureShape, SegmentOutput
 from snn_cace.model.blocks import fill, temporal_encoders
 from snn_cace.model.network import Network
 from snn_cace.model.relation import FeedForward
@@ -77,10 +77,8 @@ class AvelNet(Network):
 
     Weakly supervised it is the same: the clip's logits are, class by class, the largest over segments.
 
-    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput` with segment_logits.
+    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `SegmentOutput`.
     """
-
-    classifies_segments = True
 
     def __init__(self, config: ModelConfig, shape: FeatureShape, weak: bool = False) -> None:
         super().__init__(shape, weak)
@@ -108,7 +106,7 @@ class AvelNet(Network):
             )
         start_glorot(self.classifier)
 
-    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> SegmentOutput:
         self.check(visual, audio)
         encoded = []
         if self.audio_temporal is not None:
@@ -120,7 +118,7 @@ class AvelNet(Network):
         fused = F.relu(torch.cat(encoded, dim=-1)) if self.fusion is None else self.fusion(*encoded)
         segment_logits = self.classifier(fused)
         largest = segment_logits.amax(1)
-        return NetworkOutput(
+        return SegmentOutput(
             segment_relevance=segment_logits[..., :-1].amax(-1) - segment_logits[..., -1],
             event_logits=largest if self.weak else largest[:, :-1],
             segment_logits=segment_logits,

@@ -8,7 +8,7 @@ from torch.nn import Linear
 
 from neurons import Dropout, LookBack, rectified_dropout
 from snn_cace.config import ModelConfig
-from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.model.blocks import (
     event_classifier,
     guidance_attention,
@@ -22,7 +22,7 @@ from snn_cace.model.network import Network
 
 
 class CaceNet(Network):
-    """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
+    """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `ClipOutput`.
 
     A causal network (`model.causal`) sees no later segment, and says at each segment what it makes of those up to it.
     Within a stream (`neurons.streaming`) it takes one segment at a call, T = 1, and goes on from those before.
@@ -66,7 +66,7 @@ class CaceNet(Network):
         contrast = config.contrast if self.has_contrast and not weak else None
         self.head = LocalisationHead(d, event, contrast, self.window)
 
-    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
         self.check(visual, audio)
         patches = rectified_dropout(self.visual_projection(visual), self.dropout)
         guided = self.guidance(patches, audio)
@@ -91,7 +91,7 @@ class CaceNet(Network):
         found = self.head((visual_stream + audio_stream) / 2, self.enhance and self.contrast_enabled)
         event_logits = found.class_logits + self.gamma * av_logits
         causal = self.window is not None
-        return NetworkOutput(
+        return ClipOutput(
             segment_relevance=found.segment_relevance,
             event_logits=event_logits[:, -1] if causal else event_logits,
             gate=(audio_gate * visual_gate).squeeze(-1),

@@ -12,7 +12,7 @@ from torch.nn import Linear
 
 from neurons import Dropout, rectified_dropout
 from snn_cace.config import ModelConfig
-from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.model.blocks import event_classifier, guidance_attention, interaction, relation_block, visual_projection
 from snn_cace.model.cace import CaceNet
 from snn_cace.model.localisation import mean_of_largest, pooled
@@ -22,7 +22,7 @@ from snn_cace.model.network import Network
 class CmbsNet(CaceNet):
     """Fully supervised: pictures guided by sound (`model.guidance: audio`), and no contrast.
 
-    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
+    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `ClipOutput`.
     """
 
     has_contrast = False
@@ -36,7 +36,7 @@ class WeakCmbsNet(Network):
     gates, which is also the probability that a segment is an event. `reference` takes that probability for a logit, as
     the original's evaluation does: every segment is an event then.
 
-    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`, segment_relevance the logit of gate.
+    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `ClipOutput`, segment_relevance the logit of gate.
     """
 
     def __init__(self, config: ModelConfig, shape: FeatureShape, weak: bool = True) -> None:
@@ -56,7 +56,7 @@ class WeakCmbsNet(Network):
         self.visual_interaction, self.audio_interaction = interaction(config), interaction(config)
         self.event = event_classifier(config, self.scored, bias=False, sequence=True)
 
-    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
         self.check(visual, audio)
         patches = rectified_dropout(self.visual_projection(visual), self.dropout)
         guided = self.guidance(patches, audio)
@@ -78,7 +78,7 @@ class WeakCmbsNet(Network):
         class_logits = self.gamma * visual_class * shared_class + self.gamma * audio_class * shared_class
         event_logits = mean_of_largest(class_logits, self.top_segments)
         gate = ((audio_gate + visual_gate) / 2).squeeze(-1)
-        return NetworkOutput(
+        return ClipOutput(
             segment_relevance=gate if self.reference else torch.logit(gate, eps=1e-6),
             event_logits=event_logits,
             gate=gate,

@@ -7,7 +7,7 @@ from torch import nn
 
 from neurons import Dropout, rectified_dropout
 from snn_cace.config import ModelConfig
-from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.model.attention import ChannelSpatialAttention
 from snn_cace.model.blocks import event_classifier, interaction, relation_block, visual_projection
 from snn_cace.model.localisation import LocalisationHead, pooled
@@ -20,7 +20,7 @@ class CmranNet(Network):
     There is no temporal encoder: permuting the segments permutes what it says of them. Weakly supervised, class logits
     are of C + 1 classes, pooled under sigmoid(segment_relevance).
 
-    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
+    Shape: visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `ClipOutput`.
     """
 
     def __init__(self, config: ModelConfig, shape: FeatureShape, weak: bool = False) -> None:
@@ -38,7 +38,7 @@ class CmranNet(Network):
         self.visual_interaction = interaction(config)
         self.head = LocalisationHead(config.d_model, event_classifier(config, self.scored))
 
-    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
         self.check(visual, audio)
         patches = rectified_dropout(self.visual_projection(visual), self.dropout).flatten(2, 3)
         picture = patches.mean(-2) if self.guidance is None else self.guidance(patches, audio)
@@ -47,7 +47,7 @@ class CmranNet(Network):
         audio_stream = self.audio_cross(audio, visual_memory)
         visual_stream = self.visual_cross(picture, audio_memory)
         found = self.head(self.visual_interaction(visual_stream, audio_stream))
-        return NetworkOutput(
+        return ClipOutput(
             segment_relevance=found.segment_relevance,
             event_logits=found.class_logits,
             clip_logits=pooled(found.segment_relevance.sigmoid(), found.class_logits) if self.weak else None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.networks import find_network
 
 
 class Network(nn.Module):
@@ -14,13 +16,11 @@ class Network(nn.Module):
     shape: of the features it was built for. weak: it learns from labels of clips alone, and scores background as a
     class of the clip, the last. window: segments that it looks back at, where it is causal. top_segments: the fewest
     segments that it takes. enhance: whether contrast-enhanced features are added, where there are any.
-    classifies_segments: whether it says the class of each segment, rather than that of the clip and which are events.
     """
 
     window: int | None = None
     top_segments = 1
     enhance = False
-    classifies_segments = False
 
     def __init__(self, shape: FeatureShape, weak: bool = False) -> None:
         super().__init__()
@@ -52,3 +52,9 @@ class Network(nn.Module):
         if audio.ndim != 3 or audio.shape[-1] != want_audio or audio.shape[:2] != visual.shape[:2]:
             want = [*visual.shape[:2], want_audio]
             raise ValueError(f"audio features must be {want} beside {list(visual.shape)}, not {list(audio.shape)}")
+
+
+def build_network(experiment: Experiment, shape: FeatureShape) -> Network:
+    """The network that `experiment.model.network` names, with fresh weights, for features of this shape."""
+    model = experiment.model
+    return find_network(model.network).build(model, shape, experiment.training.supervision == "weak")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from snn_cace import yaml_text
-from snn_cace.config import NETWORK_NAMES, dotted
+from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
+from snn_cace.networks import title_of
 from snn_cace.report import attention, figures, tuning
 from snn_cace.report.conclusions import (
     accuracy_words,
@@ -489,9 +490,7 @@ def write_report(source: Path, directory: Path) -> str:
     page = environment.from_string(template).render(
         result=result,
         dense=[variant["name"] for variant in counterparts(result)],
-        networks=", ".join(
-            dict.fromkeys(NETWORK_NAMES[variant.get("network", "cace")] for variant in result["variants"])
-        ),
+        networks=", ".join(dict.fromkeys(title_of(variant.get("network", "cace")) for variant in result["variants"])),
         cautions=cautions(result),
         sentences=sentences(result),
         limits=limits(result),

@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-from snn_cace.config import NETWORK_NAMES, Experiment, SlotConfig, as_dict, as_yaml, from_dict
+from snn_cace.config import Experiment, as_dict, from_dict
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
-from snn_cace.files import replacing, write_text
-from snn_cace.model import CaceNet, Network, build_network
-from snn_cace.model.reference import names_of, rename
+from snn_cace.files import replacing
+from snn_cace.model import Network, build_network
 from snn_cace.processes import is_unused
 
 DIGEST = "digest"
@@ -31,37 +30,14 @@ class RunFiles:
 
     directory: Path
 
-    @property
-    def config(self) -> Path:
-        return self.directory / "config.yaml"
-
-    @property
-    def provenance(self) -> Path:
-        return self.directory / "provenance.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.directory / "metrics.json"
-
-    @property
-    def history(self) -> Path:
-        return self.directory / "history.json"
-
-    @property
-    def predictions(self) -> Path:
-        return self.directory / "test_predictions.npz"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.directory / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        return self.checkpoints / "last.ckpt"
+    def __post_init__(self) -> None:
+        self.config = self.directory / "config.yaml"
+        self.provenance = self.directory / "provenance.json"
+        self.metrics = self.directory / "metrics.json"
+        self.history = self.directory / "history.json"
+        self.predictions = self.directory / "test_predictions.npz"
+        self.checkpoints = self.directory / "checkpoints"
+        self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
 
 
 @dataclasses.dataclass
@@ -215,73 +191,3 @@ def refuse_used(files: RunFiles) -> None:
     """Raise InputError if the run directory holds anything."""
     if not is_unused(files.directory):
         raise InputError(f"{files.directory} is not empty; give a fresh --output")
-
-
-def import_weights(
-    weights: Path, files: RunFiles, guidance: str = "co", spiking: str | None = None, peer: Experiment | None = None
-) -> list[str]:
-    """Make a run directory from a released state dict of the original, at the paper's settings, or of the network that
-    the experiment `peer` describes.
-
-    Returns the state dict's entries that the network does not use.
-
-    Raises:
-        InputError: unreadable weights, an entry that is missing or of another shape, or a used directory.
-    """
-    refuse_used(files)
-    state = read_tensors(weights)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{weights} is not a state dict, names to tensors")
-    experiment = peer or published_experiment(guidance, reference_slot(state) if spiking else None)
-    experiment.name = f"reference {weights.name}"
-    renamed = rename(state, names_of(experiment))
-    network = build_network(experiment, reference_shape(renamed.state, weights, experiment))
-    extra = {"_extra_state": {"enhance": True}} if isinstance(network, CaceNet) else {}
-    load_state(network, {**renamed.state, **extra}, weights)
-    save_checkpoint(files.best, network, experiment)
-    write_text(files.config, as_yaml(experiment))
-    return [key for key in renamed.unused if state_scalar(key) not in ("threshold", "alpha")]
-
-
-def published_experiment(guidance: str, temporal_encoder: SlotConfig | None) -> Experiment:
-    """CACE-Net at the paper's settings."""
-    experiment = Experiment()
-    experiment.model.guidance = guidance  # type: ignore[assignment]
-    experiment.training.seed = 3917
-    experiment.training.precision = "64"
-    experiment.training.protocol = "paper"
-    experiment.training.losses = "reference"
-    if temporal_encoder is not None:
-        experiment.model.slots.temporal_encoder = temporal_encoder
-    return experiment
-
-
-def reference_shape(state: dict[str, torch.Tensor], weights: Path, experiment: Experiment) -> FeatureShape:
-    """The features that renamed weights were trained on; the sound's width is fixed at 128 in all originals."""
-    network = experiment.model.network
-    first = "attention.patch.weight" if network == "avel" else "visual_projection.weight"
-    last = ("head.event.weight", "event.weight", "classifier.linear2.weight", "classifier.weight")
-    event = next((state[name] for name in last if name in state), None)
-    if event is None or first not in state:
-        missing = first if first not in state else last[0]
-        raise InputError(
-            f"{weights} lacks what the original stores for '{missing}'; is it a {NETWORK_NAMES[network]} state dict?"
-        )
-    background = network == "avel" or experiment.training.supervision == "weak"
-    return FeatureShape(state[first].shape[-1], 128, event.shape[0] - background)
-
-
-def reference_slot(state: dict[str, torch.Tensor]) -> SlotConfig:
-    """The original's spiking encoder; threshold and surrogate slope are scalars of its state dict."""
-    scalars = {state_scalar(key): float(value) for key, value in state.items() if value.ndim == 0}
-    return SlotConfig(
-        block="braincog",
-        surrogate="quadratic_gate",
-        threshold=scalars.get("threshold", 0.5),
-        alpha=scalars.get("alpha", 2.0),
-    )
-
-
-def state_scalar(key: str) -> str:
-    """The last part of an entry's name: `threshold` and `alpha` are settings of the node, which the config keeps."""
-    return key.rsplit(".", 1)[-1]

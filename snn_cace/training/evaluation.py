@@ -19,7 +19,7 @@ from snn_cace.files import replacing
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, progress, use_tensor_cores
 from snn_cace.training.losses import loss_terms, targets_from_labels, validation_loss
-from snn_cace.training.metrics import SegmentMetrics, segment_predictions
+from snn_cace.training.metrics import SegmentMetrics
 
 PREDICTED = (
     "segment_relevance",
@@ -104,7 +104,7 @@ def evaluate_batch(
     targets = targets_from_labels(labels)
     terms = loss_terms(output, targets, contrast.temperature, reference)
     terms["loss"] = validation_loss(terms, contrast, contrastive_on, reference)
-    return EvaluatedBatch(output, segment_predictions(output), targets.segment_class, terms)
+    return EvaluatedBatch(output, output.segment_predictions(), targets.segment_class, terms)
 
 
 def evaluate_network(
@@ -129,7 +129,7 @@ def evaluate_network(
             "index": batch["index"],
         }
         for name in (*PREDICTED, "segment_target"):
-            if named[name] is None:
+            if named.get(name) is None:
                 continue
             values = named[name].float() if named[name].dtype is torch.bfloat16 else named[name]
             parts.setdefault(name, []).append(values.cpu().numpy())

@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from snn_cace.config import ContrastConfig
-from snn_cace.contracts import NetworkOutput
+from snn_cace.contracts import NetworkOutput, SegmentOutput
 
 IGNORED = -100
 MINIMISED = ("clip", "segment", "relevance", "gate", "event", "av")
@@ -71,15 +71,15 @@ def at_least_float32(values: torch.Tensor) -> torch.Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
-def relevance_loss(output: NetworkOutput, targets: Targets) -> torch.Tensor:
+def relevance_loss(relevance: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Binary cross-entropy of the segment relevance `[B, T]`, a scalar."""
-    logits = at_least_float32(output.segment_relevance)
+    logits = at_least_float32(relevance)
     return F.binary_cross_entropy_with_logits(logits, targets.is_event.to(logits))
 
 
-def gate_loss(output: NetworkOutput, targets: Targets, reference: bool) -> torch.Tensor:
+def gate_loss(gate: torch.Tensor, targets: Targets, reference: bool) -> torch.Tensor:
     """Binary cross-entropy of the gate `[B, T]`, a scalar; `reference` squashes it a second time."""
-    gate = at_least_float32(present(output.gate))
+    gate = at_least_float32(gate)
     if reference:
         return F.binary_cross_entropy_with_logits(gate, targets.is_event.to(gate))
     right = torch.where(targets.is_event.bool(), gate, 1 - gate)
@@ -145,18 +145,6 @@ def contrastive_anchor_terms(
     return everything - positives + positive.sum(-1).to(similarity).log()
 
 
-def contrastive_loss(output: NetworkOutput, targets: Targets, temperature: float) -> torch.Tensor:
-    """Mean of `contrastive_anchor_terms` over all anchors of all clips, a scalar."""
-    query, key = present(output.query), present(output.key)
-    return contrastive_anchor_terms(query, key, targets.is_event, temperature).mean()
-
-
-def present(values: torch.Tensor | None) -> torch.Tensor:
-    """`[...]`, an output that the network has."""
-    assert values is not None
-    return values
-
-
 def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, reference: bool) -> dict[str, torch.Tensor]:
     """Every term that the network's outputs have, by name, scalars.
 
@@ -165,17 +153,18 @@ def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, refe
     """
     if output.clip_logits is not None:
         return {"clip": label_loss(output.clip_logits, targets.clip_labels, reference)}
-    if output.segment_logits is not None:
-        labels = F.one_hot(targets.segment_class, output.classes + 1)
+    if isinstance(output, SegmentOutput):
+        labels = F.one_hot(targets.segment_class, output.segment_logits.shape[-1])
         return {"segment": label_loss(output.segment_logits, labels, reference)}
-    terms = {"relevance": relevance_loss(output, targets)}
+    terms = {"relevance": relevance_loss(output.segment_relevance, targets)}
     if output.gate is not None:
-        terms["gate"] = gate_loss(output, targets, reference)
+        terms["gate"] = gate_loss(output.gate, targets, reference)
     terms["event"] = class_loss(output.event_logits, targets, reference, output.running_event_logits)
     if output.av_logits is not None:
         terms["av"] = class_loss(output.av_logits, targets, reference, output.running_av_logits)
-    if output.query is not None:
-        terms["contrastive"] = contrastive_loss(output, targets, temperature)
+    if output.query is not None and output.key is not None:
+        of_anchors = contrastive_anchor_terms(output.query, output.key, targets.is_event, temperature)
+        terms["contrastive"] = of_anchors.mean()
     return terms
 
 

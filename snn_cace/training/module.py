@@ -17,7 +17,7 @@ from snn_cace.training.checkpoints import DIGEST, digest_of, hyper_parameters
 from snn_cace.training.energy import EnergyRegulariser
 from snn_cace.training.evaluation import evaluate_batch
 from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
-from snn_cace.training.metrics import SegmentMetrics, segment_predictions
+from snn_cace.training.metrics import SegmentMetrics
 
 
 class EventLocaliser(L.LightningModule):
@@ -86,7 +86,7 @@ class EventLocaliser(L.LightningModule):
             terms["energy_share"] = self.energy.share(batch)
             excess = torch.relu(terms["energy_share"] - self.experiment.training.energy_target)
             loss = loss + self.experiment.training.energy_weight * excess
-        right = segment_predictions(output) == labels.argmax(-1)
+        right = output.segment_predictions() == labels.argmax(-1)
         terms["segment_accuracy"] = 100 * right.float().mean()
         return loss, terms
 
@@ -137,7 +137,7 @@ def whole_output(output: NetworkOutput) -> NetworkOutput:
     gathered: dict[str, Any] = {
         name: None if rows is None else gather_rows(rows) for name, rows in vars(output).items()
     }
-    return NetworkOutput(**gathered)
+    return type(output)(**gathered)
 
 
 def compiled(network: Network, how: str) -> Callable[..., NetworkOutput]:

@@ -18,11 +18,11 @@ from lightning.pytorch.plugins.environments import ClusterEnvironment, TorchElas
 
 from neurons import SpikingLayer
 from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys, read_config
-from snn_cace.data.ave import Layout
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 from snn_cace.model import build_network
+from snn_cace.networks import find_network
 from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
@@ -123,7 +123,8 @@ def train_alone(
         device,
         training.supervision,
     )
-    check_patches(experiment, data.layout)
+    patches = data.layout.height * data.layout.width
+    find_network(experiment.model.network).check_patches(experiment.model, patches)
     checkpoint = files.last if resume and files.last.is_file() else None
     L.seed_everything(training.seed, verbose=False)
     module = EventLocaliser(experiment, data.shape)  # first: what is wrong with it leaves no directory behind
@@ -146,13 +147,6 @@ def train_alone(
     if (waiting is not None and waiting.stopped) or not trainer.is_global_zero:
         return {}
     return finish(experiment, data, files, seconds, quiet, test)
-
-
-def check_patches(experiment: Experiment, layout: Layout) -> None:
-    """Raise InputError for AVEL's attention as in its original, which has a unit per patch, on other pictures."""
-    model, patches = experiment.model, layout.height * layout.width
-    if model.network == "avel" and model.reference and model.avel.units != patches:
-        raise InputError(f"model.avel.units ({model.avel.units}): model.reference needs one per patch, {patches}")
 
 
 def finish(

@@ -13,10 +13,11 @@ from neurons import ControlLayer, SpikingLayer
 from snn_cace.cli import main
 from snn_cace.comparison.attribution import Chain
 from snn_cace.comparison.run import Variant, control_blocks, with_controls
-from snn_cace.config import Experiment, as_yaml, read_config, slots_of
+from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.operations import count_operations
 from snn_cace.model import build_network
+from snn_cace.networks import find_network
 from snn_cace.training.energy import EnergyRegulariser
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "avdigits"
@@ -64,7 +65,7 @@ def test_an_unknown_control_is_told_in_one_line(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize("kind", [*KINDS, "dense-quantised"])
 def test_every_slot_of_every_network_has_every_control(network: str, weak: bool, spiking: bool, kind: str):
     experiment = peer_experiment(None, network, weak)
-    there = slots_of(experiment.model, experiment.training.supervision)
+    there = find_network(network).slots(experiment.model, weak)
     for slot in there:
         getattr(experiment.model.slots, slot).block = "spiking"
     for slot, block in control_blocks(experiment, kind).items():

@@ -19,7 +19,6 @@ from snn_cace.errors import InputError
 from snn_cace.export.stream import Stream
 from snn_cace.model import build_network
 from snn_cace.training.checkpoints import RunFiles, save_checkpoint
-from snn_cace.training.metrics import segment_confidence, segment_predictions
 
 
 def causal(block: str = "spiking", directory: Path | None = None) -> Experiment:
@@ -44,8 +43,8 @@ def test_each_result_is_that_of_a_whole_run_on_the_segments_so_far(block: str):
     for t, (result, same) in enumerate(zip(results, again, strict=True)):
         with torch.no_grad():
             output = network(visual[None, : t + 1], audio[None, : t + 1])
-        assert result.segment == t and result.segment_class == int(segment_predictions(output)[0, -1])
-        assert result.confidence == pytest.approx(float(segment_confidence(output)[0, -1]), abs=1e-5)
+        assert result.segment == t and result.segment_class == int(output.segment_predictions()[0, -1])
+        assert result.confidence == pytest.approx(float(output.segment_confidence()[0, -1]), abs=1e-5)
         np.testing.assert_allclose(result.class_probabilities, output.event_logits[0].softmax(-1), atol=1e-5)
         assert (result.confidence, result.spikes) == (same.confidence, same.spikes)
         assert (result.steps > 0) == (block != "dense")
@@ -63,7 +62,7 @@ def test_a_causal_avel_streams_what_a_whole_run_says(weak: bool, spiking: bool):
     results = [running.step(v, a) for v, a in zip(visual, audio, strict=True)]
     with torch.no_grad():
         output = network(visual[None], audio[None])
-    assert [result.segment_class for result in results] == segment_predictions(output)[0].tolist()
+    assert [result.segment_class for result in results] == output.segment_predictions()[0].tolist()
     probabilities = np.stack([result.class_probabilities for result in results])
     np.testing.assert_allclose(probabilities, output.segment_logits[0].softmax(-1), atol=1e-5)
 

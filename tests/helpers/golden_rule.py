@@ -12,8 +12,9 @@ import torch
 from snn_cace.config import ModelConfig, SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
-from snn_cace.model.reference import module_names, rename
+from snn_cace.networks.cace import module_names
 from snn_cace.training.checkpoints import load_state
+from snn_cace.training.released import rename
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 GUIDANCE = {"None": "none", "Audio-Guide": "audio", "Visual-Guide": "visual", "Co-Guide": "co"}
@@ -98,7 +99,7 @@ def reference_network(case: str, enhance: bool, contrast: bool = True) -> CaceNe
     if kind == "snn":
         config.slots.temporal_encoder = SlotConfig(block="braincog", surrogate="quadratic_gate")
     network = CaceNet(config, FeatureShape(512, 128, 28))
-    state = rename(reference_state(case), module_names(GUIDANCE[guide])).state
+    state = rename(reference_state(case), module_names(GUIDANCE[guide]))[0]
     load_state(network, {**state, "_extra_state": {"enhance": enhance}}, Path(case))
     noise = torch.from_numpy(normal("augmentation_noise", 10, 2, 256)).transpose(0, 1)
     network.head.draw_noise = lambda fused: noise.to(fused)

@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import torch
 
-from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig, as_dict, as_yaml, from_dict, slots_of
+from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig, as_dict, as_yaml, from_dict
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
+from snn_cace.networks import find_network
 
 CLIPS, SEGMENTS, CLASSES = 12, 10, 3
 SPLIT_ROWS = {"train": [0, 1, 2, 3, 4, 5], "val": [6, 7, 8], "test": [9, 10, 11]}
@@ -99,7 +100,7 @@ def peer_experiment(directory: Path | None, network: str, weak: bool = False, sp
     plain["model"]["contrast"]["enabled"] = network == "cace" and not weak
     plain["model"]["avel"] |= {"units": 6, "hidden": 8}
     if spiking:
-        there = slots_of(small_model(network=network), plain["training"]["supervision"])
+        there = find_network(network).slots(small_model(network=network), weak)
         for slot in {"feed_forward", "temporal_encoder"} & set(there):
             plain["model"]["slots"][slot]["block"] = "spiking"
     return from_dict(plain, Experiment, "peer_experiment")

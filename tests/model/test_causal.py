@@ -13,13 +13,12 @@ from small import small_experiment, small_model, write_ave
 from neurons.config import CODINGS, NODES, READOUTS
 from neurons.streaming import restore, snapshot, stream
 from snn_cace.config import Experiment, ModelConfig
-from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.counting.operations import count_operations
 from snn_cace.errors import InputError
 from snn_cace.model import CaceNet
 from snn_cace.training.checkpoints import load_checkpoint
 from snn_cace.training.losses import loss_terms, targets_from_labels
-from snn_cace.training.metrics import segment_predictions
 from snn_cace.training.run import train
 
 SHAPE = FeatureShape(visual_channels=5, audio_channels=6, classes=3)
@@ -54,22 +53,22 @@ def clips(seed: int = 1, segments: int = SEGMENTS) -> tuple[torch.Tensor, torch.
 
 
 @torch.no_grad()
-def whole(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+def whole(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
     return network(visual, audio)
 
 
 @torch.no_grad()
-def by_segment(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
+def by_segment(network: CaceNet, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
     with stream(network):
         parts = [network(visual[:, t : t + 1], audio[:, t : t + 1]) for t in range(visual.shape[1])]
-    return NetworkOutput(
+    return ClipOutput(
         **{name: torch.cat([getattr(p, name) for p in parts], 1) for name in PER_SEGMENT},
         **{name: getattr(parts[-1], name) for name in ("event_logits", "av_logits")},
         key=parts[-1].key,
     )
 
 
-def assert_same(one: NetworkOutput, other: NetworkOutput, segments: int = SEGMENTS) -> None:
+def assert_same(one: ClipOutput, other: ClipOutput, segments: int = SEGMENTS) -> None:
     for name in PER_SEGMENT:
         torch.testing.assert_close(
             getattr(one, name)[:, :segments], getattr(other, name)[:, :segments], rtol=1e-5, atol=1e-5, msg=name
@@ -194,7 +193,7 @@ def test_a_causal_run_trains_and_predicts_by_the_segments_so_far(tmp_path: Path)
         clip = torch.tensor(visual["avadataset"][9:10]), torch.tensor(audio["avadataset"][9:10])
     output = whole(trained.network, *clip)
     with np.load(tmp_path / "run" / "test_predictions.npz") as stored:
-        assert stored["segment_class"][0].tolist() == segment_predictions(output)[0].tolist()
+        assert stored["segment_class"][0].tolist() == output.segment_predictions()[0].tolist()
 
 
 def test_a_bidirectional_encoder_is_not_causal():

@@ -11,10 +11,10 @@ import torch
 from golden_rule import GUIDANCE, golden, golden_inputs, golden_labels, normal, reference_network, reference_state
 
 from snn_cace.config import ContrastConfig
-from snn_cace.contracts import NetworkOutput
-from snn_cace.model.reference import module_names
+from snn_cace.contracts import ClipOutput
+from snn_cace.networks.cace import module_names
 from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss, validation_loss
-from snn_cace.training.metrics import SegmentMetrics, segment_predictions
+from snn_cace.training.metrics import SegmentMetrics
 
 OUTPUTS = {
     "is_event_scores": "segment_relevance",
@@ -74,7 +74,7 @@ def test_without_contrast_the_switch_changes_nothing():
     assert_relative(output.segment_relevance, want, 1e-9)
 
 
-def made_up_output() -> tuple[NetworkOutput, torch.Tensor]:
+def made_up_output() -> tuple[ClipOutput, torch.Tensor]:
     """Four clips: two classes in one clip, one class throughout, one event segment, and none."""
     from golden_rule import contrastive_inputs, one_hot
 
@@ -83,7 +83,7 @@ def made_up_output() -> tuple[NetworkOutput, torch.Tensor]:
     event[[1, 2], [8, 20]] = 4
     classes = np.full((4, 10), 28)
     classes[0, 2:5], classes[0, 5:7], classes[1], classes[2, 4] = 3, 17, 8, 20
-    output = NetworkOutput(
+    output = ClipOutput(
         segment_relevance=torch.from_numpy(normal("loss/relevance", 10, 4, 1)).squeeze(-1).T,
         event_logits=event,
         gate=torch.from_numpy(1 / (1 + np.exp(-normal("loss/gate", 10, 4, 1)))).squeeze(-1).T,
@@ -94,10 +94,10 @@ def made_up_output() -> tuple[NetworkOutput, torch.Tensor]:
     return output, one_hot(classes)
 
 
-def stored_output(case: str, switch: bool) -> tuple[NetworkOutput, torch.Tensor]:
+def stored_output(case: str, switch: bool) -> tuple[ClipOutput, torch.Tensor]:
     stored = golden(case.split("/")[0])
     values = {ours: batch_first(theirs, stored[f"{case}/switch={switch}/{theirs}"]) for theirs, ours in OUTPUTS.items()}
-    return NetworkOutput(**values), golden_labels()
+    return ClipOutput(**values), golden_labels()
 
 
 @pytest.mark.parametrize("case", ["made_up", *CASES], ids=str)
@@ -120,7 +120,7 @@ def test_losses_and_accuracy_equal_the_reference(case):
     for term, value in got.items():
         assert value.item() == pytest.approx(float(stored[f"{name}/{term}"]), rel=1e-9), term
     metrics = SegmentMetrics(num_classes=29)
-    metrics.update(segment_predictions(output), targets.segment_class)
+    metrics.update(output.segment_predictions(), targets.segment_class)
     assert metrics.segment_accuracy() == pytest.approx(float(stored[f"{name}/accuracy"]), rel=1e-12)
 
 

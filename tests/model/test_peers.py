@@ -15,13 +15,14 @@ from golden_rule import golden, golden_inputs, golden_labels, normal, one_hot, p
 from small import peer_experiment
 
 from snn_cace.config import Experiment, read_config
-from snn_cace.contracts import FeatureShape, NetworkOutput
+from snn_cace.contracts import ClipOutput, FeatureShape, NetworkOutput, SegmentOutput
 from snn_cace.model import Network, build_network
 from snn_cace.model.localisation import pooled
-from snn_cace.model.reference import names_of, rename
+from snn_cace.networks import find_network
 from snn_cace.training.checkpoints import load_state
 from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
-from snn_cace.training.metrics import SegmentMetrics, segment_predictions
+from snn_cace.training.metrics import SegmentMetrics
+from snn_cace.training.released import rename
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ave"
 CASES = {
@@ -52,10 +53,15 @@ def experiment_of(case: str) -> Experiment:
     return read_config(CONFIGS / f"{CASES[case]}.yaml", Experiment, changes)
 
 
+def names_of(experiment: Experiment) -> dict[str, str]:
+    weak = experiment.training.supervision == "weak"
+    return find_network(experiment.model.network).original(experiment.model, weak).names
+
+
 def network_of(case: str) -> Network:
     experiment = experiment_of(case)
     network = build_network(experiment, FeatureShape(512, 128, 28))
-    state = rename(peer_state(case), names_of(experiment)).state
+    state = rename(peer_state(case), names_of(experiment))[0]
     extra = {key: value for key, value in network.state_dict().items() if key == "_extra_state"}
     load_state(network, {**state, **extra}, Path(case))
     return network.eval()
@@ -97,7 +103,7 @@ def test_outputs_equal_the_original(case: str, dtype: torch.dtype, tolerance: fl
         else:
             got = getattr(output, OUTPUTS[name])
         assert_relative(got, batch_first(values), tolerance)
-    assert torch.equal(segment_predictions(output), torch.from_numpy(stored_of(case)["evaluation/predicted_class"]))
+    assert torch.equal(output.segment_predictions(), torch.from_numpy(stored_of(case)["evaluation/predicted_class"]))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith("avel")])
@@ -177,7 +183,8 @@ def made_up(case: str) -> tuple[NetworkOutput, torch.Tensor, torch.Tensor]:
         output = {"segment_relevance": values["relevance"], "event_logits": values["event"]}
         if case.startswith("cmbs"):
             output |= {"gate": values["gate"], "av_logits": values["av"]}
-    return NetworkOutput(**output), one_hot(classes), clip_labels([3, 8, 20, 28])
+    kind = SegmentOutput if case.startswith("avel") else ClipOutput
+    return kind(**output), one_hot(classes), clip_labels([3, 8, 20, 28])
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "avel/DMRN"])
@@ -188,7 +195,7 @@ def test_losses_and_decisions_of_corner_cases_equal_the_original(case: str):
     terms = loss_terms(output, targets, temperature=0.01, reference=True)
     total = training_loss(terms, experiment_of(case).model.contrast, False)
     assert total.item() == pytest.approx(float(stored["made_up/loss/total"]), rel=1e-10)
-    predicted = segment_predictions(output)
+    predicted = output.segment_predictions()
     assert torch.equal(predicted, torch.from_numpy(stored["made_up/predicted_class"]))
     metrics = SegmentMetrics(num_classes=29)
     metrics.update(predicted, targets.segment_class)
@@ -271,11 +278,11 @@ def test_only_networks_with_a_temporal_encoder_know_the_order_of_segments(name: 
 def test_weak_cmbs_as_published_gives_all_segments_of_a_clip_one_class():
     visual, audio = small_clips()
     published, corrected = (small_network("cmbs", weak=True, reference=flag) for flag in (True, False))
-    of_clip = segment_predictions(published(visual, audio))
+    of_clip = published(visual, audio).segment_predictions()
     assert torch.equal(of_clip, of_clip[:, :1].expand_as(of_clip))
     output = corrected(visual, audio)
     assert torch.allclose(output.segment_relevance.sigmoid(), output.gate)
-    found = segment_predictions(output)
+    found = output.segment_predictions()
     assert torch.equal(found == SHAPE.classes, (output.gate <= 0.5) | (of_clip == SHAPE.classes))
 
 

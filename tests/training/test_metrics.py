@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from snn_cace.contracts import NetworkOutput
-from snn_cace.training.metrics import SegmentMetrics, segment_predictions
+from snn_cace.contracts import ClipOutput
+from snn_cace.training.metrics import SegmentMetrics
 
 
 def test_a_segment_takes_the_clips_class_where_its_relevance_is_above_zero():
-    output = NetworkOutput(
+    output = ClipOutput(
         segment_relevance=torch.tensor([[1.0, 0.0, -1.0], [0.1, 2.0, 3.0]]),
         event_logits=torch.tensor([[0.0, 5.0], [1.0, -1.0]]),
         gate=None,
@@ -18,7 +18,7 @@ def test_a_segment_takes_the_clips_class_where_its_relevance_is_above_zero():
         query=None,
         key=None,
     )
-    assert segment_predictions(output).tolist() == [[1, 2, 2], [0, 0, 0]]
+    assert output.segment_predictions().tolist() == [[1, 2, 2], [0, 0, 0]]
 
 
 def test_accuracy_per_class_and_confusion_by_hand():

@@ -11,8 +11,9 @@ from small import PEERS, SEGMENTS, peer_experiment, small_experiment, write_ave
 
 from neurons.braincog import PerSegmentBatchNorm
 from neurons.norm import ChannelBatchNorm
-from snn_cace.config import Experiment, as_dict, from_dict, slots_of
+from snn_cace.config import Experiment, as_dict, from_dict
 from snn_cace.contracts import FeatureShape
+from snn_cace.networks import find_network
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.run import train
 
@@ -39,7 +40,8 @@ def step(experiment: Experiment, segments: int = SEGMENTS) -> EventLocaliser:
 
 def spiking(network: str, weak: bool, slots: dict[str, str], **block: Any) -> Experiment:
     plain = as_dict(peer_experiment(None, network, weak))
-    for slot in set(slots) & set(slots_of(peer_experiment(None, network, weak).model, "weak" if weak else "full")):
+    there = find_network(network).slots(peer_experiment(None, network, weak).model, weak)
+    for slot in set(slots) & set(there):
         plain["model"]["slots"][slot]["block"] = slots[slot]
     plain["model"]["spiking"] |= block
     return from_dict(plain, Experiment, "one clip")

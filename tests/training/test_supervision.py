@@ -178,6 +178,9 @@ def test_probabilities_taken_for_logits_leave_the_loss_next_to_nothing_to_learn(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"model.network": "resnet"}, "no network 'resnet'; give cace, avel, cmran, cmbs, or package.module:Class"),
+        ({"model.network": "nowhere:Net"}, "model.network: nowhere:Net cannot be imported: No module named 'nowhere'"),
+        ({"model.network": "pathlib:Path"}, "model.network: pathlib:Path is no class derived from"),
         ({"model.network": "avel"}, "model.guidance: co is CACE-Net's; avel knows audio and none"),
         ({"model.network": "cmran", "model.guidance": "audio"}, "model.contrast.enabled: cmran has none; set it to"),
         ({"training.supervision": "weak"}, "model.contrast.enabled: it needs labels of segments"),

@@ -1,14 +1,15 @@
-"""The original authors' state dicts, CACE-Net's and its peers': which of their entries is which of ours, and which
-never run.
+"""CACE-Net, as a config sees it, and its original's names, which its peers' share; its modules are in
+`snn_cace.model.cace`.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import torch
+from snn_cace.networks.spec import NetworkSpec, Original
 
-from snn_cace.config import Experiment
+if TYPE_CHECKING:
+    from snn_cace.config import ModelConfig
 
 CHANNEL_SPATIAL = {
     "affine_video_1": "channel.patch",
@@ -57,47 +58,22 @@ OUTSIDE_GUIDANCE = {
     "localize_module.encoder_q.0": "head.projector",
     "localize_module.event_classifier": "head.event",
 }
+ENHANCING = {"_extra_state": {"enhance": True}}
+"""Our entry for what the original always does once it is trained: it adds the enhanced features."""
 
 
-AVEL = {
-    "lstm_audio": "audio_temporal.lstm",
-    "lstm_video": "visual_temporal.lstm",
-    "affine_video": "attention.patch",
-    "affine_audio": "attention.guide",
-    "affine_v": "attention.patch_units",
-    "affine_g": "attention.guide_units",
-    "affine_h": "attention.score",
-    "L1": "classifier.linear1",
-    "L2": "classifier.linear2",
-}
-DMRN = AVEL | {"U_v": "fusion.visual", "U_a": "fusion.audio", "L2": "classifier"}
-WEAK_CMBS = {
-    # Their gates are named after the modality that they read, ours after the one that they scale: its own.
-    "audio_gated.0": "visual_gate",
-    "video_gated.0": "audio_gate",
-    "CAS_model.classifier.0": "event",
-}
+class Cace(NetworkSpec):
+    title = "CACE-Net"
+    modules = "snn_cace.model.cace:CaceNet"
+    guidances = ("none", "audio", "visual", "co")
+    contrast = ("full",)
+    causal = ("full",)
 
+    def slots(self, model: ModelConfig, weak: bool) -> list[str]:
+        return list(vars(model.slots))
 
-class Renamed(NamedTuple):
-    """state: entries under our names. unused: the original's entries that its own forward pass never reads."""
-
-    state: dict[str, torch.Tensor]
-    unused: list[str]
-
-
-def names_of(experiment: Experiment) -> dict[str, str]:
-    """The module prefixes of the original of an experiment's network to ours."""
-    model, weak = experiment.model, experiment.training.supervision == "weak"
-    if model.network == "avel":
-        return AVEL if model.avel.fusion == "concatenation" else DMRN
-    if model.network == "cmran":
-        attention = {f"spatial_channel_att.{old}": f"guidance.{new}" for old, new in CHANNEL_SPATIAL.items()}
-        return module_names("none") | attention
-    if model.network == "cmbs":
-        names = module_names("audio") | {"spatial_channel_att.norm": "guidance.visual_norm"}
-        return names | WEAK_CMBS if weak else names
-    return module_names(model.guidance)
+    def original(self, model: ModelConfig, weak: bool) -> Original:
+        return Original(module_names(model.guidance), weak, ENHANCING)
 
 
 def module_names(guidance: str) -> dict[str, str]:
@@ -125,19 +101,3 @@ def module_names(guidance: str) -> dict[str, str]:
                 names[f"{old}.{attended}"] = f"{new}.attention"
                 names |= {f"{old}.{part}": f"{new}.{ours_part}" for part, ours_part in LAYER.items()}
     return names
-
-
-def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> Renamed:
-    """A released state dict, with or without `module.` before its names, under the names that `names_of` says; a
-    convolution of kernel 1 is a linear layer.
-    """
-    renamed: dict[str, torch.Tensor] = {}
-    unused: list[str] = []
-    for key, value in state.items():
-        bare = key.removeprefix("module.")
-        prefix = next((old for old in names if bare.startswith(old + ".")), None)
-        if prefix is None:
-            unused.append(bare)
-        else:
-            renamed[names[prefix] + bare[len(prefix) :]] = value.squeeze(-1) if value.ndim == 3 else value
-    return Renamed(renamed, unused)
