@@ -69,8 +69,8 @@ function waterfall(id, title, unit, start, values) {
   const bases = values.map(([change]) => { const before = base; base += change; return before; });
   const bars = {
     type: "bar", x: chain.links.map((link) => link.part), base: bases, y: values.map(([change]) => change),
-    error_y: { symmetric: false, array: values.map(([change, , high]) => high - change),
-      arrayminus: values.map(([change, low]) => change - low), color: "#888" },
+    error_y: { symmetric: false, array: values.map(([change, , high]) => (high === null ? 0 : high - change)),
+      arrayminus: values.map(([change, low]) => (low === null ? 0 : change - low)), color: "#888" },
     marker: { color: chain.links.map((_, place) => (place === chain.links.length - 1 ? "#b3541e" : "#0072b2")) },
     customdata: values, hovertemplate: `%{x}: %{customdata[0]:+.2f} ${unit} (%{customdata[1]:+.2f} to ` +
       "%{customdata[2]:+.2f})<extra></extra>",
@@ -100,7 +100,7 @@ function drawStrip(model) {
     const spikes = chain.links[chain.links.length - 1].energy;
     const cells = data.models.map(({ key }) => {
       const [change, low, high] = spikes[key];
-      const verdict = high < 0 ? "saves" : low > 0 ? "costs" : "";
+      const verdict = high === null ? "" : high < 0 ? "saves" : low > 0 ? "costs" : "";
       return element("td", signed(change, 1), `${verdict} ${key === model ? "chosen" : ""}`.trim());
     });
     row.append(element("td", chain.variant), ...cells);
@@ -111,8 +111,9 @@ function drawStrip(model) {
 function say(found, words) {
   const parts = data.chains.map((chain) => {
     const [change, low, high] = chain.links[chain.links.length - 1].energy[choices.model.value];
-    const whether = high < 0 ? "save" : low > 0 ? "cost" : "show no difference in energy:";
-    const number = whether.startsWith("show") ? signed(change, 1) : fixed(Math.abs(change), 1);
+    const unsure = high === null ? "over one seed, without an interval, take" : "show no difference in energy:";
+    const whether = high === null ? unsure : high < 0 ? "save" : low > 0 ? "cost" : unsure;
+    const number = whether === unsure ? signed(change, 1) : fixed(Math.abs(change), 1);
     return `The spikes of ${chain.variant} ${whether} ${number} % of ${chain.dense}’s energy (${words}, each network at its best count).`;
   });
   document.getElementById("said").textContent = parts.join(" ");

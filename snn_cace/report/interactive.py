@@ -64,7 +64,8 @@ def chain_data(result: dict[str, Any], found: dict[str, Any], models: list[str])
         energy = {}
         for model in models:
             whole = dense["best"][model]["mean"]
-            interval = [100 * bound / whole for bound in link["energy"][model]["ci95_mj"]]
+            bounds = link["energy"][model]["ci95_mj"] or (None, None)  # none over one seed
+            interval = [None if bound is None else 100 * bound / whole for bound in bounds]
             energy[model] = [share_of_dense(result, found, link, model), *interval]
         accuracy = [link["accuracy"]["difference"], *link["accuracy"]["ci95"]]
         links.append({"part": link["part"], "to": link["to"], "accuracy": accuracy, "energy": energy})
