@@ -84,6 +84,12 @@ def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
     assert f"cost {share_of_dense(result, found, spikes, 'memory'):.1f} % of the ANN's energy (five" in README
 
 
+def test_the_coverage_that_the_readme_gives_is_that_of_the_simulation():
+    table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    held = [float(row) for row in re.findall(r"^\| 5 \|(?: [\d.]+ \|){3} ([\d.]+) \|$", table, re.MULTILINE)]
+    assert len(held) == 6 and f"{min(held)} to {max(held)} % had the true difference" in README
+
+
 def test_the_readme_is_of_one_screen_and_one_table():
     assert len(README.splitlines()) <= 150 and len(README.split()) <= 1200
     assert len(re.findall(r"^\| ---", README, re.MULTILINE)) == 1
