@@ -3,20 +3,31 @@ FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c '$(FITS)' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable
+EXTRAS := dev,extract,games,transformers,tune,ray,export,analysis,docs
+CORE := .venv/.core
 INSTALLED := .venv/.installed
 
 .PHONY: demo demo-video test lint docs install clean
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+# What the demo needs. On Linux, PyTorch brings CUDA's libraries with it: about 5 GB, the first time.
+$(CORE): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(FITS)' \
 		|| { echo "snn-cace needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.12"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract,games,transformers,tune,ray,export,analysis,docs]'
+	@echo "installing snn-cace into .venv: about 5 GB where PyTorch comes with CUDA, some minutes"
+	$(PIP) . | grep --line-buffered -E "^(Collecting|Downloading|Installing|Successfully)" || true
+	$(BIN)/python -c 'import snn_cace.comparison.run'
 	touch $@
 
-demo: install
+$(INSTALLED): $(CORE)
+	@echo "installing what tests, documentation and all extras need: about 1 GB more"
+	$(PIP) --quiet '.[$(EXTRAS)]'
+	touch $@
+
+demo: $(CORE)
 	$(BIN)/snn-cace compare --config configs/compare/avdigits.yaml --seeds 0 1 --output runs/demo
 
 # Eleven minutes on two cores: videos of games, their features, an ANN and an SNN, the report and attention maps.
