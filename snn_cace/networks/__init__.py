@@ -6,7 +6,7 @@ modules. A config may also name a `NetworkSpec` from elsewhere, as `package.modu
 
 from __future__ import annotations
 
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, one_line
 from snn_cace.networks.avel import Avel
 from snn_cace.networks.cace import Cace
 from snn_cace.networks.cmbs import Cmbs
@@ -30,8 +30,8 @@ def find_network(name: str) -> NetworkSpec:
         raise InputError(f"model.network: no network '{name}'; give {', '.join(NETWORKS)}, or package.module:Class")
     try:
         found = imported(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"model.network: {name} cannot be imported: {error}") from None
+    except Exception as error:  # a module may raise whatever it does while it is imported
+        raise InputError(f"model.network: {name} cannot be imported: {one_line(error)}") from None
     if not (isinstance(found, type) and issubclass(found, NetworkSpec)):
         raise InputError(f"model.network: {name} is no class derived from snn_cace.networks.NetworkSpec")
     return found()
