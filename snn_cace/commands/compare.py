@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from snn_cace.commands import Overrides, writing
-from snn_cace.config import NonNegativeInt, PositiveInt, Seed, read_config
+from snn_cace.config import NonNegativeInt, PositiveInt, Seed, from_dict, read_config, with_base
 from snn_cace.processes import start_fork_server
 
 
@@ -42,6 +42,35 @@ def compare(
     comparison = read_config(config, Comparison, {key: value for key, value in given.items() if value is not None})
     launch = Launch(launcher, jobs, address)
     run_comparison(comparison, Path(config), output or f"runs/{comparison.name}", launch, overrides)
+
+
+def sweep(
+    config: str,
+    overrides: Overrides,
+    output: str | None = None,
+    jobs: PositiveInt | None = None,
+    seeds: list[Seed] | None = None,
+    launcher: Literal["local", "ray"] = "local",
+    address: str | None = None,
+) -> None:
+    """`compare`, of an ablation: a file may call its experiments `bases`, and has no controls unless it names some.
+
+    Args:
+        config: YAML file of bases or experiments, and of rows or what to vary.
+        output: directory for the runs and the report; runs/NAME where it is left out.
+        jobs: runs at a time; one per core where it is left out, one on a GPU.
+        seeds: in place of the config's.
+        launcher: where runs run; local is processes of this machine.
+        address: of a Ray cluster, whose nodes share the output directory; without it one starts on this machine.
+    """
+    start_fork_server()
+    from snn_cace.comparison.run import Comparison, Launch, run_comparison
+
+    content = with_base(Path(config), Comparison)
+    renamed = {"experiments": content.pop("bases")} if "bases" in content else {}
+    given = {} if seeds is None else {"seeds": seeds}
+    study = from_dict({"controls": []} | content | renamed | given, Comparison, config)
+    run_comparison(study, Path(config), output or f"runs/{study.name}", Launch(launcher, jobs, address), overrides)
 
 
 def report(comparison: str, output: str) -> None:
