@@ -92,6 +92,14 @@ def read_segments(
         notes += [note for note, (begin, end) in said.items() if min(end, number or length) - begin > MISSING]
 
 
+def read_sound(container: InputContainer, plan: Plan, notes: list[str]) -> np.ndarray:
+    """The sound alone of the first `plan.segments` seconds, `[T samples]`, as `read_clip` has it; `notes` gets damage."""
+    track = Track("sound", container)
+    samples = np.concatenate(list(islice(sound(track, plan.sample_rate), plan.segments)))
+    notes += [track.damage] if track.damage else []
+    return samples
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[InputContainer]:
     """A media file; whatever FFmpeg says of it is an UnusableVideoError."""
