@@ -93,7 +93,7 @@ def read_segments(
 
 
 def read_sound(container: InputContainer, plan: Plan, notes: list[str]) -> np.ndarray:
-    """The sound alone of the first `plan.segments` seconds, `[T samples]`, as `read_clip` has it; `notes` gets damage."""
+    """The sound alone of the first `plan.segments` seconds, `[T samples]`, as `read_clip` has it."""
     track = Track("sound", container)
     samples = np.concatenate(list(islice(sound(track, plan.sample_rate), plan.segments)))
     notes += [track.damage] if track.damage else []
