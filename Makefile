@@ -24,7 +24,7 @@ $(CORE): pyproject.toml constraints.txt
 
 $(INSTALLED): $(CORE)
 	@echo "installing what tests, documentation and all extras need: about 1 GB more"
-	$(PIP) --quiet '.[$(EXTRAS)]'
+	$(PIP) '.[$(EXTRAS)]' --quiet
 	touch $@
 
 demo: $(CORE)

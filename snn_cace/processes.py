@@ -204,6 +204,11 @@ def start_data_worker(index: int) -> None:
     flush_denormals()
 
 
+def start_decoder(index: int) -> None:
+    """Ready a data loader's worker that `workers()` made: it ends when the process that reads from it does."""
+    end_with_parent()
+
+
 def end_with_parent() -> None:
     """End this process of `workers()` as soon as the one that asked for it has ended, however that came.
 

@@ -29,6 +29,7 @@ from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
+from snn_cace.processes import start_decoder
 from snn_cace.processes import workers as worker_processes
 
 UNFINISHED = ".extract"
@@ -185,6 +186,7 @@ def extract(
         num_workers=workers,
         # A fork of this process would free FFmpeg's objects of before, and wait for their threads, which it has not.
         multiprocessing_context=worker_processes() if workers else None,
+        worker_init_fn=start_decoder,
         prefetch_factor=READ_AHEAD if workers else None,
     )
     for row, clip in tqdm(loader, total=len(waiting), unit="clip", desc="extracting", disable=quiet or None):

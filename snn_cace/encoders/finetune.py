@@ -33,7 +33,7 @@ from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
 from snn_cace.files import write_json
-from snn_cace.processes import end_by_kernel, is_unused, sole_writer
+from snn_cace.processes import end_by_kernel, is_unused, sole_writer, start_decoder
 from snn_cace.processes import workers as worker_processes
 from snn_cace.runtime import pick_device
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
@@ -213,7 +213,13 @@ def fit(
     local = settings.batch_size // devices
     context = worker_processes() if workers else None  # not forks, as in `extract`
     loader = DataLoader(
-        pairs, local, sampler=sampler, num_workers=workers, drop_last=True, multiprocessing_context=context
+        pairs,
+        local,
+        sampler=sampler,
+        num_workers=workers,
+        drop_last=True,
+        multiprocessing_context=context,
+        worker_init_fn=start_decoder,
     )
     last = output / f"{LAST}.ckpt"
     with lightning_quiet():

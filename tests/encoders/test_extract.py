@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("av")
@@ -199,3 +200,25 @@ def test_what_the_default_encoders_multiply():
     macs = macs_per_clip(Plan(1, *visual.size, audio.sample_rate), visual, audio)
     assert macs["visual"] == pytest.approx(10 * 383.9e6, rel=1e-3)
     assert macs["audio"] < 0.01 * macs["visual"]
+
+
+@pytest.mark.slow
+def test_an_extraction_that_is_killed_takes_the_processes_that_decode_with_it(tmp_path: Path):
+    (tmp_path / "videos").mkdir()
+    for number in range(12):
+        write_video(tmp_path / "videos" / f"{number}.mp4", (1, 4), size=(48, 64), rate=10, sample_rate=16000)
+    lines = "".join(f"{'ab'[number % 2]}&{number}&good&1&4\n" for number in range(12))
+    (tmp_path / "videos" / "Annotations.txt").write_text(lines)
+    words = ["extract", str(tmp_path / "videos"), "--output", str(tmp_path / "out"), "--workers", "2", "--quiet"]
+    main = subprocess.Popen([sys.executable, "-m", "snn_cace", *words])
+    children: list[psutil.Process] = []
+    for _ in range(600):
+        children = psutil.Process(main.pid).children(recursive=True)
+        if len(children) >= 4:  # a fork server and its tracker, and two that decode
+            break
+        time.sleep(0.1)
+    main.kill()
+    main.wait()
+    assert len(children) >= 4
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
