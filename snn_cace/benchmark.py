@@ -95,7 +95,6 @@ class TrainingStep:
         dtype = feature_dtype(self.training.precision)
         self.module = EventLocaliser(experiment, ClipData(experiment.data, dtype).shape).to(device, dtype).train()
         self.module.network.enhance = self.contrast
-        self.module.on_fit_start()
         self.optimiser: torch.optim.Optimizer = self.module.configure_optimizers()["optimizer"]
 
     def __call__(self, batch: Batch) -> None:

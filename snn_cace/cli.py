@@ -26,7 +26,7 @@ VERBS = {
     "evaluate": ("evaluate:evaluate", "accuracy, losses and confusion matrix of a checkpoint on a split"),
     "predict": ("predict:predict", "a checkpoint's outputs for every clip of a split, as .npz"),
     "compare": ("compare:compare", "train variants over seeds and set them side by side"),
-    "sweep": ("compare:sweep", "compare, of an ablation"),
+    "sweep": ("compare:compare", "another word for compare"),
     "rerun": ("rerun:rerun", "train a finished run again, and say whether the numbers agree"),
     "report": ("compare:report", "the report of a comparison, from its JSON alone"),
     "spikes": (

@@ -27,6 +27,7 @@ from snn_cace.errors import InputError
 from snn_cace.networks import find_network
 from snn_cace.networks.avel import AvelConfig
 from snn_cace.restricted import (
+    MYPY,
     ClosedUnitInterval,
     DropoutProbability,
     NonNegativeFloat,
@@ -35,9 +36,6 @@ from snn_cace.restricted import (
     PositiveInt,
     Seed,
 )
-
-MYPY = False
-"""True for mypy, as TYPE_CHECKING is, whose blocks jsonargparse would run too."""
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from snn_cace.commands import Overrides, writing
-from snn_cace.config import NonNegativeInt, PositiveInt, Seed, from_dict, read_config, with_base
+from snn_cace.config import NonNegativeInt, PositiveInt, Seed, from_dict, merged, nested, with_base
 from snn_cace.processes import start_fork_server
 
 
@@ -23,7 +23,7 @@ def compare(
     """Train variants over seeds and set them side by side.
 
     Finished runs are not run again. Dotted overrides (--training.epochs 3), --data, --precision and --device apply to
-    every variant.
+    every variant. A file written for `sweep` calls its experiments `bases`, and has no controls unless it names some.
 
     Args:
         config: YAML file that names the variants and seeds.
@@ -39,38 +39,13 @@ def compare(
     from snn_cace.comparison.run import Comparison, Launch, run_comparison
 
     given = {"seeds": seeds, "tuning.trials": tune}
-    comparison = read_config(config, Comparison, {key: value for key, value in given.items() if value is not None})
+    content = with_base(Path(config), Comparison)
+    if "bases" in content:
+        content = {"controls": [], "experiments": content.pop("bases")} | content
+    changes = nested({key: value for key, value in given.items() if value is not None}, Comparison, config)
+    comparison = from_dict(merged(content, changes), Comparison, config)
     launch = Launch(launcher, jobs, address)
     run_comparison(comparison, Path(config), output or f"runs/{comparison.name}", launch, overrides)
-
-
-def sweep(
-    config: str,
-    overrides: Overrides,
-    output: str | None = None,
-    jobs: PositiveInt | None = None,
-    seeds: list[Seed] | None = None,
-    launcher: Literal["local", "ray"] = "local",
-    address: str | None = None,
-) -> None:
-    """`compare`, of an ablation: a file may call its experiments `bases`, and has no controls unless it names some.
-
-    Args:
-        config: YAML file of bases or experiments, and of rows or what to vary.
-        output: directory for the runs and the report; runs/NAME where it is left out.
-        jobs: runs at a time; one per core where it is left out, one on a GPU.
-        seeds: in place of the config's.
-        launcher: where runs run; local is processes of this machine.
-        address: of a Ray cluster, whose nodes share the output directory; without it one starts on this machine.
-    """
-    start_fork_server()
-    from snn_cace.comparison.run import Comparison, Launch, run_comparison
-
-    content = with_base(Path(config), Comparison)
-    renamed = {"experiments": content.pop("bases")} if "bases" in content else {}
-    given = {} if seeds is None else {"seeds": seeds}
-    study = from_dict({"controls": []} | content | renamed | given, Comparison, config)
-    run_comparison(study, Path(config), output or f"runs/{study.name}", Launch(launcher, jobs, address), overrides)
 
 
 def report(comparison: str, output: str) -> None:

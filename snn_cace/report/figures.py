@@ -181,7 +181,7 @@ def waterfall(
 
 @styled
 def accuracy_energy(result: dict[str, Any]) -> Figure:
-    """Accuracy against the whole network's energy at its best count, a panel per energy model; bars are standard
+    """Accuracy against each network's energy at its best count, a panel per energy model; bars are standard
     deviations over seeds. Hollow marks: controls. The stepped line is the Pareto front of all variants.
     """
     models = result["energy_models"]
@@ -269,7 +269,7 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
                     )  # fmt: skip
     for axes, title in zip(panels, ("over its last control's: spikes alone", "over the ANN's"), strict=True):
         axes.axvline(1, color=INK, linewidth=1)
-        axes.set_xlabel(f"whole-network energy {title}")
+        axes.set_xlabel(f"energy {title}")
         axes.margins(0.08, 0.15)
     panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant, _, _ in spiking])
     panels[0].invert_yaxis()
