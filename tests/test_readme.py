@@ -72,7 +72,7 @@ def test_what_the_readme_says_of_reuse_is_in_its_json():
     (found,) = result["attribution"]
     shares = [share_of_dense(result, found, found["links"][-1], model) for model in ("memory", "memory/segment")]
     assert shares[0] < 0 < shares[1]
-    said = f"save {-shares[0]:.1f} % with traffic, but cost {shares[1]:.1f} % more where"
+    said = f"measured {-shares[0]:.1f} % less with traffic, but {shares[1]:.1f} % more where"
     assert said in " ".join(README.split())
 
 

@@ -98,25 +98,11 @@ function drawStrip(model) {
   strip.tBodies[0].replaceChildren(...data.chains.map((chain) => {
     const row = document.createElement("tr");
     const spikes = chain.links[chain.links.length - 1].energy;
-    const cells = data.models.map(({ key }) => {
-      const [change, low, high] = spikes[key];
-      const verdict = high === null ? "" : high < 0 ? "saves" : low > 0 ? "costs" : "";
-      return element("td", signed(change, 1), `${verdict} ${key === model ? "chosen" : ""}`.trim());
-    });
+    const cells = data.models.map(({ key }) =>
+      element("td", signed(spikes[key][0], 1), `${chain.verdicts[key]} ${key === model ? "chosen" : ""}`.trim()));
     row.append(element("td", chain.variant), ...cells);
     return row;
   }));
-}
-
-function say(found, words) {
-  const parts = data.chains.map((chain) => {
-    const [change, low, high] = chain.links[chain.links.length - 1].energy[choices.model.value];
-    const unsure = high === null ? "over one seed, without an interval, take" : "show no difference in energy:";
-    const whether = high === null ? unsure : high < 0 ? "save" : low > 0 ? "cost" : unsure;
-    const number = whether === unsure ? signed(change, 1) : fixed(Math.abs(change), 1);
-    return `The spikes of ${chain.variant} ${whether} ${number} % of ${chain.dense}’s energy (${words}, each network at its best count).`;
-  });
-  document.getElementById("said").textContent = parts.join(" ");
 }
 
 function draw() {
@@ -129,7 +115,7 @@ function draw() {
     row.append(...cells.map((cell) => element("td", cell)));
     return row;
   }));
-  say(found, words);
+  document.getElementById("said").textContent = data.chains.map(({ said }) => said[model]).join(" ");
   drawAccuracy();
   drawEnergy(found, words);
   drawStrip(model);

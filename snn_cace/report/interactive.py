@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report import figures
-from snn_cace.report.conclusions import attribution_of, counterpart, model_words, share_of_dense, variant_named
+from snn_cace.report.conclusions import (
+    attribution_of,
+    counterpart,
+    fewest_seeds,
+    model_words,
+    share_of_dense,
+    variant_named,
+)
 
 BEST = "best"
 COUNT_TITLES = {
@@ -56,7 +64,9 @@ def variant_data(result: dict[str, Any], variant: dict[str, Any], place: int, co
 
 
 def chain_data(result: dict[str, Any], found: dict[str, Any], models: list[str]) -> dict[str, Any]:
-    """The steps of a chain: accuracy in points, energy in percent of the ANN's, each with its interval."""
+    """The steps of a chain: accuracy in points, energy in percent of the ANN's, each with its interval. Of the last
+    step, the spikes, by model: whether they save or cost, which fewer than five seeds do not tell, and in words.
+    """
     dense = variant_named(result, found["dense"])
     assert dense is not None
     links = []
@@ -69,5 +79,33 @@ def chain_data(result: dict[str, Any], found: dict[str, Any], models: list[str])
             energy[model] = [share_of_dense(result, found, link, model), *interval]
         accuracy = [link["accuracy"]["difference"], *link["accuracy"]["ci95"]]
         links.append({"part": link["part"], "to": link["to"], "accuracy": accuracy, "energy": energy})
-    start = dense["test_segment_accuracy"]["mean"]
-    return {"variant": found["variant"], "dense": found["dense"], "accuracy": start, "links": links}
+    seeds, spikes = fewest_seeds(result), links[-1]["energy"]
+    verdicts = {model: verdict_of(bounds, seeds) for model, (_, *bounds) in spikes.items()}
+    return {
+        "variant": found["variant"],
+        "dense": found["dense"],
+        "accuracy": dense["test_segment_accuracy"]["mean"],
+        "links": links,
+        "verdicts": verdicts,
+        "said": {model: energy_words(found, model, spikes[model][0], verdicts[model], seeds) for model in models},
+    }
+
+
+def verdict_of(bounds: list[float | None], seeds: int) -> str:
+    """`saves`, `costs`, or neither, of an interval of energy differences over so many seeds."""
+    low, high = bounds
+    if seeds < ENOUGH_SEEDS or low is None or high is None or low <= 0 <= high:
+        return ""
+    return "saves" if high < 0 else "costs"
+
+
+def energy_words(found: dict[str, Any], model: str, share: float, verdict: str, seeds: int) -> str:
+    """What the spikes of a chain do to energy, in percent of the ANN's, by one model."""
+    name = found["variant"]
+    how = f"% of {found['dense']}'s energy ({model_words(model)}, each network at its best count)"
+    if verdict:
+        return f"The spikes of {name} {verdict[:-1]} {abs(share):.1f} {how}."
+    if seeds < ENOUGH_SEEDS:
+        few = "one seed is" if seeds == 1 else f"{seeds} seeds are"
+        return f"The spikes of {name} measured {share:+.1f} {how}: {few} too few to conclude from."
+    return f"No difference in energy is shown for the spikes of {name}: {share:+.1f} {how}."

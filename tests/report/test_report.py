@@ -28,6 +28,7 @@ from snn_cace.report.comparison import (
 )
 from snn_cace.report.conclusions import accuracy_words, cautions, change, change_range, limits, notes, sentences
 from snn_cace.report.figures import firing_rates, save
+from snn_cace.report.interactive import energy_words, verdict_of
 
 SAMPLE = Path(__file__).parent / "comparison.json"
 BEFORE_CONTROLS = Path(__file__).parent / "comparison-3481e5b.json"
@@ -297,6 +298,7 @@ def test_a_browser_shows_it_wide_narrow_and_dark_without_a_word_on_the_console(r
         for width, needed, drawings, ink, paper, first, second, drawn in json.loads(title.group(1)):
             assert needed <= width, scheme
             assert drawings == 14 and drawn
+            assert "2 seeds are too few to conclude from" in first
             assert "arithmetic alone" in first and "weight and state traffic" in second and first != second
             assert abs(brightness(ink) - brightness(paper)) > 0.6, (scheme, ink, paper)
             assert (brightness(paper) > 0.5) == (scheme == "light")
@@ -304,3 +306,15 @@ def test_a_browser_shows_it_wide_narrow_and_dark_without_a_word_on_the_console(r
 
 def brightness(colour: str) -> float:
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
+
+
+def test_spikes_save_or_cost_only_by_an_interval_over_five_seeds():
+    assert [verdict_of(bounds, 5) for bounds in ([-3, -1], [1, 3], [-1, 1])] == ["saves", "costs", ""]
+    assert verdict_of([-3, -1], 4) == verdict_of([None, None], 5) == ""
+    found = {"variant": "snn", "dense": "ann"}
+    how = "% of ann's energy (arithmetic alone, each network at its best count)"
+    assert energy_words(found, "compute", -2.0, "saves", 5) == f"The spikes of snn save 2.0 {how}."
+    assert energy_words(found, "compute", -2.0, "", 5).startswith(
+        "No difference in energy is shown for the spikes of snn"
+    )
+    assert energy_words(found, "compute", -2.0, "", 1).endswith(f"-2.0 {how}: one seed is too few to conclude from.")
