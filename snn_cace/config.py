@@ -599,7 +599,7 @@ def nested(values: dict[str, Any], config_class: type, where: str, above: str = 
 
 def keyed_by(hint: Any) -> type | None:
     """The class whose keys the mappings of a type have, nested or dotted; None where it has no such mappings."""
-    if hint in (dict[str, Any], list[dict[str, Any]]):
+    if hint in (dict[str, Any], list[dict[str, Any]], list[str | dict[str, Any]]):
         return Experiment
     return hint if isinstance(hint, type) and dataclasses.is_dataclass(hint) else None
 

@@ -27,14 +27,14 @@ def benchmark(
         steps: simulation steps S of the LIF layers.
     """
     from snn_cace import benchmark as benchmarks
-    from snn_cace.comparison.run import Comparison
+    from snn_cace.comparison.run import Comparison, listed_experiments
     from snn_cace.files import write_json, write_text
     from snn_cace.provenance import environment
     from snn_cace.runtime import pick_device
 
     read = read_config(config, Comparison)
-    changes = put_over(read.common, overrides)
-    experiments = [read_config(Path(config).parent / file, Experiment, changes) for file in read.experiments]
+    listed = listed_experiments(read, Path(config))
+    experiments = [read_config(v.file, Experiment, put_over(v.changes, read.common, overrides)) for v in listed]
     with writing(output, "benchmark.json") as path:
         found = benchmarks.benchmark(experiments, batch, steps)
         device = pick_device(experiments[0].training.device)

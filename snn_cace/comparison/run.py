@@ -49,7 +49,9 @@ class Comparison:
 
     Args:
         name: of the comparison; its runs go to runs/NAME unless --output says otherwise.
-        experiments: config files, beside this one's directory; the first is what the others are held against.
+        experiments: config files, found from this file's directory, or mappings that are experiments themselves: a
+            `name`, the `base` that it changes (a file, or the name of an experiment above it), and what differs. The
+            first is what the others are held against.
         rows: mappings of keys to what differs, each with a `name` that is added to the experiment's: every experiment
             is varied by each of them, and its first row is what its others are held against too.
         vary: in place of rows: by key, a list of values, in every combination.
@@ -66,7 +68,7 @@ class Comparison:
     """
 
     name: str = "comparison"
-    experiments: list[str] = field(default_factory=list)
+    experiments: list[str | dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     vary: dict[str, Any] = field(default_factory=dict)
     seeds: list[Seed] = field(default_factory=lambda: [0, 1, 2, 3, 4])
@@ -119,15 +121,37 @@ def suffix(choice: Sequence[tuple[str, Any]]) -> str:
     return "-".join(f"{key.rpartition('.')[2]}-{value}".lower().replace("_", "-") for key, value in choice)
 
 
+def listed_experiments(comparison: Comparison, where: Path) -> list[Variant]:
+    """The experiments that a comparison lists, as files and what is put over each.
+
+    Raises:
+        InputError: a mapping without a `name` or a `base`.
+    """
+    named: dict[str, Variant] = {}
+    found = []
+    for number, listed in enumerate(comparison.experiments, start=1):
+        if isinstance(listed, str):
+            found.append(Variant(where.parent / listed))
+        else:
+            own = dict(listed)
+            name, base = own.get("name"), own.pop("base", None)
+            if not isinstance(name, str) or not isinstance(base, str):
+                raise InputError(f"{where}: experiment {number} needs a name and a base")
+            above = named.get(base) or Variant(where.parent / base)
+            found.append(Variant(above.file, put_over(above.changes, own)))
+        named[found[-1].read().name] = found[-1]
+    return found
+
+
 def varied_experiments(comparison: Comparison, where: Path, changes: dict[str, Any]) -> list[list[Variant]]:
     """Every row of every experiment, experiment by experiment, with `changes` below what a row changes."""
     found: list[list[Variant]] = []
-    for file in (where.parent / file for file in comparison.experiments):
-        base = read_config(file, Experiment, changes).name
+    for listed in listed_experiments(comparison, where):
+        base = Variant(listed.file, put_over(listed.changes, changes))
         found.append([])
         for row in rows_of(comparison):
-            name = "-".join(filter(None, (base, row.get("name"))))
-            found[-1].append(Variant(file, put_over(changes, row, {"name": name})))
+            name = "-".join(filter(None, (base.read().name, row.get("name"))))
+            found[-1].append(Variant(base.file, put_over(base.changes, row, {"name": name})))
     return found
 
 

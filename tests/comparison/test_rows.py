@@ -51,6 +51,27 @@ def test_every_combination_is_a_row_of_every_experiment(study: Path):
         Comparison(rows=[{}], vary={"model.psi": [0.1]})
 
 
+def test_an_experiment_may_be_written_into_the_comparison_and_be_the_base_of_another(study: Path):
+    study.write_text("""
+experiments:
+  - dense.yaml
+  - {name: fast, base: spiking.yaml, training.learning_rate: 0.1, model: {psi: 0.1}}
+  - {name: faster, base: fast, training: {learning_rate: 0.2}}
+common: {training.epochs: 7}
+""")
+    comparison = read_config(study, Comparison)
+    dense, fast, faster = (row.read() for (row,) in varied_experiments(comparison, study, comparison.common))
+    assert (dense.name, fast.name, faster.name) == ("small-dense", "fast", "faster")
+    assert (fast.training.learning_rate, faster.training.learning_rate) == (0.1, 0.2)
+    assert faster.model.psi == 0.1
+    assert any(slot.spikes for slot in vars(faster.model.slots).values())
+    assert {e.training.epochs for e in (dense, fast, faster)} == {7}
+    study.write_text("experiments: [{name: fast}]")
+    comparison = read_config(study, Comparison)
+    with pytest.raises(InputError, match=r"study.yaml: experiment 1 needs a name and a base"):
+        varied_experiments(comparison, study, {})
+
+
 DOTTED = """
 name: mine
 training.epochs: 1

@@ -32,7 +32,7 @@ CASES = {
     "cmran/weak": "cmran-weak-reference",
     "cmbs/supervised": "cmbs-reference",
     "cmbs/weak": "cmbs-weak-reference",
-    "avel/DMRN": "avel-dmrn",
+    "avel/DMRN": "avel",
 }
 OUTPUTS = {
     "segment_scores": "segment_logits",
@@ -49,7 +49,8 @@ SHIFTS_A_SOFTMAX = "spatial_channel_att.video_key.bias"
 
 
 def experiment_of(case: str) -> Experiment:
-    changes = {"model.reference": True, "training.losses": "reference"} if case == "avel/DMRN" else {}
+    changes = {"model.reference": True, "model.avel.fusion": "residual", "training.losses": "reference"}
+    changes = changes if case == "avel/DMRN" else {}
     return read_config(CONFIGS / f"{CASES[case]}.yaml", Experiment, changes)
 
 
