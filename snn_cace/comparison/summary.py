@@ -348,7 +348,7 @@ def summarise_count(
             "energy_mj": mean_of(energies),
             "slots": within.slots,
             "parameters": sum(module.parameters for module in blocks[0]),
-            "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in prices},
+            "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in whole[0]},
         },
         "modules": module_table(members, prices, count),
     }

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from snn_cace import yaml_text
+from snn_cace.comparison.front import EQUAL_POINTS
 from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
 from snn_cace.networks import title_of
 from snn_cace.report import attention, figures, tuning
 from snn_cace.report.conclusions import (
+    RIVAL_HEADINGS,
     accuracy_words,
     against_baseline,
     attribution_of,
@@ -24,6 +26,7 @@ from snn_cace.report.conclusions import (
     counterpart,
     counterparts,
     energy_at_best,
+    equal_accuracy_rows,
     fewest_seeds,
     limits,
     markdown_table,
@@ -192,6 +195,10 @@ def test_lines(result: dict[str, Any]) -> list[str]:
     return [f"{accuracy_words(test, seeds)}. Method: {test['method']}." for test in result["tests"]]
 
 
+EQUAL_ACCURACY = (
+    "Energy at equal accuracy: the spiking network that saves most, against the cheapest network without spikes that "
+    f"is at most {EQUAL_POINTS} points less accurate, each at its best count."
+)
 SUMMARY_HEADINGS = (
     "network",
     "what it adds",
@@ -231,8 +238,9 @@ def summary(result: dict[str, Any]) -> str:
 
 def markdown(result: dict[str, Any]) -> str:
     """The summary, what bounds the saving, and how it was made; report.html has all else."""
-    searched = tuning.tuning_rows(result)
-    lines = [f"- {line}" for line in limits(result)]
+    searched, rivals = tuning.tuning_rows(result), equal_accuracy_rows(result)
+    lines = ["", EQUAL_ACCURACY, "", *markdown_table(RIVAL_HEADINGS, rivals), ""] if rivals else []
+    lines += [f"- {line}" for line in limits(result)]
     if searched:
         lines += ["", *tuning.tuning_notes(result), "", *markdown_table(tuning.HEADINGS, searched), ""]
     return summary(result) + "\n".join(lines + [f"- {line}" for line in notes(result)]) + "\n"
@@ -499,6 +507,9 @@ def write_report(source: Path, directory: Path) -> str:
         notes=notes(result),
         headings=count_headings(result),
         rows=table_rows(result),
+        equal_accuracy=EQUAL_ACCURACY,
+        rival_headings=RIVAL_HEADINGS,
+        rivals=equal_accuracy_rows(result),
         tests=test_lines(result),
         attribution_headings=attribution_headings(result),
         attribution=attribution_rows(result),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from snn_cace.comparison.front import EQUAL_POINTS, rivalries
 from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.counting.models import MODELS
 
 REUSE_WORDS = {"segment": "weights once a segment", "clip": "weights once a clip"}
+RIVAL_HEADINGS = ("energy model", "spiking", "cheapest without spikes", "energy, % more", "from", "to")
 NO_CONTROL = "no control: shape, norm and spikes are not told apart"
 SELECTION = {
     "validation": "The epoch was picked on the validation split; the test split was read once.",
@@ -132,6 +134,19 @@ def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
     )
 
 
+def free_spikes_sentence(result: dict[str, Any], found: dict[str, Any]) -> str | None:
+    """What spikes could save at most: all that the last control spends where the SNN has or reads spikes."""
+    last = variant_named(result, found["links"][-1]["from"])
+    if last is None or "zero_skipping" not in last["counts"]:
+        return None
+    shares = last["counts"]["zero_skipping"]["spiking_blocks"]["share"]
+    listed = ", ".join(f"{100 * share:.1f} % ({model_words(model)})" for model, share in shares.items())
+    return (
+        f"If all that {found['variant']}'s spikes touch cost nothing, it would save so much of "
+        f"{last['name']}'s energy: {listed}."
+    )
+
+
 def costliest_part_sentence(variant: dict[str, Any], models: list[str]) -> str:
     """The part of the network, slots left out, that takes most energy by the first model, and its share by each."""
     parts: dict[str, dict[str, float]] = {}
@@ -173,8 +188,36 @@ def sentences(result: dict[str, Any]) -> list[str]:
             linked |= {(link["to"], link["from"]) for link in [*found["links"], found["whole"]]}
         elif variant["kind"] == "snn" and counterpart(result, variant) is not None:
             said.append(energy_sentence(result, variant))
+    if linked and (rivals := equal_accuracy_rows(result)):
+        said.append(equal_accuracy_sentence(rivals))
     tests = [test for test in result["tests"] if (test["a"], test["b"]) not in linked]
     return said + [f"{accuracy_words(test, seeds)}." for test in tests]
+
+
+def equal_accuracy_rows(result: dict[str, Any]) -> list[list[str]]:
+    """By energy model, in the order of `RIVAL_HEADINGS`: the spiking network that saves most against the cheapest one
+    without spikes that is as accurate. Empty over fewer seeds than a conclusion needs.
+    """
+    rows: list[list[str]] = []
+    if fewest_seeds(result) < ENOUGH_SEEDS:
+        return rows
+    for model in [*result["energy_models"], *result.get("reusing_models", [])]:
+        best = next(iter(rivalries(result["variants"], model)), None)
+        if best is not None and best.rival is not None and best.interval is not None:
+            changes = [f"{value:+.1f}" for value in (best.percent, *best.interval)]
+            rows.append([model_words(model), best.spiking, best.rival, *changes])
+    return rows
+
+
+def equal_accuracy_sentence(rows: list[list[str]]) -> str:
+    """By how many energy models spikes save, or cost, more than the 95 % interval leaves open."""
+    less, more = sum(float(row[-1]) < 0 for row in rows), sum(float(row[-2]) > 0 for row in rows)
+    counted = [f"{word} by {number}" for word, number in (("less", less), ("more", more)) if number]
+    taken = " and ".join(counted) or "neither less nor more by any"
+    return (
+        f"Energy at equal accuracy (within {EQUAL_POINTS} points), beside the cheapest network without spikes: the "
+        f"spiking network that saves most takes {taken} of {len(rows)} ways to price it."
+    )
 
 
 def accuracy_chain_sentence(found: dict[str, Any]) -> str:
@@ -243,6 +286,7 @@ def limits(result: dict[str, Any]) -> list[str]:
     said = [share_sentence(dense, result["energy_models"]) for dense in counterparts(result)]
     if result["dataset"] != "AV-Digits":  # whose patches are pixels
         said.insert(0, pipeline_sentence(result))
+    said += filter(None, (free_spikes_sentence(result, found) for found in result["attribution"]))
     for variant in result["variants"]:
         dense = counterpart(result, variant)
         if variant["kind"] == "snn" and dense:

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from snn_cace.comparison.front import pareto_front
 from snn_cace.files import replacing, write_text
 from snn_cace.report.conclusions import attribution_of, counterpart, model_words, variant_named
 
@@ -182,40 +183,35 @@ def waterfall(
 @styled
 def accuracy_energy(result: dict[str, Any]) -> Figure:
     """Accuracy against each network's energy at its best count, a panel per energy model; bars are standard
-    deviations over seeds. Hollow marks: controls. The stepped line is the Pareto front of all variants.
+    deviations over seeds. Hollow marks: controls. The stepped lines are Pareto fronts: what spikes, and what does not.
     """
     models = result["energy_models"]
     figure, panels = new_figure(11, 4.0, columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):
-        front = []
+        points: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
         for index, variant in enumerate(result["variants"]):
             accuracy, best = variant["test_segment_accuracy"], variant["best"][model]
             spent = MICROJOULES_PER_MILLIJOULE * best["mean"]
-            front.append((spent, accuracy["mean"]))
+            points[variant["kind"] == "snn"].append((spent, accuracy["mean"]))
             axes.errorbar(
                 spent, accuracy["mean"], xerr=MICROJOULES_PER_MILLIJOULE * best["std"], yerr=accuracy["std"],
                 fmt=mark(index), color=colour(index), capsize=3, markersize=8, label=variant["name"],
                 fillstyle="none" if variant["kind"] == "control" else "full",
             )  # fmt: skip
-        pareto = pareto_front(front)
-        axes.step([x for x, _ in pareto], [y for _, y in pareto], where="post", color=INK, linewidth=1, linestyle=":")
+        for spikes, line in ((True, "-"), (False, ":")):
+            front = pareto_front(points[spikes]) or [(np.nan, np.nan)]
+            axes.step(
+                [x for x, _ in front], [y for _, y in front], where="post", color=INK, linewidth=1, linestyle=line
+            )
         axes.set_title(model_words(model), fontsize=10)
         axes.set_xlabel("energy per clip, µJ")
-        if front and max(front)[0] > DECADE * min(front)[0]:
+        spent_by_all = [x for found in points.values() for x, _ in found]
+        if max(spent_by_all) > DECADE * min(spent_by_all):
             axes.set_xscale("log")
         axes.margins(0.18)
     panels[0].set_ylabel("test segment accuracy, %")
     legend_below(figure, panels[0], columns=3)
     return figure
-
-
-def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Pairs of energy and accuracy than which none is better in both, by growing energy."""
-    best: list[tuple[float, float]] = []
-    for point in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not best or point[1] > best[-1][1]:
-            best.append(point)
-    return best
 
 
 @styled

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from snn_cace.comparison.front import pareto_front
 from snn_cace.report import figures
 from snn_cace.report.conclusions import model_words
 
@@ -127,7 +128,7 @@ def front(result: dict[str, Any]) -> Figure | None:
         scores = [trial["score"] for trial in trials]
         points += list(zip(energies, scores, strict=True))
         axes.plot(energies, scores, "o", color=figures.colour(number), label=search["variant"])
-    ends = figures.pareto_front(points)
+    ends = pareto_front(points)
     axes.plot(*zip(*ends, strict=True), ":", color=figures.INK, label="Pareto front")
     axes.set_xlabel(f"energy of a clip, µJ, {model_words(model)}, event-driven")
     axes.set_ylabel("best validation accuracy, %")

@@ -1,0 +1,71 @@
+"""Energy at equal accuracy: each spiking network beside the cheapest network without spikes that is as accurate.
+
+A control has the shape of one spiking network. Another control, of another penalty or of fewer bits, may be cheaper at
+the same accuracy, so what spikes save must hold against all of them: the ANNs and every control of a comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from snn_cace.comparison.attribution import energy_difference
+
+EQUAL_POINTS = 0.5
+"""Points of accuracy by which the cheaper network may be worse, and still counts as as accurate."""
+
+
+@dataclass
+class Rivalry:
+    """A spiking network against the cheapest network without spikes that is as accurate, by one energy model.
+
+    rival: None where no network without spikes is as accurate; the rest is of no use then. percent: energy less the
+    rival's, of the rival's. interval: 95 %, Student's over seeds that both have; None of one seed.
+    """
+
+    spiking: str
+    rival: str | None
+    percent: float = 0.0
+    interval: tuple[float, float] | None = None
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Pairs of energy and accuracy than which none is better in both, by growing energy."""
+    best: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not best or point[1] > best[-1][1]:
+            best.append(point)
+    return best
+
+
+def rivalries(variants: Sequence[dict[str, Any]], model: str) -> list[Rivalry]:
+    """Each spiking variant of comparison.json against its rival by an energy model: most saved first, without a rival
+    last.
+    """
+    silent = [variant for variant in variants if variant["kind"] != "snn"]
+    found = []
+    for spiking in (variant for variant in variants if variant["kind"] == "snn"):
+        enough = accuracy(spiking) - EQUAL_POINTS
+        rivals = [variant for variant in silent if accuracy(variant) >= enough]
+        if not rivals:
+            found.append(Rivalry(spiking["name"], None))
+            continue
+        rival = min(rivals, key=lambda variant: variant["best"][model]["mean"])
+        found.append(rivalry(spiking, rival, model))
+    return sorted(found, key=lambda one: (one.rival is None, one.percent))
+
+
+def rivalry(spiking: dict[str, Any], rival: dict[str, Any], model: str) -> Rivalry:
+    difference, percent = energy_difference(rival, spiking, model), 100 / rival["best"][model]["mean"]
+    interval = difference["ci95_mj"]
+    return Rivalry(
+        spiking["name"],
+        rival["name"],
+        percent * difference["difference_mj"],
+        None if interval is None else (percent * interval[0], percent * interval[1]),
+    )
+
+
+def accuracy(variant: dict[str, Any]) -> float:
+    return variant["test_segment_accuracy"]["mean"]
