@@ -23,7 +23,7 @@ from mkdocs.structure.pages import Page
 
 from snn_cace.cli import VERBS
 from snn_cace.commands import make_parser, options_of, parameters
-from snn_cace.comparison.run import Comparison
+from snn_cace.comparison.plan import Comparison
 from snn_cace.config import Experiment, SlotsConfig
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -387,7 +387,7 @@ def test_every_shipped_config_is_an_experiment(config: Path):
     "config", sorted([*CONFIGS.glob("compare/*.yaml"), *CONFIGS.glob("ablation/*.yaml")]), ids=lambda path: path.stem
 )
 def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path, tmp_path: Path):
-    from snn_cace.comparison.run import Comparison, check_names, plan_runs, rows_of, varied_experiments
+    from snn_cace.comparison.plan import Comparison, check_names, plan_runs, rows_of, varied_experiments
     from snn_cace.config import read_config
 
     comparison = read_config(config, Comparison)
@@ -404,7 +404,7 @@ def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path
 
 @pytest.mark.parametrize("config", sorted(CONFIGS.glob("ablation/*.yaml")), ids=lambda path: path.stem)
 def test_every_row_of_an_ablation_is_another_network_that_can_be_built(config: Path):
-    from snn_cace.comparison.run import Comparison, varied_experiments
+    from snn_cace.comparison.plan import Comparison, varied_experiments
     from snn_cace.config import as_dict, read_config
     from snn_cace.contracts import FeatureShape
     from snn_cace.model import build_network

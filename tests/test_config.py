@@ -17,7 +17,7 @@ from neurons import BlockConfig
 from snn_cace import yaml_text
 from snn_cace.cli import main
 from snn_cace.commands import run
-from snn_cace.comparison.run import Comparison
+from snn_cace.comparison.plan import Comparison
 from snn_cace.config import (
     Experiment,
     ModelConfig,

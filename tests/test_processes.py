@@ -24,9 +24,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from neurons.kernels.threads import shared_among_threads
 from snn_cace.cli import main
-from snn_cace.comparison.summary import read
 from snn_cace.config import Experiment, as_yaml
 from snn_cace.errors import InputError
+from snn_cace.files import read_json
 from snn_cace.processes import flush_denormals, keep_compiled_code, sole_writer, start_data_worker
 from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.run import train
@@ -75,7 +75,7 @@ def until(true: object, what: str) -> None:
 
 
 def epochs_of(files: RunFiles) -> int:
-    return len(read(files.history)) if files.history.is_file() else 0
+    return len(read_json(files.history)) if files.history.is_file() else 0
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_training_that_is_ended_keeps_its_epochs_and_goes_on(
     assert process.returncode == code
     before = epochs_of(files)
     train(experiment, files.directory, resume=True, quiet=True, until=before + 2)
-    assert [epoch["epoch"] for epoch in read(files.history)] == list(range(before + 2))
+    assert [epoch["epoch"] for epoch in read_json(files.history)] == list(range(before + 2))
 
 
 def test_a_lock_goes_with_its_directory_if_nothing_was_written(tmp_path: Path):

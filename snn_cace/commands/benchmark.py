@@ -27,7 +27,7 @@ def benchmark(
         steps: simulation steps S of the LIF layers.
     """
     from snn_cace import benchmark as benchmarks
-    from snn_cace.comparison.run import Comparison, listed_experiments
+    from snn_cace.comparison.plan import Comparison, listed_experiments
     from snn_cace.files import write_json, write_text
     from snn_cace.provenance import environment
     from snn_cace.runtime import pick_device

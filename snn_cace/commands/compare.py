@@ -36,7 +36,8 @@ def compare(
         address: of a Ray cluster, whose nodes share the output directory; without it one starts on this machine.
     """
     start_fork_server()
-    from snn_cace.comparison.run import Comparison, Launch, run_comparison
+    from snn_cace.comparison.plan import Comparison
+    from snn_cace.comparison.run import Launch, run_comparison
 
     given = {"seeds": seeds, "tuning.trials": tune}
     content = with_base(Path(config), Comparison)

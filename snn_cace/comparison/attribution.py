@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
 
+from snn_cace.comparison.schema import Attribution, Difference, EnergyDifference, Link, Variant
+
 if TYPE_CHECKING:
-    from snn_cace.comparison.summary import ControlOf
+    from snn_cace.comparison.plan import ControlOf
 
 PARTS = {"rectified": "shape and norm", "leaky": "memory", "quantised": "bits", "spiking": "spikes"}
 """What each kind adds to the one before, in the order of the chain."""
@@ -39,6 +41,11 @@ class Chain:
         """The later against the earlier of every two neighbours."""
         return [(later, earlier) for (_, earlier), (_, later) in self.neighbours]
 
+    def told_apart(self, tests: Sequence[Difference]) -> bool:
+        """Whether there is a control, and every link and the whole were tested: seeds that failed may leave none."""
+        whole = (self.members[-1][1], self.members[0][1])
+        return len(self.members) > 2 and {*self.pairs, whole} <= {(test["a"], test["b"]) for test in tests}
+
     def adds(self, earlier: str, later: str) -> str:
         """What lies between two kinds: `memory, bits and spikes` where no control tells them apart."""
         order = [kind for kind in PARTS if self.remembers or kind != "leaky"]
@@ -47,26 +54,26 @@ class Chain:
         return f"{', '.join(others)} and {last}" if others else last
 
 
-def chain_of(
-    variant: dict[str, Any], controls: Sequence[ControlOf], present: Collection[str], remembers: bool
-) -> Chain:
+def chain_of(variant: Variant, controls: Sequence[ControlOf], present: Collection[str], remembers: bool) -> Chain:
     """The chain of a spiking variant: its ANN, those of its controls that are there, and itself."""
     own = {control.kind: control.name for control in controls if control.of == variant["name"]}
     between = [(kind, own[kind]) for kind in PARTS if own.get(kind) in present]
-    return Chain([("dense", variant["dense_counterpart"]), *between, ("spiking", variant["name"])], remembers)
+    dense = variant["dense_counterpart"]
+    assert dense is not None
+    return Chain([("dense", dense), *between, ("spiking", variant["name"])], remembers)
 
 
-def attribution(chain: Chain, variants: dict[str, dict[str, Any]], tests: list[dict[str, Any]]) -> dict[str, Any]:
+def attribution(chain: Chain, variants: dict[str, Variant], tests: list[Difference]) -> Attribution:
     """The links of a chain and the whole, in accuracy and energy."""
     tested = {(test["a"], test["b"]): test for test in tests}
 
-    def link(part: str, earlier: str, later: str) -> dict[str, Any]:
+    def link(part: str, earlier: str, later: str) -> Link:
         before, after = variants[earlier], variants[later]
         return {
             "part": part,
             "from": earlier,
             "to": later,
-            "accuracy": tested.get((later, earlier)),
+            "accuracy": tested[later, earlier],
             "energy": {model: energy_difference(before, after, model) for model in before["best"]},
         }
 
@@ -75,7 +82,7 @@ def attribution(chain: Chain, variants: dict[str, dict[str, Any]], tests: list[d
     return {"variant": last, "dense": first, "links": links, "whole": link("whole", first, last)}
 
 
-def energy_difference(before: dict[str, Any], after: dict[str, Any], model: str) -> dict[str, Any]:
+def energy_difference(before: Variant, after: Variant, model: str) -> EnergyDifference:
     """Millijoules per clip of one variant less another's, each at its best count, paired over common seeds; None for
     the interval of one seed.
     """

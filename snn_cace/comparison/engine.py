@@ -18,10 +18,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from snn_cace.comparison.summary import Run, read
+from snn_cace.comparison.plan import Run
 from snn_cace.config import as_yaml
 from snn_cace.errors import InputError, explained
-from snn_cace.files import write_text
+from snn_cace.files import read_json, write_text
 from snn_cace.processes import end_by_kernel, import_used_metrics, start_worker, workers
 from snn_cace.provenance import usable_cores
 
@@ -125,7 +125,7 @@ def train_all(tasks: Sequence[Task], engine: Engine) -> dict[str, str]:
                     failed[run.label] = f"{run.label} failed: {reason} (all of it: {training.task.log})"
                     print(f"  {failed[run.label]}", flush=True)
                 elif training.task.test:
-                    accuracy = read(run.files.metrics)["test"]["segment_accuracy"]
+                    accuracy = read_json(run.files.metrics)["test"]["segment_accuracy"]
                     print(f"  {run.label}: finished, test segment accuracy {accuracy:.2f} %", flush=True)
     finally:
         for training in running:
@@ -135,7 +135,7 @@ def train_all(tasks: Sequence[Task], engine: Engine) -> dict[str, str]:
 
 def show_epochs(run: Run, shown: int) -> int:
     """Print the last epoch that the run's history has gained; returns how many it has."""
-    history = read(run.files.history) if run.files.history.is_file() else []
+    history = read_json(run.files.history) if run.files.history.is_file() else []
     if len(history) > shown:
         accuracy = history[-1].get("val/segment_accuracy", float("nan"))
         epochs = run.experiment.training.epochs

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from snn_cace.comparison.attribution import energy_difference
+from snn_cace.comparison.schema import Variant
 
 EQUAL_POINTS = 0.5
 """Points of accuracy by which the cheaper network may be worse, and still counts as as accurate."""
@@ -39,7 +39,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     return best
 
 
-def rivalries(variants: Sequence[dict[str, Any]], model: str) -> list[Rivalry]:
+def rivalries(variants: Sequence[Variant], model: str) -> list[Rivalry]:
     """Each spiking variant of comparison.json against its rival by an energy model: most saved first, without a rival
     last.
     """
@@ -56,7 +56,7 @@ def rivalries(variants: Sequence[dict[str, Any]], model: str) -> list[Rivalry]:
     return sorted(found, key=lambda one: (one.rival is None, one.percent))
 
 
-def rivalry(spiking: dict[str, Any], rival: dict[str, Any], model: str) -> Rivalry:
+def rivalry(spiking: Variant, rival: Variant, model: str) -> Rivalry:
     difference, percent = energy_difference(rival, spiking, model), 100 / rival["best"][model]["mean"]
     interval = difference["ci95_mj"]
     return Rivalry(
@@ -67,5 +67,5 @@ def rivalry(spiking: dict[str, Any], rival: dict[str, Any], model: str) -> Rival
     )
 
 
-def accuracy(variant: dict[str, Any]) -> float:
+def accuracy(variant: Variant) -> float:
     return variant["test_segment_accuracy"]["mean"]

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from snn_cace.comparison.schema import Difference
 from snn_cace.contracts import ENOUGH_SEEDS
 
 RESAMPLES = 9999
@@ -120,11 +121,11 @@ def paired_tests(
     scores: dict[str, dict[int, np.ndarray]],
     pairs: Sequence[tuple[str, str]],
     groups: Mapping[str, np.ndarray] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Difference]:
     """The first of each of `pairs` against the second, over the seeds that both have. scores: `[clips]` or `[clips, T]`
     by variant and seed. groups: as in `paired_difference`. A difference is `shown` over five seeds at least.
     """
-    tests = []
+    tests: list[Any] = []
     for variant, other in pairs:
         common = sorted(scores[variant].keys() & scores[other].keys())
         if not common:
@@ -140,6 +141,6 @@ def paired_tests(
 
 def compare_with_baseline(
     scores: dict[str, dict[int, np.ndarray]], baseline: str, groups: Mapping[str, np.ndarray] | None = None
-) -> list[dict[str, Any]]:
+) -> list[Difference]:
     """`paired_tests` of every other variant against the baseline."""
     return paired_tests(scores, [(variant, baseline) for variant in scores if variant != baseline], groups)

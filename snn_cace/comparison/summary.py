@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -17,6 +15,8 @@ from snn_cace.analysis.attention import Pointing, side_by_side
 from snn_cace.analysis.record import RunRecord
 from snn_cace.comparison.attribution import attribution, chain_of
 from snn_cace.comparison.measurements import read_measurements
+from snn_cace.comparison.plan import Plan, Run
+from snn_cace.comparison.schema import VERSION, Best, Counted, Result, Spread, Variant
 from snn_cace.comparison.statistics import paired_tests
 from snn_cace.config import Experiment, as_dict, carried_slots
 from snn_cace.counting.energy import (
@@ -30,33 +30,13 @@ from snn_cace.counting.energy import (
     with_reuse,
 )
 from snn_cace.counting.operations import COUNTS, ModuleCount, summed
+from snn_cace.files import read_json
 from snn_cace.networks import find_network
 from snn_cace.provenance import environment
 from snn_cace.training.checkpoints import RunFiles
 
 MODULE_FIELDS = ("macs", "narrow_macs", "acs", "synops", "comparisons", "transcendental", "neuron_updates")
 BYTES_PER_WORD = 4
-
-
-@dataclass
-class Run:
-    """One experiment with one seed, in its own run directory."""
-
-    experiment: Experiment
-    seed: int
-    files: RunFiles
-
-    @property
-    def finished(self) -> bool:
-        return self.files.metrics.is_file()
-
-    @property
-    def label(self) -> str:
-        return f"{self.experiment.name}, seed {self.seed}"
-
-
-def read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @dataclass
@@ -69,7 +49,7 @@ class Measured:
 
     @classmethod
     def of(cls, run: Run) -> Measured:
-        return cls(run, read(run.files.metrics), read_measurements(run.files))
+        return cls(run, read_json(run.files.metrics), read_measurements(run.files))
 
     def modules(self, count: str) -> list[ModuleCount]:
         return self.record.counted[count]
@@ -98,15 +78,6 @@ class Compared:
         record = measured.record
         readers = [name for name in record.readers if measured.slot_of(name) is None]
         return cls(sorted(record.simulation_steps), readers)
-
-
-@dataclass(frozen=True)
-class ControlOf:
-    """The variant `name` is the control `kind` of the spiking variant `of`."""
-
-    name: str
-    of: str
-    kind: str
 
 
 def compared_slots(experiments: Iterable[Experiment]) -> list[str]:
@@ -143,28 +114,18 @@ class Family:
         return cls(dense, Compared(compared_slots(runs[0].run.experiment for runs in members), list(readers)))
 
 
-@dataclass
-class Published:
-    """A published accuracy of what a variant is, in percent, and by which protocol it was reached."""
-
-    accuracy: float
-    note: str
-
-
 def summarise(
-    name: str,
+    plan: Plan,
     runs: list[Run],
     failed: list[dict[str, Any]],
     prices: Prices,
-    pairs: Sequence[tuple[str, str]] = (),
-    published: dict[str, Published] | None = None,
-    controls: Sequence[ControlOf] = (),
     groups: Mapping[str, np.ndarray] | None = None,
-) -> dict[str, Any]:
-    """What comparison.json holds, see DESIGN: all that a report needs. pairs: names of variants that are tested against
-    each other besides; so is a spiking variant against its own ANN, and every link of its chain of `controls`.
-    published: by variant. groups: recordings that test clips share, see `comparison.statistics`.
+) -> Result:
+    """What comparison.json holds, see DESIGN: all that a report needs. Tested are the plan's pairs, every variant
+    against the first, a spiking one against its own ANN, and every link of its chain of controls. groups: recordings
+    that test clips share, see `comparison.statistics`.
     """
+    controls = plan.controls
     by_variant: dict[str, list[Measured]] = {}
     for run in runs:
         if run.finished and not any((run.experiment.name, run.seed) == (f["variant"], f["seed"]) for f in failed):
@@ -181,7 +142,7 @@ def summarise(
     ]
     named = {control.name: vars(control) for control in controls}
     for variant in variants:
-        known = (published or {}).get(variant["name"])
+        known = plan.comparison.published.get(variant["name"])
         variant["published"] = None if known is None else vars(known)
         variant["control"] = named.get(variant["name"])
     dense = next((members for members in by_variant.values() if kind_of(members[0].run.experiment) == "ann"), None)
@@ -191,22 +152,23 @@ def summarise(
     }
     baseline = next(iter(scores))
     spiking = [variant for variant in variants if variant["kind"] == "snn" and variant["dense_counterpart"]]
-    own = [(variant["name"], variant["dense_counterpart"]) for variant in spiking]
+    own = [(variant["name"], str(variant["dense_counterpart"])) for variant in spiking]
     chains = []
     for variant in spiking:
         carried = carried_slots(by_variant[variant["name"]][0].run.experiment.model)
         chains.append(chain_of(variant, controls, by_variant, bool(carried)))
     links = [pair for chain in chains for pair in chain.pairs]
     against = [(name, baseline) for name in scores if name != baseline and name not in named]
-    wanted = dict.fromkeys([*against, *own, *links, *pairs])
+    wanted = dict.fromkeys([*against, *own, *links, *plan.pairs])
     tests = paired_tests(scores, [pair for pair in wanted if scores.keys() >= {*pair}], groups)
     measured = next(iter(by_variant.values()))[0]
     return {
-        "name": name,
+        "version": VERSION,
+        "name": plan.comparison.name,
         "dataset": first.data.directory or "AV-Digits",
         "dataset_config": as_dict(first.data.avdigits) if first.data.directory is None else {},
         "protocol": first.training.protocol,
-        "precision": first.training.precision,
+        "precision": str(first.training.precision),
         "environment": environment(measured.record.device or "cpu"),
         "measured_clips": measured.record.clips,
         "test_clips": len(next(iter(scores[baseline].values()))),
@@ -220,7 +182,7 @@ def summarise(
         "prices": sources(prices),
         "variants": variants,
         "tests": tests,
-        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains if len(chain.members) > 2],
+        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains if chain.told_apart(tests)],
         "failed": failed,
         "runs": [
             {
@@ -230,7 +192,7 @@ def summarise(
                 "best_epoch": member.metrics["best_epoch"],
                 "segment_accuracy": member.metrics["test"]["segment_accuracy"],
                 "warnings": member.metrics.get("warnings", member.metrics.get("complaints", [])),
-                "history": read(member.run.files.history),
+                "history": read_json(member.run.files.history),
             }
             for variant, members in by_variant.items()
             for member in members
@@ -238,11 +200,11 @@ def summarise(
     }
 
 
-def by_name(variants: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def by_name(variants: Iterable[Variant]) -> dict[str, Variant]:
     return {variant["name"]: variant for variant in variants}
 
 
-def mean_std(values: Sequence[float]) -> dict[str, Any]:
+def mean_std(values: Sequence[float]) -> Spread:
     """Mean, sample standard deviation (0 of one value), and the values."""
     return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "values": list(values)}
 
@@ -258,7 +220,7 @@ def mean_of(values: Sequence[Any]) -> Any:
     return fmean(values)
 
 
-def summarise_variant(members: list[Measured], family: Family, prices: Prices) -> dict[str, Any]:
+def summarise_variant(members: list[Measured], family: Family, prices: Prices) -> Variant:
     """One variant; operations and energies by each count, and its best count by each energy model."""
     records = [member.record for member in members]
     dense, within = family.dense, family.within
@@ -267,7 +229,7 @@ def summarise_variant(members: list[Measured], family: Family, prices: Prices) -
     fired = [r.spikes for r in records if r.spikes is not None]
     per_layer = mean_of([{name: layer.firing_rate for name, layer in f.layers.items()} for f in fired] or [{}])
     counts = {count: summarise_count(members, within, dense, prices, count) for count in COUNTS}
-    result = {
+    result: Variant = {
         "name": members[0].run.experiment.name,
         "kind": kind_of(members[0].run.experiment),
         "network": members[0].run.experiment.model.network,
@@ -299,9 +261,9 @@ def summarise_variant(members: list[Measured], family: Family, prices: Prices) -
     return result
 
 
-def best_counts(counts: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def best_counts(counts: dict[str, Counted]) -> dict[str, Best]:
     """By energy model, the count in which a network costs least: mean and values over seeds, millijoules per clip."""
-    best = {}
+    best: dict[str, Best] = {}
     for model in next(iter(counts.values()))["energy_mj"]:
         name = min(counts, key=lambda count: counts[count]["energy_mj"][model])
         best[model] = {"count": name, **mean_std(counts[name]["energy_values_mj"][model])}
@@ -333,13 +295,13 @@ def pointing(records: list[dict[str, Pointing] | None]) -> dict[str, Any] | None
 
 def summarise_count(
     members: list[Measured], within: Compared, dense: list[Measured] | None, prices: Prices, count: str
-) -> dict[str, Any]:
+) -> Counted:
     """Operations and energies by one of `COUNTS`; of what spikes, beside what it replaces too."""
     blocks = [member.compared(within, count) for member in members]
     whole = [energies_mj(member.modules(count), prices) for member in members]
     energies = [energies_mj(modules, prices) for modules in blocks]
     total = mean_of([vars(summed(member.modules(count))) for member in members])
-    result = {
+    result: Counted = {
         "operations": total,
         "energy_mj": mean_of(whole),
         "energy_values_mj": {model: [energies[model] for energies in whole] for model in whole[0]},
@@ -347,7 +309,7 @@ def summarise_count(
             **mean_of([vars(summed(modules)) for modules in blocks]),
             "energy_mj": mean_of(energies),
             "slots": within.slots,
-            "parameters": sum(module.parameters for module in blocks[0]),
+            "parameters": parameters_of(blocks[0]),
             "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in whole[0]},
         },
         "modules": module_table(members, prices, count),
@@ -355,9 +317,12 @@ def summarise_count(
     if members[0].record.kind == "snn":
         result["break_even"] = break_even(blocks, dense, within, prices, count)
         result["replaced_blocks_energy_mj"] = replaced(dense, within, prices, count) if dense else None
-        replaced_modules = dense[0].compared(within, count) if dense else None
-        result["replaced_blocks_parameters"] = replaced_modules and sum(m.parameters for m in replaced_modules)
+        result["replaced_blocks_parameters"] = parameters_of(dense[0].compared(within, count)) if dense else None
     return result
+
+
+def parameters_of(modules: Sequence[ModuleCount]) -> int:
+    return sum(module.parameters for module in modules)
 
 
 def without_seed(experiment: Experiment) -> dict[str, Any]:

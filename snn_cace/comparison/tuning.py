@@ -14,62 +14,24 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from snn_cace.comparison.engine import Engine, Task, train_all
-from snn_cace.comparison.summary import Run, read
-from snn_cace.config import (
-    ClosedUnitInterval,
-    Experiment,
-    NonNegativeInt,
-    PositiveInt,
-    Seed,
-    different_keys,
-    put_over,
-    read_config,
-)
+from snn_cace.comparison.plan import Run, Tuning
+from snn_cace.config import Experiment, different_keys, put_over, read_config
 from snn_cace.counting.energy import Prices, energies_mj
 from snn_cace.errors import InputError
+from snn_cace.files import read_json
 from snn_cace.training.checkpoints import RunFiles
 
 COUNTED_CLIPS = 16
 """Of the validation split, over which a trial's operations are counted."""
 ENERGY_MODEL = "memory"
 """Whose energies are searched by, and shown."""
-
-
-@dataclass
-class Tuning:
-    """How every variant is tuned before its seeds are trained with the best setting.
-
-    Args:
-        trials: of each variant; 0 does not tune.
-        sampler: `random`, or `tpe`, which learns from the trials before its batch.
-        batch: trials that are drawn, and thinned out, together; null takes all.
-        seed: of the draws.
-        training_seed: that trials are trained with; none of the comparison's.
-        rungs: epochs after which a batch is thinned out.
-        keep: share of a batch that goes on at each rung.
-        ranges: by key, `{low: 0.1, high: 1.0}`, with `log: true`, whole numbers where both are, or
-            `{choices: [...]}`; of every variant.
-        spiking: likewise, of variants in which anything spikes.
-        energy: count each finished trial's operations too, for a front of accuracy and energy.
-    """
-
-    trials: NonNegativeInt = 0
-    sampler: Literal["random", "tpe"] = "random"
-    batch: PositiveInt | None = None
-    seed: Seed = 0
-    training_seed: Seed = 1000
-    rungs: list[PositiveInt] = field(default_factory=list)
-    keep: ClosedUnitInterval = 0.5
-    ranges: dict[str, Any] = field(default_factory=dict)
-    spiking: dict[str, Any] = field(default_factory=dict)
-    energy: bool = False
 
 
 @dataclass
@@ -88,7 +50,7 @@ class Trial:
     @property
     def scores(self) -> list[float]:
         """Validation accuracy by epoch, percent."""
-        history = read(self.run.files.history) if self.run.files.history.is_file() else []
+        history = read_json(self.run.files.history) if self.run.files.history.is_file() else []
         return [epoch["val/segment_accuracy"] for epoch in history]
 
     def score(self, epochs: int | None = None) -> float:

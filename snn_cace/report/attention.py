@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from snn_cace.comparison.schema import Result
 from snn_cace.files import replacing, write_text
 from snn_cace.report import figures
 from snn_cace.report.conclusions import markdown_table
@@ -126,7 +127,7 @@ def write_gif(path: Path, frames: np.ndarray, rate: int) -> None:
         first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=1000 // rate, loop=0)
 
 
-def pointing_over_seeds(result: dict[str, Any]) -> list[list[str]]:
+def pointing_over_seeds(result: Result) -> list[list[str]]:
     """As `pointing_rows`, of a comparison's variants, means and deviations over seeds."""
     return [
         [

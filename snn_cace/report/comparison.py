@@ -11,6 +11,7 @@ from typing import Any
 
 from snn_cace import yaml_text
 from snn_cace.comparison.front import EQUAL_POINTS
+from snn_cace.comparison.schema import Counted, Result, Variant
 from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
@@ -80,7 +81,7 @@ def microjoules(millijoules: float) -> str:
     return f"{1000 * millijoules:.3g}" if 1000 * millijoules < 1000 else f"{1000 * millijoules:.0f}"
 
 
-def shown_models(result: dict[str, Any]) -> list[str]:
+def shown_models(result: Result) -> list[str]:
     """The energy models of the tables, and behind the first with traffic the same with weights read once a segment."""
     reused = [model for model in result.get("reusing_models", []) if model.endswith("/segment")][:1]
     pairs = ((model, f"{model}/segment") for model in result["energy_models"])
@@ -93,18 +94,18 @@ def energy_headings(unit: str, models: list[str]) -> list[str]:
     return [f"energy, {unit}: {first}", *others]
 
 
-def count_headings(result: dict[str, Any]) -> list[str]:
+def count_headings(result: Result) -> list[str]:
     models = energy_headings("µJ", result["energy_models"])
     compared = f"compared blocks, {model_heading(result['energy_models'][0])}"
     return ["variant", "count", "MACs", "MACs of few bits", "ACs", "SynOps", *models, compared]
 
 
-def attribution_headings(result: dict[str, Any]) -> list[str]:
+def attribution_headings(result: Result) -> list[str]:
     models = energy_headings("% of the ANN's", shown_models(result))
     return ["variant", "step", "what it adds", "accuracy, points", "from", "to", "p", *models]
 
 
-def table_rows(result: dict[str, Any]) -> list[list[str]]:
+def table_rows(result: Result) -> list[list[str]]:
     """A row per variant and count, in the order of `count_headings`; counts that say the same stand once."""
     models = result["energy_models"]
     rows = []
@@ -123,7 +124,7 @@ def table_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def activity_rows(result: dict[str, Any]) -> list[list[str]]:
+def activity_rows(result: Result) -> list[list[str]]:
     """One row of text per variant, in the order of `ACTIVITY_HEADINGS`."""
     rows = []
     for variant in result["variants"]:
@@ -141,14 +142,14 @@ def activity_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def result_headings(result: dict[str, Any]) -> list[str]:
+def result_headings(result: Result) -> list[str]:
     """Accuracy, energy and latency of a variant, and what was published where something was."""
     published = any(variant.get("published") for variant in result["variants"])
     models = energy_headings("µJ", shown_models(result))
     return ["variant", "test accuracy, %", "± over seeds", *models, "latency, ms", *["published, %"] * published]
 
 
-def result_rows(result: dict[str, Any]) -> list[list[str]]:
+def result_rows(result: Result) -> list[list[str]]:
     """One row of text per variant, in the order of `result_headings`, each at its best count; "-" where a comparison
     of an older version does not say.
     """
@@ -159,12 +160,13 @@ def result_rows(result: dict[str, Any]) -> list[list[str]]:
         row += [microjoules(best[model]["mean"]) if model in best else "-" for model in shown_models(result)]
         row.append(f"{variant['latency_ms']:.1f}")
         if headings[-1] == "published, %":
-            row.append(f"{variant['published']['accuracy']}" if variant.get("published") else "-")
+            known = variant.get("published")
+            row.append(f"{known['accuracy']}" if known else "-")
         rows.append(row)
     return rows + [[name, "failed", *["-"] * (len(headings) - 2)] for name in failed_only(result)]
 
 
-def attribution_rows(result: dict[str, Any]) -> list[list[str]]:
+def attribution_rows(result: Result) -> list[list[str]]:
     """A row per link of every chain, and one for the whole, in the order of `attribution_headings`."""
     rows = []
     for found in result["attribution"]:
@@ -184,13 +186,13 @@ def attribution_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def failed_only(result: dict[str, Any]) -> list[str]:
+def failed_only(result: Result) -> list[str]:
     """Variants without a finished run."""
     present = {variant["name"] for variant in result["variants"]}
     return [name for name in dict.fromkeys(failure["variant"] for failure in result["failed"]) if name not in present]
 
 
-def test_lines(result: dict[str, Any]) -> list[str]:
+def test_lines(result: Result) -> list[str]:
     seeds = fewest_seeds(result)
     return [f"{accuracy_words(test, seeds)}. Method: {test['method']}." for test in result["tests"]]
 
@@ -210,7 +212,7 @@ SUMMARY_HEADINGS = (
 )
 
 
-def summary_rows(result: dict[str, Any]) -> list[list[str]]:
+def summary_rows(result: Result) -> list[list[str]]:
     """A row per network in the order of `SUMMARY_HEADINGS`, those of a chain in its order: each is a step from the row
     above. Energy by the first model, each network at its best count.
     """
@@ -230,13 +232,13 @@ def summary_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows + [[name, "failed", *["-"] * (len(SUMMARY_HEADINGS) - 2)] for name in failed_only(result)]
 
 
-def summary(result: dict[str, Any]) -> str:
+def summary(result: Result) -> str:
     """What the command line prints: one table, what must not be overlooked, and what may be concluded."""
     lines = markdown_table(SUMMARY_HEADINGS, summary_rows(result))
     return "\n".join([*lines, "", *(f"- {line}" for line in cautions(result) + sentences(result))]) + "\n"
 
 
-def markdown(result: dict[str, Any]) -> str:
+def markdown(result: Result) -> str:
     """The summary, what bounds the saving, and how it was made; report.html has all else."""
     searched, rivals = tuning.tuning_rows(result), equal_accuracy_rows(result)
     lines = ["", EQUAL_ACCURACY, "", *markdown_table(RIVAL_HEADINGS, rivals), ""] if rivals else []
@@ -246,7 +248,7 @@ def markdown(result: dict[str, Any]) -> str:
     return summary(result) + "\n".join(lines + [f"- {line}" for line in notes(result)]) + "\n"
 
 
-def module_rows(variant: dict[str, Any]) -> list[list[str]]:
+def module_rows(variant: Variant) -> list[list[str]]:
     """One row of text per module, in the order of `MODULE_HEADINGS`, and their sum; energy by arithmetic alone, zeros
     skipped where the comparison counts so.
     """
@@ -296,7 +298,7 @@ def module_rows(variant: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def localisation_rows(result: dict[str, Any]) -> list[list[str]]:
+def localisation_rows(result: Result) -> list[list[str]]:
     """What each variant calls an event, in the order of `LOCALISATION_HEADINGS`, from its confusion over all seeds."""
     rows = []
     for variant in result["variants"]:
@@ -316,7 +318,7 @@ def localisation_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
+def break_even_rows(result: Result) -> list[list[str]]:
     """Measured firing rate, and where what spikes stops paying off against the dense blocks, by count and model."""
     rows = []
     for variant in result["variants"]:
@@ -331,9 +333,9 @@ def break_even_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def distinct_counts(variant: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def distinct_counts(variant: Variant) -> list[tuple[str, Counted]]:
     """A variant's counts with their names, those joined that say the same."""
-    found: list[tuple[str, dict[str, Any]]] = []
+    found: list[tuple[str, Counted]] = []
     for name, counted in variant["counts"].items():
         words = COUNT_WORDS[name]
         if found and found[-1][1]["energy_mj"] == counted["energy_mj"]:
@@ -343,7 +345,7 @@ def distinct_counts(variant: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]
     return found
 
 
-def energy_rows(result: dict[str, Any]) -> list[list[str]]:
+def energy_rows(result: Result) -> list[list[str]]:
     """Energy of every variant at its best count, by model with and without reuse, and against its ANN and its last
     control.
     """
@@ -361,7 +363,7 @@ def energy_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def health_rows(variant: dict[str, Any]) -> list[list[str]]:
+def health_rows(variant: Variant) -> list[list[str]]:
     """Of each spiking layer: rate, distribution, dead and saturated shares, time to the first spike."""
     rows = []
     for name, layer in variant.get("layers", {}).items():
@@ -380,7 +382,7 @@ def health_rows(variant: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def config_differences(variants: list[dict[str, Any]]) -> list[list[str]]:
+def config_differences(variants: list[Variant]) -> list[list[str]]:
     """Keys that are not the same in all variants, with each one's value."""
     configs = [dotted(variant["config"]) for variant in variants]
     keys = dict.fromkeys(key for config in configs for key in config)
@@ -388,7 +390,7 @@ def config_differences(variants: list[dict[str, Any]]) -> list[list[str]]:
     return [[key, *(str(config.get(key, "-")) for config in configs)] for key in differing if key != "name"]
 
 
-def runs_csv(result: dict[str, Any]) -> str:
+def runs_csv(result: Result) -> str:
     """A line per finished run: what differs between variants, what came out, and its variant's rate and energies."""
     variants, models = {variant["name"]: variant for variant in result["variants"]}, result["energy_models"]
     differences = config_differences(result["variants"])
@@ -407,7 +409,7 @@ def runs_csv(result: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def draw(result: dict[str, Any]) -> dict[str, Any]:
+def draw(result: Result) -> dict[str, Any]:
     """Every figure of the page by name; rasters by variant."""
     variants, names = result["variants"], [variant["name"] for variant in result["variants"]]
     dense = [variant for variant in variants if variant["kind"] == "ann"]
@@ -437,7 +439,7 @@ def draw(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_result(source: Path) -> dict[str, Any]:
+def read_result(source: Path) -> Result:
     """A comparison.json.
 
     Raises:
@@ -455,7 +457,7 @@ def read_result(source: Path) -> dict[str, Any]:
     return in_present_terms(result)
 
 
-def in_present_terms(result: dict[str, Any]) -> dict[str, Any]:
+def in_present_terms(result: Any) -> Result:
     """A comparison of any version with the names of this one. Before counts were siblings, the conservative one was the
     variant itself; there were no controls.
     """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from snn_cace.comparison.front import EQUAL_POINTS, rivalries
+from snn_cace.comparison.schema import Attribution, Difference, Link, Result, Variant
 from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.counting.models import MODELS
 
@@ -23,16 +23,16 @@ def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> li
     return [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *rows)]
 
 
-def variant_named(result: dict[str, Any], name: str | None) -> dict[str, Any] | None:
+def variant_named(result: Result, name: str | None) -> Variant | None:
     return next((variant for variant in result["variants"] if variant["name"] == name), None)
 
 
-def counterpart(result: dict[str, Any], variant: dict[str, Any]) -> dict[str, Any] | None:
+def counterpart(result: Result, variant: Variant) -> Variant | None:
     """The ANN that a variant's energy and latency are held against: its own network's first."""
     return variant_named(result, variant.get("dense_counterpart", result["dense_baseline"]))
 
 
-def counterparts(result: dict[str, Any]) -> list[dict[str, Any]]:
+def counterparts(result: Result) -> list[Variant]:
     """The ANNs that spiking variants are held against, each once."""
     spiking = [counterpart(result, variant) for variant in result["variants"] if variant["kind"] == "snn"]
     return list({dense["name"]: dense for dense in spiking if dense is not None}.values())
@@ -52,12 +52,12 @@ def model_heading(model: str) -> str:
     return heading + (f", {REUSE_WORDS[shared]}" if shared else "")
 
 
-def energy_at_best(variant: dict[str, Any]) -> dict[str, float]:
+def energy_at_best(variant: Variant) -> dict[str, float]:
     """Millijoules per clip by model, each at the count in which the network costs least."""
     return {model: best["mean"] for model, best in variant["best"].items()}
 
 
-def attribution_of(result: dict[str, Any], name: str) -> dict[str, Any] | None:
+def attribution_of(result: Result, name: str) -> Attribution | None:
     """The chain from the dense network to the spiking variant `name`; None without controls."""
     return next((found for found in result["attribution"] if found["variant"] == name), None)
 
@@ -66,11 +66,11 @@ def p_words(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
-def fewest_seeds(result: dict[str, Any]) -> int:
+def fewest_seeds(result: Result) -> int:
     return min(len(variant["seeds"]) for variant in result["variants"])
 
 
-def accuracy_words(test: dict[str, Any], seeds: int) -> str:
+def accuracy_words(test: Difference, seeds: int) -> str:
     """Whether a difference is shown, and how large it may be; over few seeds only what was measured."""
     low, high = test["ci95"]
     interval = f"95 % interval {low:+.2f} to {high:+.2f}; Holm-corrected {p_words(test['p_holm'])}"
@@ -110,10 +110,10 @@ def change_range(ours: dict[str, float], theirs: dict[str, float], models: list[
     return f"from {first} to {last}"
 
 
-def smaller_blocks_sentence(variant: dict[str, Any]) -> str | None:
+def smaller_blocks_sentence(variant: Variant) -> str | None:
     counted = variant["counts"]["conservative"]
-    ours, theirs = counted["spiking_blocks"]["parameters"], counted["replaced_blocks_parameters"]
-    if ours >= 0.9 * theirs:
+    ours, theirs = counted["spiking_blocks"]["parameters"], counted.get("replaced_blocks_parameters")
+    if theirs is None or ours >= 0.9 * theirs:
         return None
     return (
         f"{variant['name']}'s spiking blocks hold {100 * ours / theirs:.0f} % of the parameters of the dense ones: "
@@ -121,7 +121,7 @@ def smaller_blocks_sentence(variant: dict[str, Any]) -> str | None:
     )
 
 
-def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
+def share_sentence(dense: Variant, models: list[str]) -> str:
     shares, within = (dense["counts"][count]["spiking_blocks"]["share"] for count in ("event_driven", "conservative"))
     listed = ", ".join(f"{100 * shares[m]:.1f} % ({model_words(m)})" for m in models)
     what, alone = "The compared slots", ""
@@ -134,7 +134,7 @@ def share_sentence(dense: dict[str, Any], models: list[str]) -> str:
     )
 
 
-def free_spikes_sentence(result: dict[str, Any], found: dict[str, Any]) -> str | None:
+def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
     """What spikes could save at most: all that the last control spends where the SNN has or reads spikes."""
     last = variant_named(result, found["links"][-1]["from"])
     if last is None or "zero_skipping" not in last["counts"]:
@@ -147,7 +147,7 @@ def free_spikes_sentence(result: dict[str, Any], found: dict[str, Any]) -> str |
     )
 
 
-def costliest_part_sentence(variant: dict[str, Any], models: list[str]) -> str:
+def costliest_part_sentence(variant: Variant, models: list[str]) -> str:
     """The part of the network, slots left out, that takes most energy by the first model, and its share by each."""
     parts: dict[str, dict[str, float]] = {}
     counted = variant["counts"]["conservative"]
@@ -161,7 +161,7 @@ def costliest_part_sentence(variant: dict[str, Any], models: list[str]) -> str:
     return f"Of what lies outside all slots, {name} takes most: {shares}."
 
 
-def joules_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str | None:
+def joules_sentence(variant: Variant, dense: Variant) -> str | None:
     ours, theirs = variant["joules_per_clip"], dense["joules_per_clip"]
     if ours is None or not theirs:
         return None
@@ -171,7 +171,7 @@ def joules_sentence(variant: dict[str, Any], dense: dict[str, Any]) -> str | Non
     )
 
 
-def sentences(result: dict[str, Any]) -> list[str]:
+def sentences(result: Result) -> list[str]:
     """What each spiking variant's chain says, or, without controls, what it does against its ANN; then the other tests.
 
     A claim about spikes is made from the last link alone, which has the same shape, norm, memory and bits on its other
@@ -194,7 +194,7 @@ def sentences(result: dict[str, Any]) -> list[str]:
     return said + [f"{accuracy_words(test, seeds)}." for test in tests]
 
 
-def equal_accuracy_rows(result: dict[str, Any]) -> list[list[str]]:
+def equal_accuracy_rows(result: Result) -> list[list[str]]:
     """By energy model, in the order of `RIVAL_HEADINGS`: the spiking network that saves most against the cheapest one
     without spikes that is as accurate. Empty over fewer seeds than a conclusion needs.
     """
@@ -220,7 +220,7 @@ def equal_accuracy_sentence(rows: list[list[str]]) -> str:
     )
 
 
-def accuracy_chain_sentence(found: dict[str, Any]) -> str:
+def accuracy_chain_sentence(found: Attribution) -> str:
     """Of the +1.8 points of snn over ann, +2.2 come from shape and norm, ... and -0.4 (-1.4 to +0.6) from spikes."""
     whole = found["whole"]["accuracy"]["difference"]
     *others, last = found["links"]
@@ -232,7 +232,7 @@ def accuracy_chain_sentence(found: dict[str, Any]) -> str:
     return f"{what}, {', '.join(parts)} and {spikes}."
 
 
-def energy_chain_sentence(result: dict[str, Any], found: dict[str, Any]) -> str:
+def energy_chain_sentence(result: Result, found: Attribution) -> str:
     """The same of energy, in percent of the dense network's, by arithmetic alone, each network at its best count."""
     model = result["energy_models"][0]
     shares = {link["part"]: share_of_dense(result, found, link, model) for link in [*found["links"], found["whole"]]}
@@ -245,14 +245,14 @@ def energy_chain_sentence(result: dict[str, Any], found: dict[str, Any]) -> str:
     )
 
 
-def share_of_dense(result: dict[str, Any], found: dict[str, Any], link: dict[str, Any], model: str) -> float:
+def share_of_dense(result: Result, found: Attribution, link: Link, model: str) -> float:
     """A link's difference in energy in percent of the dense network's energy: so links add up."""
     dense = variant_named(result, found["dense"])
     assert dense is not None
     return 100 * link["energy"][model]["difference_mj"] / dense["best"][model]["mean"]
 
 
-def energy_sentence(result: dict[str, Any], variant: dict[str, Any]) -> str:
+def energy_sentence(result: Result, variant: Variant) -> str:
     """What a spiking variant without controls takes against its ANN."""
     dense = counterpart(result, variant)
     assert dense is not None
@@ -260,12 +260,12 @@ def energy_sentence(result: dict[str, Any], variant: dict[str, Any]) -> str:
     return f"{variant['name']} takes {changed} energy than {dense['name']}, by model; {NO_CONTROL}."
 
 
-def against_baseline(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def against_baseline(result: Result) -> dict[str, Difference]:
     """The tests of variants against the first, by variant."""
     return {test["a"]: test for test in result["tests"] if test["b"] == result["baseline"]}
 
 
-def pipeline_sentence(result: dict[str, Any]) -> str:
+def pipeline_sentence(result: Result) -> str:
     """What the network is of the whole pipeline, encoders of pictures and sound included."""
     encoders, first = result.get("encoders"), result["variants"][0]
     if not encoders:
@@ -281,7 +281,7 @@ def pipeline_sentence(result: dict[str, Any]) -> str:
     )
 
 
-def limits(result: dict[str, Any]) -> list[str]:
+def limits(result: Result) -> list[str]:
     """What bounds the saving: the compared slots' share, blocks that are smaller, the GPU's meter."""
     said = [share_sentence(dense, result["energy_models"]) for dense in counterparts(result)]
     if result["dataset"] != "AV-Digits":  # whose patches are pixels
@@ -294,7 +294,7 @@ def limits(result: dict[str, Any]) -> list[str]:
     return said
 
 
-def cautions(result: dict[str, Any]) -> list[str]:
+def cautions(result: Result) -> list[str]:
     """What a reader must not overlook."""
     seeds = fewest_seeds(result)
     found = []
@@ -309,19 +309,19 @@ def cautions(result: dict[str, Any]) -> list[str]:
     return found
 
 
-def idle_lines(result: dict[str, Any]) -> list[str]:
+def idle_lines(result: Result) -> list[str]:
     """Modules that hold parameters or compute, but never ran while operations were counted."""
     idle = {variant["name"]: variant["idle_modules"] for variant in result["variants"] if variant["idle_modules"]}
     return [f"Never ran in {name} while operations were counted: {', '.join(found)}." for name, found in idle.items()]
 
 
-def published_lines(result: dict[str, Any]) -> list[str]:
+def published_lines(result: Result) -> list[str]:
     """What was published of a variant, and how."""
     known = [(variant["name"], variant.get("published")) for variant in result["variants"]]
     return [f"Published of {name}: {found['accuracy']} %, {found['note']}." for name, found in known if found]
 
 
-def notes(result: dict[str, Any]) -> list[str]:
+def notes(result: Result) -> list[str]:
     """How each number was made."""
     environment = result["environment"]
     seeds = ", ".join(map(str, result["variants"][0]["seeds"]))

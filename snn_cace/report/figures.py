@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from snn_cace.comparison.front import pareto_front
+from snn_cace.comparison.schema import Result, Variant
 from snn_cace.files import replacing, write_text
 from snn_cace.report.conclusions import attribution_of, counterpart, model_words, variant_named
 
@@ -99,7 +100,7 @@ def whole_steps(axes: Axes) -> None:
 
 
 @styled
-def accuracy_per_seed(variants: list[dict[str, Any]]) -> Figure:
+def accuracy_per_seed(variants: list[Variant]) -> Figure:
     """A dot per seed and a bar at the mean, variant by variant."""
     figure, (axes,) = new_figure(8, 0.8 + 0.5 * len(variants))
     for row, variant in enumerate(variants):
@@ -116,7 +117,7 @@ def accuracy_per_seed(variants: list[dict[str, Any]]) -> Figure:
 
 
 @styled
-def attribution(result: dict[str, Any]) -> Figure | None:
+def attribution(result: Result) -> Figure | None:
     """A row per spiking variant: how accuracy and energy go from the dense network's to its own, step by step."""
     chains = result["attribution"]
     if not chains:
@@ -181,7 +182,7 @@ def waterfall(
 
 
 @styled
-def accuracy_energy(result: dict[str, Any]) -> Figure:
+def accuracy_energy(result: Result) -> Figure:
     """Accuracy against each network's energy at its best count, a panel per energy model; bars are standard
     deviations over seeds. Hollow marks: controls. The stepped lines are Pareto fronts: what spikes, and what does not.
     """
@@ -215,7 +216,7 @@ def accuracy_energy(result: dict[str, Any]) -> Figure:
 
 
 @styled
-def energy_shares(result: dict[str, Any]) -> Figure:
+def energy_shares(result: Result) -> Figure:
     """Energy of what is compared, in full colour, beside the rest of the network, zeros skipped by all."""
     models = result["energy_models"]
     rows = [
@@ -239,7 +240,7 @@ def energy_shares(result: dict[str, Any]) -> Figure:
 
 
 @styled
-def verdicts(result: dict[str, Any]) -> Figure | None:
+def verdicts(result: Result) -> Figure | None:
     """Whole-network energy of each spiking variant over its last control's, and over its ANN's, each at its best count,
     by every energy model and reuse of weights: which conclusions flip from one to another.
     """
@@ -274,7 +275,7 @@ def verdicts(result: dict[str, Any]) -> Figure | None:
 
 
 @styled
-def against_steps(variants: list[dict[str, Any]], dense: list[dict[str, Any]]) -> Figure | None:
+def against_steps(variants: list[Variant], dense: list[Variant]) -> Figure | None:
     """Accuracy and firing rate against simulation steps, and early exit; a line runs one trained network."""
     spiking = [(index, v) for index, v in enumerate(variants) if v.get("anytime") and v["anytime"]["depths"]]
     if not spiking:
@@ -317,7 +318,7 @@ def mean_and_std(value: dict[str, float] | float) -> tuple[float, float]:
 
 
 @styled
-def firing_rates(variants: list[dict[str, Any]]) -> Figure | None:
+def firing_rates(variants: list[Variant]) -> Figure | None:
     """A bar per spiking layer; None where nothing spikes."""
     bars = [
         (variant["name"], layer, rate, index)
@@ -339,7 +340,7 @@ def firing_rates(variants: list[dict[str, Any]]) -> Figure | None:
 
 
 @styled
-def rates_in_time(variants: list[dict[str, Any]]) -> Figure | None:
+def rates_in_time(variants: list[Variant]) -> Figure | None:
     """Firing rate over simulation steps and over segments, mean over layers, and in events against background. Layers
     that do not run through segments are left out of the last two.
     """
@@ -377,7 +378,7 @@ def on_unit(values: list[float]) -> tuple[np.ndarray, list[float]]:
 
 
 @styled
-def class_differences(variants: list[dict[str, Any]], classes: list[str], baseline: str) -> Figure | None:
+def class_differences(variants: list[Variant], classes: list[str], baseline: str) -> Figure | None:
     """Each class's accuracy minus the baseline's, in points, mean over seeds."""
     base = next((variant for variant in variants if variant["name"] == baseline), None)
     others = [(index, variant) for index, variant in enumerate(variants) if variant is not base]
@@ -398,7 +399,7 @@ def class_differences(variants: list[dict[str, Any]], classes: list[str], baseli
 
 
 @styled
-def confusion(variants: list[dict[str, Any]], classes: list[str]) -> Figure:
+def confusion(variants: list[Variant], classes: list[str]) -> Figure:
     """Confusion matrices over all seeds, as percent of each true class."""
     numbered = len(classes) <= 12
     columns = min(3, len(variants))

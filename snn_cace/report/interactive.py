@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snn_cace.comparison.schema import Attribution, Result, Variant
 from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report import figures
 from snn_cace.report.conclusions import (
@@ -24,13 +25,13 @@ COUNT_TITLES = {
 }
 
 
-def last_control(result: dict[str, Any], name: str) -> str | None:
+def last_control(result: Result, name: str) -> str | None:
     """The network that a spiking variant differs from by its spikes alone."""
     found = attribution_of(result, name)
     return found["links"][-1]["from"] if found else None
 
 
-def page_data(result: dict[str, Any]) -> dict[str, Any]:
+def page_data(result: Result) -> dict[str, Any]:
     """Everything that the page draws, in percent and µJ per clip, as its script takes it."""
     variants = result["variants"]
     models = list(variants[0]["best"])
@@ -43,7 +44,7 @@ def page_data(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def variant_data(result: dict[str, Any], variant: dict[str, Any], place: int, counts: list[str]) -> dict[str, Any]:
+def variant_data(result: Result, variant: Variant, place: int, counts: list[str]) -> dict[str, Any]:
     dense, accuracy = counterpart(result, variant), variant["test_segment_accuracy"]
     best = {model: 1000 * found["mean"] for model, found in variant["best"].items()}
     energy = {
@@ -63,23 +64,24 @@ def variant_data(result: dict[str, Any], variant: dict[str, Any], place: int, co
     }
 
 
-def chain_data(result: dict[str, Any], found: dict[str, Any], models: list[str]) -> dict[str, Any]:
+def chain_data(result: Result, found: Attribution, models: list[str]) -> dict[str, Any]:
     """The steps of a chain: accuracy in points, energy in percent of the ANN's, each with its interval. Of the last
     step, the spikes, by model: whether they save or cost, which fewer than five seeds do not tell, and in words.
     """
     dense = variant_named(result, found["dense"])
     assert dense is not None
-    links = []
+    links, spikes = [], {}
     for link in found["links"]:
-        energy = {}
+        energy: dict[str, list[Any]] = {}
         for model in models:
             whole = dense["best"][model]["mean"]
             bounds = link["energy"][model]["ci95_mj"] or (None, None)  # none over one seed
             interval = [None if bound is None else 100 * bound / whole for bound in bounds]
             energy[model] = [share_of_dense(result, found, link, model), *interval]
         accuracy = [link["accuracy"]["difference"], *link["accuracy"]["ci95"]]
+        spikes = energy  # of the last link
         links.append({"part": link["part"], "to": link["to"], "accuracy": accuracy, "energy": energy})
-    seeds, spikes = fewest_seeds(result), links[-1]["energy"]
+    seeds = fewest_seeds(result)
     verdicts = {model: verdict_of(bounds, seeds) for model, (_, *bounds) in spikes.items()}
     return {
         "variant": found["variant"],
@@ -99,7 +101,7 @@ def verdict_of(bounds: list[float | None], seeds: int) -> str:
     return "saves" if high < 0 else "costs"
 
 
-def energy_words(found: dict[str, Any], model: str, share: float, verdict: str, seeds: int) -> str:
+def energy_words(found: Attribution, model: str, share: float, verdict: str, seeds: int) -> str:
     """What the spikes of a chain do to energy, in percent of the ANN's, by one model."""
     name = found["variant"]
     how = f"% of {found['dense']}'s energy ({model_words(model)}, each network at its best count)"

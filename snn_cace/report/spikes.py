@@ -16,7 +16,7 @@ from snn_cace.report import figures
 def draw(result: dict[str, Any]) -> dict[str, Figure]:
     """Every figure by name."""
     layers = result["layers"]
-    variant = {
+    variant: Any = {
         "name": result["experiment"],
         "firing_rate": {"per_layer": {name: layer["firing_rate"] for name, layer in layers.items()}},
         "layers": layers,

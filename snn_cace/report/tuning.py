@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from snn_cace.comparison.front import pareto_front
+from snn_cace.comparison.schema import Result
 from snn_cace.report import figures
 from snn_cace.report.conclusions import model_words
 
@@ -22,7 +23,7 @@ HEADINGS = (
 )
 
 
-def tuning_rows(result: dict[str, Any]) -> list[list[str]]:
+def tuning_rows(result: Result) -> list[list[str]]:
     """Each variant's search, in the order of `HEADINGS`."""
     rows = []
     for search in searches(result):
@@ -43,7 +44,7 @@ def tuning_rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def searches(result: dict[str, Any]) -> list[dict[str, Any]]:
+def searches(result: Result) -> list[dict[str, Any]]:
     return (result.get("tuning") or {"variants": []})["variants"]
 
 
@@ -55,7 +56,7 @@ def setting(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def tuning_notes(result: dict[str, Any]) -> list[str]:
+def tuning_notes(result: Result) -> list[str]:
     """How it was searched, and what the expected best says of the order."""
     how = result.get("tuning")
     if not how:
@@ -73,7 +74,7 @@ def tuning_notes(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def order_words(result: dict[str, Any]) -> str:
+def order_words(result: Result) -> str:
     """Whether the order of expected bests is the same from half of the trials on."""
     found = searches(result)
     shortest = min(len(search["expected_best"]) for search in found)
@@ -96,7 +97,7 @@ def expected(found: list[dict[str, Any]], name: str, number: int) -> float:
 
 
 @figures.styled
-def expected_best(result: dict[str, Any]) -> Figure | None:
+def expected_best(result: Result) -> Figure | None:
     """Mean and standard deviation of the best validation accuracy of n trials, over n."""
     found = searches(result)
     if not found:
@@ -116,13 +117,13 @@ def expected_best(result: dict[str, Any]) -> Figure | None:
 
 
 @figures.styled
-def front(result: dict[str, Any]) -> Figure | None:
+def front(result: Result) -> Figure | None:
     """Validation accuracy of finished trials over their energy, and who is not beaten in both."""
     found = [(s, [t for t in s["trials"] if t["energy_mj"]]) for s in searches(result)]
     if not any(trials for _, trials in found):
         return None
     figure, (axes,) = figures.new_figure(8, 4)
-    points, model = [], result["tuning"].get("energy_model", "memory")
+    points, model = [], (result["tuning"] or {}).get("energy_model", "memory")
     for number, (search, trials) in enumerate(found):
         energies = [figures.MICROJOULES_PER_MILLIJOULE * trial["energy_mj"][model] for trial in trials]
         scores = [trial["score"] for trial in trials]

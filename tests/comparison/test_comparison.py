@@ -11,7 +11,7 @@ from small import small_experiment, write_variants
 
 from neurons import NodeConfig
 from snn_cace.cli import main
-from snn_cace.comparison.run import Variant, refuse_other_study
+from snn_cace.comparison.plan import Variant, refuse_other_study
 from snn_cace.config import as_yaml
 from snn_cace.counting.rules import UncountedOperationError
 

@@ -12,7 +12,7 @@ from small import PEERS, peer_experiment, small_experiment, write_ave
 from neurons import ControlLayer, SpikingLayer
 from snn_cace.cli import main
 from snn_cace.comparison.attribution import Chain
-from snn_cace.comparison.run import Variant, control_blocks, with_controls
+from snn_cace.comparison.plan import Variant, control_blocks, with_controls
 from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.operations import count_operations

@@ -16,7 +16,7 @@ import pytest
 from small import small_experiment, write_ave
 
 from snn_cace.comparison.engine import ATTEMPTS, Task, open_engine, train_all
-from snn_cace.comparison.summary import Run
+from snn_cace.comparison.plan import Run
 from snn_cace.config import Experiment, as_yaml
 from snn_cace.errors import InputError
 from snn_cace.training.checkpoints import RunFiles

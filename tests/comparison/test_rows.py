@@ -10,8 +10,7 @@ import pytest
 from small import write_variants
 
 from snn_cace.cli import main
-from snn_cace.comparison.run import Comparison, Variant, plan_runs, varied_experiments
-from snn_cace.comparison.summary import Run
+from snn_cace.comparison.plan import Comparison, Run, Variant, plan_runs, varied_experiments
 from snn_cace.comparison.tuning import Tuned, by_key, make_trial
 from snn_cace.config import put_over, read_config
 from snn_cace.errors import InputError

@@ -16,7 +16,7 @@ import pytest
 from small import small_experiment, write_ave, write_variants
 
 from snn_cace.cli import main
-from snn_cace.comparison.summary import Run
+from snn_cace.comparison.plan import Run
 from snn_cace.comparison.tuning import Trial, Tuning, distribution, draw, expected_best, thin_out
 from snn_cace.errors import InputError
 from snn_cace.training.checkpoints import RunFiles

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from small import write_variants
 
-from snn_cace.comparison.run import Comparison, run_comparison
+from snn_cace.comparison.plan import Comparison
+from snn_cace.comparison.run import run_comparison
 from snn_cace.config import read_config
 from snn_cace.counting.energy import read_prices
 from snn_cace.counting.models import MODELS, EnergyModel, Price, price
