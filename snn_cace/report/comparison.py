@@ -11,7 +11,7 @@ from typing import Any
 
 from snn_cace import yaml_text
 from snn_cace.comparison.front import EQUAL_POINTS
-from snn_cace.comparison.schema import Counted, Result, Variant
+from snn_cace.comparison.schema import VERSION, Counted, Result, Variant
 from snn_cace.config import dotted
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
@@ -454,6 +454,8 @@ def read_result(source: Path) -> Result:
     missing = [key for key in NEEDED if not isinstance(result, dict) or key not in result]
     if missing:
         raise InputError(f"{source} has no '{missing[0]}': it is not a comparison of this version; compare again")
+    if result.get("version", VERSION) > VERSION:
+        raise InputError(f"{source} is of version {result['version']}, later than {VERSION}: update snn-cace")
     return in_present_terms(result)
 
 

@@ -15,6 +15,7 @@ from matplotlib.image import imread
 
 from snn_cace.cli import main
 from snn_cace.report.comparison import (
+    NEEDED,
     attribution_headings,
     attribution_rows,
     config_differences,
@@ -236,7 +237,13 @@ def test_configs_differ_in_what_they_differ_in(result: dict[str, Any]):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no file"), ("{", "is not JSON"), ("{}", "has no 'variants'"), ("[]", "has no 'variants'")],
+    [
+        (None, "no file"),
+        ("{", "is not JSON"),
+        ("{}", "has no 'variants'"),
+        ("[]", "has no 'variants'"),
+        (json.dumps(dict.fromkeys(NEEDED) | {"version": 99}), "is of version 99, later than"),
+    ],
 )
 def test_what_is_no_comparison_is_refused(
     content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture
