@@ -1,4 +1,5 @@
-"""Keep a comparison under results/: what its tables say, as JSON, page and two figures, without what fills megabytes.
+"""Keep a comparison under results/: its JSON without what fills megabytes, two figures and a page, and a line in the
+index. Without arguments, every page and the index are made again from the JSON that is there.
 
 .venv/bin/python scripts/keep_result.py runs/demo demo
 """
@@ -10,7 +11,18 @@ import shutil
 import sys
 from pathlib import Path
 
+from snn_cace.comparison.schema import Result
 from snn_cace.files import write_text
+from snn_cace.report.comparison import EQUAL_ACCURACY, SUMMARY_HEADINGS, read_result, summary_rows
+from snn_cace.report.conclusions import (
+    RIVAL_HEADINGS,
+    cautions,
+    equal_accuracy_rows,
+    limits,
+    markdown_table,
+    notes,
+    sentences,
+)
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
@@ -25,18 +37,60 @@ def kept(value: object) -> object:
     return [kept(inner) for inner in value] if isinstance(value, list) else value
 
 
-def main(source: Path, name: str) -> None:
+def keep(source: Path, name: str) -> None:
     result = json.loads((source / "comparison.json").read_text(encoding="utf-8"))
     runs = [{key: run[key] for key in ("variant", "seed", "segment_accuracy", "best_epoch")} for run in result["runs"]]
     slim = {**result, "attention": None, "runs": runs, "variants": kept(result["variants"])}
     write_text(RESULTS / f"{name}.json", json.dumps(slim, indent=1, allow_nan=False) + "\n")
-    pictures = [figure for figure in FIGURES if (source / "figures" / f"{figure}.svg").is_file()]
-    for figure in pictures:
-        shutil.copy(source / "figures" / f"{figure}.svg", RESULTS / f"{name}-{figure}.svg")
-    shown = "".join(f"![{figure}]({name}-{figure}.svg)\n\n" for figure in pictures)
-    text = (source / "comparison.md").read_text(encoding="utf-8")
-    write_text(RESULTS / f"{name}.md", f"# {name}\n\n{shown}{text}")
+    for figure in FIGURES:
+        if (source / "figures" / f"{figure}.svg").is_file():
+            shutil.copy(source / "figures" / f"{figure}.svg", RESULTS / f"{name}-{figure}.svg")
+
+
+def command(result: Result, name: str) -> str:
+    """What makes the comparison again."""
+    if name == "demo":
+        return "make demo"
+    return f"snn-cace compare --config configs/compare/{result['name']}.yaml"
+
+
+def lead(result: Result) -> str:
+    """What spikes themselves do, by every spiking variant, or the first sentence there is."""
+    said = sentences(result)
+    return " ".join([line for line in said if line.startswith(("Spikes themselves", "Energy at equal"))] or said[:1])
+
+
+def page(result: Result, name: str) -> str:
+    rivals = equal_accuracy_rows(result)
+    pictures = [figure for figure in FIGURES if (RESULTS / f"{name}-{figure}.svg").is_file()]
+    parts = [
+        f"# {name}",
+        lead(result),
+        *(f"![{figure}]({name}-{figure}.svg)" for figure in pictures[:1]),
+        f"Made by `{command(result, name)}`.",
+        "\n".join(markdown_table(SUMMARY_HEADINGS, summary_rows(result))),
+        "## What may be concluded",
+        "\n".join(f"- {line}" for line in [*cautions(result), *sentences(result), *limits(result)]),
+    ]
+    if rivals:
+        parts += ["## Energy at equal accuracy", EQUAL_ACCURACY, "\n".join(markdown_table(RIVAL_HEADINGS, rivals))]
+    parts += [f"![{figure}]({name}-{figure}.svg)" for figure in pictures[1:]]
+    parts += ["## How it was measured", "\n".join(f"- {line}" for line in notes(result))]
+    return "\n\n".join(parts) + "\n"
+
+
+def make_pages() -> None:
+    rows = []
+    for file in sorted(RESULTS.glob("*.json")):
+        result = read_result(file)
+        write_text(file.with_suffix(".md"), page(result, file.stem))
+        rows.append([f"[{file.stem}]({file.stem}.md)", str(len(result["variants"][0]["seeds"])), lead(result)])
+    index = ["# Results", "", *markdown_table(("comparison", "seeds", "what spikes themselves do"), rows)]
+    older = "[before-controls](before-controls/README.md) has what was measured before comparisons had controls."
+    write_text(RESULTS / "README.md", "\n".join([*index, "", older]) + "\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    if len(sys.argv) > 1:
+        keep(Path(sys.argv[1]), sys.argv[2])
+    make_pages()

@@ -131,7 +131,7 @@ def share_sentence(dense: Variant, models: list[str]) -> str:
     return (
         f"{what} are {listed} of {dense['name']}'s whole energy: "
         f"spikes that cost nothing could save no more.{alone} {costliest_part_sentence(dense, models)}"
-    )
+    ).rstrip()
 
 
 def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
@@ -151,11 +151,13 @@ def costliest_part_sentence(variant: Variant, models: list[str]) -> str:
     """The part of the network, slots left out, that takes most energy by the first model, and its share by each."""
     parts: dict[str, dict[str, float]] = {}
     counted = variant["counts"]["conservative"]
-    for module in counted["modules"]:
+    for module in counted.get("modules", ()):  # left out of results/
         if module["slot"] is None:
             part = parts.setdefault(module["name"].partition(".")[0], dict.fromkeys(models, 0.0))
             for model in models:
                 part[model] += module["energy_mj"][model]
+    if not parts:
+        return ""
     name, spent = max(parts.items(), key=lambda item: item[1][models[0]])
     shares = ", ".join(f"{100 * spent[m] / counted['energy_mj'][m]:.1f} % ({model_words(m)})" for m in models)
     return f"Of what lies outside all slots, {name} takes most: {shares}."
