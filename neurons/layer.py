@@ -102,7 +102,7 @@ class SpikingLayer(Streamed):
         if current.is_cuda and current.dtype == torch.float64:
             return "Triton takes thresholds and time constants as 32-bit numbers"
         if INTERPRETED and not current.is_cuda:
-            return "NUMBA_DISABLE_JIT is set"
+            return "Numba is not installed, or NUMBA_DISABLE_JIT is set"
         if current.ndim <= 3:
             return "no segments"
         return why_eager(self, self.node)

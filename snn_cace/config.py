@@ -36,6 +36,7 @@ from snn_cace.restricted import (
     PositiveInt,
     Seed,
 )
+from snn_cace.shipped import find_config
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
@@ -525,10 +526,12 @@ def different_keys(first: Any, second: Any) -> list[str]:
 
 
 class ConfigFile(ActionConfigFile):
-    """`--config FILE` of an experiment, which may name a `base`, beside itself, and then holds only what differs."""
+    """`--config` of an experiment: a file, or the name of a shipped one. It may name a `base` beside itself, and then
+    holds only what differs.
+    """
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        content = with_base(Path(values), Experiment)
+        content = with_base(find_config(values, study=False), Experiment)
         check_mappings(content, parser)
         self.apply_config(parser, namespace, self.dest, yaml_text.dump(content))
 

@@ -98,7 +98,7 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
         if "experiment" in names:
             arguments["experiment"] = instantiate(parser, parsed, Experiment)
     if "experiment" in names and base is None and not parsed.get("config"):
-        raise InputError(f"{verb} needs --config FILE, for example configs/avdigits/ann.yaml")
+        raise InputError(f"{verb} needs --config FILE, or the name of a shipped experiment: avdigits/ann")
     given = {name: as_plain(parsed.get(name)) for name in vars(Experiment())}
     arguments["overrides"] = {name: value for name, value in given.items() if value is not None}
     positional = []
@@ -234,7 +234,9 @@ def section(option: str, text: str, config_class: type) -> str:
 def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[str] | None) -> None:
     """Add `--config`, every field of an experiment, and short names; help shows the `common` fields, or all."""
     if with_config:
-        parser.add_argument("--config", action=ConfigFile, help="YAML file of an experiment; its `base` is another")
+        parser.add_argument(
+            "--config", action=ConfigFile, help="YAML file of an experiment, or the name of a shipped one"
+        )
     parser.add_class_arguments(Experiment, None, as_group=False)
     for short, name in {"--data DIRECTORY": "--data.directory", **SHORT}.items():
         action = parser._option_string_actions[name]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from snn_cace.commands import Overrides, writing
 from snn_cace.config import Experiment, PositiveInt, put_over, read_config
+from snn_cace.shipped import find_config
 
 
 def benchmark(
     output: str,
     overrides: Overrides,
-    config: str = "configs/compare/avdigits.yaml",
+    config: str = "compare/avdigits",
     batch: PositiveInt = 8,
     steps: list[PositiveInt] = [1, 4, 8, 15],  # noqa: B006
 ) -> None:
@@ -22,7 +21,7 @@ def benchmark(
 
     Args:
         output: directory to write benchmark.json and benchmark.md into.
-        config: comparison that names the variants; ratios are against the first.
+        config: YAML file that names the variants, or the name of a shipped one; ratios are against the first.
         batch: clips of a training step.
         steps: simulation steps S of the LIF layers.
     """
@@ -32,8 +31,9 @@ def benchmark(
     from snn_cace.provenance import environment
     from snn_cace.runtime import pick_device
 
-    read = read_config(config, Comparison)
-    listed = listed_experiments(read, Path(config))
+    file = find_config(config, study=True)
+    read = read_config(file, Comparison)
+    listed = listed_experiments(read, file)
     experiments = [read_config(v.file, Experiment, put_over(v.changes, read.common, overrides)) for v in listed]
     with writing(output, "benchmark.json") as path:
         found = benchmarks.benchmark(experiments, batch, steps)

@@ -8,6 +8,7 @@ from typing import Literal
 from snn_cace.commands import Overrides, writing
 from snn_cace.config import NonNegativeInt, PositiveInt, Seed, from_dict, merged, nested, with_base
 from snn_cace.processes import start_fork_server
+from snn_cace.shipped import find_config
 
 
 def compare(
@@ -26,7 +27,7 @@ def compare(
     every variant. A file written for `sweep` calls its experiments `bases`, and has no controls unless it names some.
 
     Args:
-        config: YAML file that names the variants and seeds.
+        config: YAML file that names the variants and seeds, or the name of a shipped one.
         output: directory for the runs and the report; runs/NAME where it is left out.
         jobs: runs at a time; one per core where it is left out, one on a GPU.
         seeds: in place of the config's.
@@ -40,13 +41,14 @@ def compare(
     from snn_cace.comparison.run import Launch, run_comparison
 
     given = {"seeds": seeds, "tuning.trials": tune}
-    content = with_base(Path(config), Comparison)
+    file = find_config(config, study=True)
+    content = with_base(file, Comparison)
     if "bases" in content:
         content = {"controls": [], "experiments": content.pop("bases")} | content
     changes = nested({key: value for key, value in given.items() if value is not None}, Comparison, config)
     comparison = from_dict(merged(content, changes), Comparison, config)
     launch = Launch(launcher, jobs, address)
-    run_comparison(comparison, Path(config), output or f"runs/{comparison.name}", launch, overrides)
+    run_comparison(comparison, file, output or f"runs/{comparison.name}", launch, overrides)
 
 
 def report(comparison: str, output: str) -> None:

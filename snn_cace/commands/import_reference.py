@@ -7,6 +7,7 @@ from typing import Literal
 
 from snn_cace.config import Experiment, Guidance, read_config
 from snn_cace.processes import sole_writer
+from snn_cace.shipped import find_config
 
 
 def import_reference(
@@ -23,12 +24,13 @@ def import_reference(
         output: run directory to make.
         spiking: the weights are of the spiking network.
         guidance: of the weights' network.
-        peer: config file of the weights' network, where that is not CACE-Net: configs/ave/cmbs-weak.yaml.
+        peer: config of the weights' network, where that is not CACE-Net: a file, or the name of a shipped one
+            (ave/cmbs-weak).
     """
     from snn_cace.training.checkpoints import RunFiles
     from snn_cace.training.released import import_weights
 
-    experiment = read_config(peer, Experiment) if peer else None
+    experiment = read_config(find_config(peer, study=False), Experiment) if peer else None
     with sole_writer(output):
         unused = import_weights(Path(weights), RunFiles(Path(output)), guidance, spiking, experiment)
     print(f"{len(unused)} entries of {weights} that the network does not use:")

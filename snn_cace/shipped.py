@@ -1,0 +1,35 @@
+"""The configs that come with the package, by name: `configs/` of the repository, a part of every wheel."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+from snn_cace.errors import InputError
+
+CONFIGS = Path(__file__).with_name("configs")
+STUDIES = ("compare", "ablation")
+"""Folders of `configs/` whose files name experiments; the others hold experiments."""
+
+
+def find_config(given: str, study: bool) -> Path:
+    """The file `given`, or else the shipped study or experiment of that name, with its folder or without.
+
+    Raises:
+        InputError: neither is there, or several shipped configs have that name.
+    """
+    if Path(given).is_file():
+        return Path(given)
+    files = [file for file in CONFIGS.glob("*/*.yaml") if (file.parent.name in STUDIES) == study]
+    files.sort(key=lambda file: (file.parent.name, file.stem))
+    wanted = given.removeprefix("configs/").removesuffix(".yaml")
+    found = [file for file in files if wanted in (file.stem, f"{file.parent.name}/{file.stem}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"{file.parent.name}/{file.stem}" for file in found)
+        raise InputError(f"{given} is no file, and the name of several shipped configs; give {names}")
+    there = groupby(files, key=lambda file: file.parent.name)
+    names = "; ".join(f"{folder}/ {', '.join(file.stem for file in inside)}" for folder, inside in there)
+    kind = "study" if study else "experiment"
+    raise InputError(f"no config file {given}, and no shipped {kind} of that name; there are: {names}")
