@@ -97,6 +97,9 @@ def run(arguments: Sequence[str] | None) -> int:
     debug = "--debug" in arguments
     argv = [word for word in arguments if word != "--debug"]
     try:
+        if argv[:1] == ["--completion"]:
+            print(import_module("snn_cace.commands.completion").completion_script(" ".join(argv[1:]), VERBS))
+            return 0
         verb = find_verb(argv)
         raise_on_sigterm()
         module, _, name = VERBS[verb][0].partition(":")
@@ -135,6 +138,7 @@ def overview() -> str:
     lines = ["usage: snn-cace VERB [options]", "", "CACE-Net as an ANN and as an SNN from one YAML file.", ""]
     lines += [f"  {verb:18s}{what}" for verb, (_, what) in VERBS.items()]
     lines += ["", "snn-cace VERB --help lists a verb's options; --debug shows the traceback of an error."]
+    lines += ["snn-cace --completion bash prints a script that completes verbs and options."]
     return "\n".join(lines)
 
 

@@ -41,7 +41,7 @@ def slug(heading: str) -> str:
 def commands(text: str) -> list[list[str]]:
     """The words behind `snn-cace` on every line of a shell block."""
     lines = text.replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("snn-cace ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines if re.match("snn-cace [^-]", line)]
 
 
 @functools.cache
