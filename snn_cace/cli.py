@@ -22,6 +22,7 @@ from snn_cace.processes import (
 )
 
 VERBS = {
+    "init": ("init:init", "a commented ANN, SNN and comparison, to change and run"),
     "train": ("train:train", "train one experiment into a run directory"),
     "evaluate": ("evaluate:evaluate", "accuracy, losses and confusion matrix of a checkpoint on a split"),
     "predict": ("predict:predict", "a checkpoint's outputs for every clip of a split, as .npz"),

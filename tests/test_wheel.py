@@ -65,4 +65,5 @@ def test_the_core_is_imported_without_numba_or_torchvision(installed: tuple[Path
         "print(core.__file__, find_spec('numba'), find_spec('torchvision'))"
     )
     done = without_site("-c", code, cwd=tmp_path, env=env)
+    assert (directory / "snn_cace" / "templates" / "compare.yaml").is_file()
     assert done.stdout.split() == [str(directory / "snn_cace" / "comparison" / "run.py"), "None", "None"], done.stderr

@@ -66,7 +66,7 @@ COMMON = (
 """Fields of an experiment that the help of `train` shows; --help.full shows all."""
 ALWAYS = ("data.directory", "training.precision", "training.device")
 """Fields that the help of every verb shows that takes an experiment."""
-WITHOUT_LIGHTNING = ("data", "extract", "import-reference", "report")
+WITHOUT_LIGHTNING = ("data", "extract", "import-reference", "init", "report")
 """Verbs, by how they begin, that do not import Lightning."""
 
 Split = Literal["train", "val", "test", "all"]
