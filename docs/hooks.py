@@ -109,10 +109,10 @@ def table(config_class: type, names: list[str]) -> Iterator[str]:
         yield from ["", "| slot | what it is |", "| --- | --- |"]
         yield from (f"| `{name}` | {cell(documented[name])} |" for name in hints)
     elif names:
-        yield from ["", "| key | values | default | meaning |", "| --- | --- | --- | --- |"]
+        yield from ["", "| key | meaning | values | default |", "| --- | --- | --- | --- |"]
         for name in names:
             default = default_of(defaults[name])
-            yield f"| `{name}` | {values_of(hints[name])} | `{default}` | {cell(documented[name])} |"
+            yield f"| `{name}` | {cell(documented[name])} | {values_of(hints[name])} | `{default}` |"
 
 
 def documentation(config_class: type) -> dict[str, str]:

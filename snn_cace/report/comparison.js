@@ -31,13 +31,14 @@ function layout(title, more) {
   return {
     title: { text: title, font: { size: 15 } }, font: { color: ink }, margin: { l: 50, r: 15, t: 64, b: 40 },
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false,
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: line, activecolor: ink }, ...more,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: style.getPropertyValue("--soft"), activecolor: ink }, ...more,
     xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
   };
 }
 
 function show(id, traces, arranged) {
-  const options = { responsive: true, displaylogo: false, toImageButtonOptions: { format: "svg", filename: id } };
+  const options = { responsive: true, displaylogo: false, modeBarButtons: [["toImage"]],
+    toImageButtonOptions: { format: "svg", filename: id } };
   Plotly.react(id, traces, arranged, options);
 }
 
@@ -53,13 +54,17 @@ function drawAccuracy() {
 }
 
 function drawEnergy(found, title) {
+  const narrow = document.getElementById("energy-chart").clientWidth < 600;  // names beside marks would overlap
   const traces = found.map(({ variant, spent }) => ({
-    x: [spent], y: [variant.accuracy.mean], error_y: { array: [variant.accuracy.std], color: variant.colour },
-    mode: "markers+text", text: [variant.name], textposition: "middle right", cliponaxis: false,
+    name: variant.name, x: [spent], y: [variant.accuracy.mean],
+    error_y: { array: [variant.accuracy.std], color: variant.colour },
+    mode: narrow ? "markers" : "markers+text", text: [variant.name], textposition: "middle right", cliponaxis: false,
     marker: { color: variant.colour, size: 12, symbol: variant.kind === "control" ? "circle-open" : "circle" },
     hovertemplate: `${variant.name}: %{x:.4g} µJ, %{y:.2f} %<extra></extra>`,
   }));
-  show("energy-chart", traces, layout(title, { xaxis: { title: { text: "energy a clip, µJ" } },
+  const legend = { orientation: "h", y: -0.45 };
+  show("energy-chart", traces, layout(title, { showlegend: narrow, legend,
+    xaxis: { title: { text: "energy a clip, µJ" } },
     yaxis: { title: { text: "test segment accuracy, %" } } }));
 }
 

@@ -411,7 +411,7 @@ def runs_csv(result: Result) -> str:
 
 def draw(result: Result) -> dict[str, Any]:
     """Every figure of the page by name; rasters by variant."""
-    variants, names = result["variants"], [variant["name"] for variant in result["variants"]]
+    variants = result["variants"]
     dense = [variant for variant in variants if variant["kind"] == "ann"]
     return {
         "accuracy": figures.accuracy_per_seed(variants),
@@ -422,9 +422,7 @@ def draw(result: Result) -> dict[str, Any]:
         "steps": figures.against_steps(variants, dense),
         "firing-rates": figures.firing_rates(variants),
         "rates-in-time": figures.rates_in_time(variants),
-        "classes": figures.class_differences(variants, result["classes"], result["baseline"]),
-        "confusion": figures.confusion(variants, result["classes"]),
-        "curves": figures.curves(result["runs"], names),
+        **({} if is_shortened(result) else whole_figures(result)),
         "tuning": tuning.expected_best(result),
         "tuning-front": tuning.front(result),
         **{
@@ -437,6 +435,21 @@ def draw(result: Result) -> dict[str, Any]:
             if variant.get("raster")
         },
     }
+
+
+def whole_figures(result: Result) -> dict[str, Any]:
+    """Figures of what a shortened comparison lacks."""
+    variants, classes = result["variants"], result["classes"]
+    return {
+        "classes": figures.class_differences(variants, classes, result["baseline"]),
+        "confusion": figures.confusion(variants, classes),
+        "curves": figures.curves(result["runs"], [variant["name"] for variant in variants]),
+    }
+
+
+def is_shortened(result: Result) -> bool:
+    """Whether it is one of `results/`, without configs, classes, modules and histories (`scripts/keep_result.py`)."""
+    return "config" not in result["variants"][0]
 
 
 def read_result(source: Path) -> Result:
@@ -491,6 +504,7 @@ def write_report(source: Path, directory: Path) -> str:
     from plotly.offline import get_plotlyjs
 
     result = read_result(source)
+    whole = not is_shortened(result)
     drawn = {
         name: figures.save(figure, directory / "figures", name)
         for name, figure in draw(result).items()
@@ -501,6 +515,7 @@ def write_report(source: Path, directory: Path) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     page = environment.from_string(template).render(
         result=result,
+        whole=whole,
         dense=[variant["name"] for variant in counterparts(result)],
         networks=", ".join(dict.fromkeys(title_of(variant.get("network", "cace")) for variant in result["variants"])),
         cautions=cautions(result),
@@ -522,17 +537,17 @@ def write_report(source: Path, directory: Path) -> str:
         energies=energy_rows(result),
         break_even=break_even_rows(result),
         module_headings=MODULE_HEADINGS,
-        modules={variant["name"]: module_rows(variant) for variant in result["variants"]},
+        modules={variant["name"]: module_rows(variant) for variant in result["variants"] if whole},
         health={v["name"]: health_rows(v) for v in result["variants"] if v.get("layers")},
         tuning_headings=tuning.HEADINGS,
         tuning_rows=tuning.tuning_rows(result),
         tuning_notes=tuning.tuning_notes(result),
         localisation_headings=LOCALISATION_HEADINGS,
-        localisation=localisation_rows(result),
+        localisation=localisation_rows(result) if whole else [],
         pointing_headings=attention.HEADINGS,
-        pointing=attention.pointing_over_seeds(result),
-        differences=config_differences(result["variants"]),
-        configs={v["name"]: yaml_text.dump(v["config"]) for v in result["variants"]},
+        pointing=attention.pointing_over_seeds(result) if whole else [],
+        differences=config_differences(result["variants"]) if whole else [],
+        configs={v["name"]: yaml_text.dump(v["config"]) for v in result["variants"] if whole},
         figures=drawn,
         plotly=get_plotlyjs(),
         data=json.dumps(page_data(result), allow_nan=False).replace("<", "\\u003c"),
@@ -540,5 +555,6 @@ def write_report(source: Path, directory: Path) -> str:
     )
     write_text(directory / "report.html", page)
     write_text(directory / "comparison.md", markdown(result))
-    write_text(directory / "runs.csv", runs_csv(result))
+    if whole:
+        write_text(directory / "runs.csv", runs_csv(result))
     return summary(result)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import CHROMIUM, POOR_CONTRAST, Browser
 from matplotlib.image import imread
 
 from snn_cace.cli import main
@@ -33,19 +32,6 @@ from snn_cace.report.interactive import energy_words, verdict_of
 
 SAMPLE = Path(__file__).parent / "comparison.json"
 BEFORE_CONTROLS = Path(__file__).parent / "comparison-3481e5b.json"
-BROWSER = shutil.which("chromium")
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-sync",
-    "--allow-file-access-from-files",
-    "--enable-logging=stderr",
-)
 
 
 @pytest.fixture
@@ -256,63 +242,61 @@ def test_what_is_no_comparison_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess:
-    assert BROWSER is not None
-    return subprocess.run(
-        [BROWSER, *FLAGS, f"--user-data-dir={profile}", *flags, page.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=True,
-    )
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_browser_shows_it_at_any_width_in_both_colours_and_asks_for_nothing(
+    result: dict[str, Any], tmp_path: Path, width: int, scheme: str
+):
+    written(result, tmp_path)
+    with Browser(tmp_path / "profile") as page:
+        page.open((tmp_path / "report.html").as_uri(), width, scheme)
+        page.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+        assert page.run("document.documentElement.scrollWidth") <= width
+        assert page.run("document.querySelectorAll('figure svg').length") == 14
+        assert page.run("document.querySelectorAll('.chart .main-svg').length") > 0
+        assert page.run(POOR_CONTRAST) == []
+        paper = re.findall(r"\d+", page.run("getComputedStyle(document.body).backgroundColor"))
+        assert (int(paper[0]) > 128) == (scheme == "light")
+        assert page.messages == []
+        assert [request for request in page.requests if not request.startswith(("file:", "data:"))] == []
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here")
-def test_a_browser_shows_it_wide_narrow_and_dark_without_a_word_on_the_console(result: dict[str, Any], tmp_path: Path):
-    """Frames of 1200 and 390 pixels: nothing may be wider than its frame, but inside a box that scrolls; and the text
-    contrasts with its background in both colour schemes.
-    """
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+def test_tab_and_arrow_keys_alone_change_the_figures(result: dict[str, Any], tmp_path: Path):
     written(result, tmp_path)
-    probe = tmp_path / "probe.html"
-    probe.write_text(
-        "<!doctype html><body><script>"
-        "const found = []; let open = 2;"
-        "const chosen = (page, place) => { const select = page.getElementById('model'); select.selectedIndex = place;"
-        "  select.focus(); select.dispatchEvent(new Event('change'));"
-        "  return page.activeElement === select && page.getElementById('chosen').innerText"
-        "      + page.getElementById('said').innerText + page.querySelector('#why-energy .gtitle').textContent; };"
-        "for (const width of [1200, 390]) {"
-        "  const frame = document.createElement('iframe');"
-        "  frame.width = width; frame.height = 900; frame.src = 'report.html';"
-        "  frame.onload = () => { const page = frame.contentDocument; const style = frame.contentWindow"
-        "      .getComputedStyle(page.body);"
-        "    found.push([width, page.documentElement.scrollWidth, page.querySelectorAll('figure svg').length,"
-        "      style.color, style.backgroundColor, chosen(page, 0), chosen(page, 1),"
-        "      page.querySelectorAll('.chart .main-svg').length > 0]);"
-        "    if (--open === 0) document.title = JSON.stringify(found); };"
-        "  document.body.append(frame); }"
-        "</script></body>"
+    shown = (
+        "[document.getElementById('chosen').innerText, document.getElementById('said').innerText,"
+        " document.querySelector('#why-energy .gtitle').textContent]"
     )
-    for scheme in ("light", "dark"):
-        flags = ["--dump-dom", "--virtual-time-budget=10000"]
-        if scheme == "dark":
-            flags.append("--blink-settings=preferredColorScheme=0")
-        shown = browse(probe, tmp_path / scheme, *flags)
-        assert "CONSOLE" not in shown.stderr
-        title = re.search(r"<title>(.*?)</title>", shown.stdout)
-        assert title is not None, shown.stderr
-        for width, needed, drawings, ink, paper, first, second, drawn in json.loads(title.group(1)):
-            assert needed <= width, scheme
-            assert drawings == 14 and drawn
-            assert "2 seeds are too few to conclude from" in first
-            assert "arithmetic alone" in first and "weight and state traffic" in second and first != second
-            assert abs(brightness(ink) - brightness(paper)) > 0.6, (scheme, ink, paper)
-            assert (brightness(paper) > 0.5) == (scheme == "light")
+    with Browser(tmp_path / "profile") as page:
+        page.open((tmp_path / "report.html").as_uri(), 1400)
+        reached = []
+        while "csv" not in reached:
+            page.press("Tab")
+            reached.append(page.run("document.activeElement.id"))
+            assert len(reached) < 20, reached
+            if reached[-1] == "model":
+                before = page.run(shown)
+                page.press("ArrowDown")
+                after = page.run(shown)
+        assert [name for name in reached if name in ("model", "count", "csv")] == ["model", "count", "csv"]
+        assert "arithmetic alone" in before[2] and "weight and state traffic" in after[2]
+        assert all(old != new for old, new in zip(before, after, strict=True))
+        assert "2 seeds are too few to conclude from" in after[1]
 
 
-def brightness(colour: str) -> float:
-    return sum(map(int, re.findall(r"\d+", colour)[:3])) / (3 * 255)
+@pytest.mark.usefixtures("undrawn")
+def test_a_stored_result_of_the_repository_opens_without_what_it_leaves_out(tmp_path: Path):
+    stored = Path(__file__).parents[2] / "results" / "avdigits.json"
+    page = written(json.loads(stored.read_text()), tmp_path)
+    assert "<summary>Counts, energies and prices</summary>" in page
+    assert not re.search(
+        "<summary>(Classes|Training|Operations by module|Configs|Where guidance looks)</summary>", page
+    )
+    assert not (tmp_path / "runs.csv").exists()
 
 
 def test_spikes_save_or_cost_only_by_an_interval_over_five_seeds():
