@@ -28,7 +28,7 @@ class ClipOutput:
     gate: `[B, T]` in (0, 1), both modalities' temporal gates in one. av_logits: as event_logits, from the two streams
     before they interact. query, key: `[B, T, d_model]`, the two views of the contrastive loss. Of causal networks,
     running_event_logits and running_av_logits: `[B, T, C]`, the same from the segments up to each; the last are
-    event_logits and av_logits. Of weak networks, clip_logits: `[B, C + 1]`, what is held against the clip's label.
+    event_logits and av_logits. Of weak networks, clip_logits: `[B, C + 1]`, what is compared with the clip's label.
     """
 
     segment_relevance: torch.Tensor

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 import shlex
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -58,6 +60,19 @@ def test_the_python_of_a_tutorial_runs(page: Path, monkeypatch: pytest.MonkeyPat
     names: dict[str, object] = {}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in TUTORIALS if blocks(page, "sh")], ids=page_id)
+def test_the_commands_of_a_tutorial_run(page: Path, tmp_path: Path):
+    """In a directory with the repository's configs, but for the installation, the last study and a second seed."""
+    for name in ("configs", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    script = "\n".join(blocks(page, "sh")).replace("seeds: [0, 1]", "seeds: [0]")
+    script = re.sub(r"^(make|source|.*runs/mine/full).*$", "", script, flags=re.MULTILINE)
+    here = f'python() {{ "{sys.executable}" "$@"; }}\nsnn-cace() {{ python -m snn_cace.cli "$@"; }}\n'
+    done = subprocess.run(["bash", "-ec", here + script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("page", [page for page in GUIDES if blocks(page, "sh")], ids=page_id)

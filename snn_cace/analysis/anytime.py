@@ -44,7 +44,7 @@ def carries_membranes(experiment: Experiment) -> bool:
     )
 
 
-def depths(experiment: Experiment) -> list[int]:
+def evaluated_steps(experiment: Experiment) -> list[int]:
     """Simulation steps worth trying: powers of two, and what the network was trained with; none without spikes."""
     largest = max(simulation_steps(experiment).values(), default=0)
     return sorted({2**power for power in range(largest.bit_length()) if 2**power < largest} | {largest} - {0})
@@ -152,7 +152,7 @@ def anytime(
     """The network with every number of simulation steps that is worth trying."""
     runs: list[Depth] = []
     reason = None
-    for steps in depths(experiment):
+    for steps in evaluated_steps(experiment):
         try:
             runs.append(run_depth(network, loader, experiment, steps, device, quiet))
         except InputError as error:

@@ -160,8 +160,8 @@ def usage_of(parameter: inspect.Parameter) -> str:
     name = parameter.name
     if parameter.kind is parameter.POSITIONAL_ONLY:
         return name.upper()
-    special = {"experiment": "", "overrides": "", "trained": "--checkpoint RUN"}
-    return special.get(name, f"--{name.replace('_', '-')} {name.upper()}")
+    shown = {"experiment": "", "overrides": "", "trained": "--checkpoint RUN"}
+    return shown.get(name, f"--{name.replace('_', '-')} {name.upper()}")
 
 
 def options_of(group: Any, function: Callable[..., None], described: dict[str, str]) -> None:

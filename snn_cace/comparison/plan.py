@@ -86,9 +86,9 @@ class Comparison:
         name: of the comparison; its runs go to runs/NAME unless --output says otherwise.
         experiments: config files, found from this file's directory, or mappings that are experiments themselves: a
             `name`, the `base` that it changes (a file, or the name of an experiment above it), and what differs. The
-            first is what the others are held against.
+            first is what the others are compared with.
         rows: mappings of keys to what differs, each with a `name` that is added to the experiment's: every experiment
-            is varied by each of them, and its first row is what its others are held against too.
+            is varied by each of them, and its first row is what its others are compared with too.
         vary: in place of rows: by key, a list of values, in every combination.
         seeds: each experiment is trained once with each.
         common: what is put over every experiment.

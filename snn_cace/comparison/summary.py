@@ -68,7 +68,7 @@ class Measured:
 
 @dataclass
 class Compared:
-    """What of a network is held against its counterpart: slots, and modules elsewhere that read the rates of spikes."""
+    """The part of a network that is compared: its slots, and modules elsewhere that read the rates of spikes."""
 
     slots: list[str]
     readers: list[str]
@@ -86,7 +86,7 @@ def compared_slots(experiments: Iterable[Experiment]) -> list[str]:
 
 
 def network_of(experiment: Experiment) -> tuple[str, ...]:
-    """What must be the same for two variants to be held against each other block by block."""
+    """What must be the same for two variants to be compared with each other block by block."""
     model = experiment.model
     return model.network, experiment.training.supervision, *find_network(model.network).variant(model)
 
@@ -101,7 +101,7 @@ def kind_of(experiment: Experiment) -> str:
 
 @dataclass
 class Family:
-    """The variants of one network: its first ANN, which its spiking ones are held against, and what spikes in any."""
+    """The variants of one network: its first ANN, which its spiking ones are compared with, and every spiking slot."""
 
     dense: list[Measured] | None
     within: Compared
@@ -296,7 +296,7 @@ def pointing(records: list[dict[str, Pointing] | None]) -> dict[str, Any] | None
 def summarise_count(
     members: list[Measured], within: Compared, dense: list[Measured] | None, prices: Prices, count: str
 ) -> Counted:
-    """Operations and energies by one of `COUNTS`; of what spikes, beside what it replaces too."""
+    """Operations and energies by one of `COUNTS`; of a variant that spikes, beside the blocks that it replaces too."""
     blocks = [member.compared(within, count) for member in members]
     whole = [energies_mj(member.modules(count), prices) for member in members]
     energies = [energies_mj(modules, prices) for modules in blocks]

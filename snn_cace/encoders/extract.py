@@ -84,7 +84,7 @@ class VideoClips(Dataset):
 class Progress:
     """Features and what is known of each clip, on disk while an extraction runs, in `DIR/.extract`.
 
-    of_features and of_splits: all that decides these, by what an error calls it. Videos are held against those of the
+    of_features and of_splits: all that decides these, by what an error calls it. Videos are compared with those of the
     clips that are done, and the splits' against those before while clips are waiting: an extraction that came to its
     end without a clip for a split goes on with other splits.
 

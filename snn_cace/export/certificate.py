@@ -1,6 +1,6 @@
 """Exported NIR graphs run elsewhere: the same spikes on real clips, or how many differ and why.
 
-Two runs of each block, on what enters it in the network. In float64 the importer's neurons are held against this
+Two runs of each block, on what enters it in the network. In float64 the importer's neurons are compared with this
 project's on the very numbers of the file: a difference is one of equations or conventions. In float32 they are held
 against the network itself, whose norms are not folded: what differs then is rounding, if at all.
 """
@@ -48,7 +48,7 @@ class BlockCertificate:
 
 
 @dataclass
-class Seen:
+class Activity:
     """What a block did in the network: what enters its affine map or its neurons `[X, B, T, ..., C]`, X the simulation
     steps or 1 where all are alike, and its spikes `[S, B, T, ..., N]`.
     """
@@ -58,7 +58,9 @@ class Seen:
 
 
 @torch.no_grad()
-def watch(network: Network, blocks: list[Block], visual: torch.Tensor, audio: torch.Tensor) -> dict[str, Seen]:
+def record_activity(
+    network: Network, blocks: list[Block], visual: torch.Tensor, audio: torch.Tensor
+) -> dict[str, Activity]:
     """Run clips, visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`; what each block sees and fires, by label."""
     enters: dict[str, torch.Tensor] = {}
     spikes: dict[str, torch.Tensor] = {}
@@ -87,7 +89,7 @@ def watch(network: Network, blocks: list[Block], visual: torch.Tensor, audio: to
     finally:
         for hook in hooks:
             hook.remove()
-    return {block.label: Seen(enters[block.name], spikes[block.name][..., block.neurons]) for block in blocks}
+    return {block.label: Activity(enters[block.name], spikes[block.name][..., block.neurons]) for block in blocks}
 
 
 def in_time(values: torch.Tensor, block: Block) -> torch.Tensor:
@@ -139,10 +141,10 @@ def simulate(module: Callable[..., Any], sequence: torch.Tensor) -> torch.Tensor
     return torch.stack(spikes)
 
 
-def certify_block(block: Block, seen: Seen, path: Path, simulator: str, dt: float) -> BlockCertificate:
+def certify_block(block: Block, activity: Activity, path: Path, simulator: str, dt: float) -> BlockCertificate:
     """Run a block's file in a simulator and hold its spikes against the reference in both precisions."""
-    enters = in_time(seen.enters.expand(block.steps, *seen.enters.shape[1:]), block)
-    fired = in_time(seen.spikes, block)
+    enters = in_time(activity.enters.expand(block.steps, *activity.enters.shape[1:]), block)
+    fired = in_time(activity.spikes, block)
     exact, membranes = reference(block, enters)
     try:
         runs = [
@@ -195,11 +197,11 @@ def certify(
     """A simulator's certificate for the files in `directory`, from clips' `visual` and `audio` in float32."""
     network = network.float().eval()
     written = [block for block in blocks if block.refused is None]
-    seen = watch(network, written, clips["visual"], clips["audio"]) if written else {}
+    activity = record_activity(network, written, clips["visual"], clips["audio"]) if written else {}
     found = [
         BlockCertificate(block.label, "refused", cause=block.refused)
         if block.refused
-        else certify_block(block, seen[block.label], directory / block.file, simulator, dt)
+        else certify_block(block, activity[block.label], directory / block.file, simulator, dt)
         for block in blocks
     ]
     return {

@@ -1,4 +1,4 @@
-"""A whole network, ANN or SNN, as an ONNX graph of any number of clips and segments, held against PyTorch.
+"""A whole network, ANN or SNN, as an ONNX graph of any number of clips and segments, compared with PyTorch.
 
 Neurons that run step by step become one Scan over all segments and simulation steps, from `neurons.nodes.step`; batch
 norms are folded. Dropout and the contrastive views, whose noise is drawn anew each time, are left out.

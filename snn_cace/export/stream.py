@@ -12,7 +12,7 @@ import torch
 from neurons import RateObserver, SpikingLayer
 from neurons.coding import Coding
 from neurons.streaming import begin, restore, snapshot
-from snn_cace.analysis.anytime import depths, simulation_steps, with_steps
+from snn_cace.analysis.anytime import evaluated_steps, simulation_steps, with_steps
 from snn_cace.config import Experiment, refuse_drawn
 from snn_cace.errors import InputError
 from snn_cace.model import Network
@@ -87,7 +87,7 @@ class Stream:
                 raise InputError(
                     "--confidence: spiking interaction attends to spikes of one number of simulation steps"
                 )
-            shallower = depths(experiment)[:-1]
+            shallower = evaluated_steps(experiment)[:-1]
             self.networks = {steps: with_steps(network, experiment, steps) for steps in shallower} | self.networks
         for one in self.networks.values():
             one.to(self.device, self.dtype).eval()

@@ -60,14 +60,14 @@ def self_projections(values: torch.Tensor, *attentions: UnscaledAttention) -> li
     return [Projections(next(projected), next(projected), next(projected)) for _ in attentions]
 
 
-def attend(given: Projections, seen: torch.Tensor | None = None) -> torch.Tensor:
-    """softmax(queries keys^T) values: `[..., Q, value_dim]`; over the entries that are `seen` `[Q, M]`, or all."""
+def attend(given: Projections, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """softmax(queries keys^T) values: `[..., Q, value_dim]`; over the entries whose `mask` `[Q, M]` is true, or all."""
     if given.queries.is_cuda:
-        return F.scaled_dot_product_attention(*given, attn_mask=seen, scale=1.0)
+        return F.scaled_dot_product_attention(*given, attn_mask=mask, scale=1.0)
     # On a CPU, keys and values of different widths keep PyTorch's fused kernel out; its fallback scales in vain.
     energies = given.queries @ given.keys.transpose(-1, -2)
-    if seen is not None:
-        energies = energies.masked_fill(~seen, -torch.inf)
+    if mask is not None:
+        energies = energies.masked_fill(~mask, -torch.inf)
     return energies.softmax(-1) @ given.values
 
 
@@ -184,10 +184,10 @@ class VisualGuidedAudioAttention(nn.Module):
 
     def forward(self, attended: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
         (projections,) = self_projections(audio, self.sound_attention)
-        heard = attend_back(projections, self.sound_look_back)
-        sound = residual_norm(audio, heard, self.dropout, self.sound_norm)
-        wanted = attend_back(self.cross_attention.projections(attended.mean(-2), sound), self.cross_look_back)
-        return audio + self.psi * torch.sigmoid(wanted) * audio
+        attended_sound = attend_back(projections, self.sound_look_back)
+        sound = residual_norm(audio, attended_sound, self.dropout, self.sound_norm)
+        gate_logits = attend_back(self.cross_attention.projections(attended.mean(-2), sound), self.cross_look_back)
+        return audio + self.psi * torch.sigmoid(gate_logits) * audio
 
 
 class GuidanceAttention(nn.Module):

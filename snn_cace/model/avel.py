@@ -46,13 +46,12 @@ class SoundGuidedAttention(nn.Module):
         return self.energies(patches, audio).softmax(-2)
 
     def energies(self, patches: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-        seen = self.patch_units(F.relu(self.patch(patches)))
-        heard = self.guide_units(F.relu(self.guide(audio)))
-        if self.reference and seen.shape[-2] != seen.shape[-1]:
-            raise ValueError(
-                f"model.reference: AVEL's original has a unit per patch; set model.avel.units to {seen.shape[-2]}"
-            )
-        return self.score(torch.tanh(seen + heard.unsqueeze(-1 if self.reference else -2)))
+        patch_scores = self.patch_units(F.relu(self.patch(patches)))
+        audio_scores = self.guide_units(F.relu(self.guide(audio)))
+        if self.reference and patch_scores.shape[-2] != patch_scores.shape[-1]:
+            wanted = patch_scores.shape[-2]
+            raise ValueError(f"model.reference: AVEL's original has a unit per patch; set model.avel.units to {wanted}")
+        return self.score(torch.tanh(patch_scores + audio_scores.unsqueeze(-1 if self.reference else -2)))
 
 
 class ResidualFusion(nn.Module):
@@ -83,15 +82,15 @@ class AvelNet(Network):
     def __init__(self, config: ModelConfig, shape: FeatureShape, weak: bool = False) -> None:
         super().__init__(shape, weak)
         avel, d, classes = config.avel, config.d_model, shape.classes + 1
-        heard, seen = avel.inputs != "visual", avel.inputs != "audio"
+        has_audio, has_visual = avel.inputs != "visual", avel.inputs != "audio"
         self.attention: SoundGuidedAttention | None = None
-        if seen and config.guidance == "audio":
+        if has_visual and config.guidance == "audio":
             sizes = (shape.visual_channels, shape.audio_channels, config.attention_dim, avel.units)
             self.attention = SoundGuidedAttention(*sizes, config.reference)
-        channels = [shape.audio_channels] * heard + [shape.visual_channels] * seen
+        channels = [shape.audio_channels] * has_audio + [shape.visual_channels] * has_visual
         encoders = temporal_encoders(config, *((inputs, d) for inputs in channels))
-        self.audio_temporal = encoders[0] if heard else None
-        self.visual_temporal = encoders[-1] if seen else None
+        self.audio_temporal = encoders[0] if has_audio else None
+        self.visual_temporal = encoders[-1] if has_visual else None
         self.fusion: ResidualFusion | None = None
         if avel.fusion == "residual":
             self.fusion = ResidualFusion(d)

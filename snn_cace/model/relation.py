@@ -53,10 +53,10 @@ class DenseAttention(nn.MultiheadAttention):
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         if self.look_back.streaming:
             return self.over_past(query, memory)
-        unseen = None
+        masked = None
         if self.look_back.window is not None:
-            unseen = ~self.look_back.seen(query.shape[1], memory.shape[1], query.device)
-        return super().forward(query, memory, memory, attn_mask=unseen, need_weights=False)[0]
+            masked = ~self.look_back.seen(query.shape[1], memory.shape[1], query.device)
+        return super().forward(query, memory, memory, attn_mask=masked, need_weights=False)[0]
 
     def over_past(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         """Within a stream, from one segment, whose memory has n entries: `[B, 1, d]` and `[B, n, d]` to `[B, 1, d]`."""

@@ -55,7 +55,7 @@ class NetworkSpec:
         return False
 
     def variant(self, model: ModelConfig) -> tuple[str, ...]:
-        """What else must be the same for two of it to be held against each other block by block."""
+        """What else must be the same for two of it to be compared with each other block by block."""
         return ()
 
     def check_config(self, model: ModelConfig, supervision: str) -> None:

@@ -319,7 +319,7 @@ def localisation_rows(result: Result) -> list[list[str]]:
 
 
 def break_even_rows(result: Result) -> list[list[str]]:
-    """Measured firing rate, and where what spikes stops paying off against the dense blocks, by count and model."""
+    """Measured and break-even firing rate of the spiking blocks, by count and model."""
     rows = []
     for variant in result["variants"]:
         for name, counted in distinct_counts(variant):

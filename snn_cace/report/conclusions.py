@@ -28,12 +28,12 @@ def variant_named(result: Result, name: str | None) -> Variant | None:
 
 
 def counterpart(result: Result, variant: Variant) -> Variant | None:
-    """The ANN that a variant's energy and latency are held against: its own network's first."""
+    """The ANN that a variant's energy and latency are compared with: its own network's first."""
     return variant_named(result, variant.get("dense_counterpart", result["dense_baseline"]))
 
 
 def counterparts(result: Result) -> list[Variant]:
-    """The ANNs that spiking variants are held against, each once."""
+    """The ANNs that spiking variants are compared with, each once."""
     spiking = [counterpart(result, variant) for variant in result["variants"] if variant["kind"] == "snn"]
     return list({dense["name"]: dense for dense in spiking if dense is not None}.values())
 

@@ -1,4 +1,4 @@
-"""The loss terms, each a function of named outputs, and the targets they are held against.
+"""The loss terms, each a function of named outputs, and the targets they are compared with.
 
 The originals' quirks are reproduced under `losses: reference` and mended under `corrected`:
 

@@ -1,4 +1,4 @@
-"""What other libraries say of a network, held against ours where they count the same thing."""
+"""What other libraries say of a network, compared with ours where they count the same thing."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import torch
 from small import CLASSES, SPLIT_ROWS, small_experiment, write_ave
 
 from neurons import SpikingLayer
-from snn_cace.analysis.anytime import Depth, anytime, carries_membranes, depths, early_exit, with_steps
+from snn_cace.analysis.anytime import Depth, anytime, carries_membranes, early_exit, evaluated_steps, with_steps
 from snn_cace.analysis.record import record_network
 from snn_cace.cli import main
 from snn_cace.config import Experiment, SlotConfig
@@ -115,9 +115,9 @@ def test_as_many_steps_as_trained_change_nothing_and_fewer_are_another_config(tm
 
 
 def test_depths_are_powers_of_two_up_to_what_was_trained(tmp_path: Path):
-    assert depths(experiment_with(tmp_path, temporal_encoder=SlotConfig(block="braincog"))) == [1, 2, 4, 8, 15]
-    assert depths(experiment_with(tmp_path, feed_forward=SlotConfig(block="spiking", steps=1))) == [1]
-    assert depths(experiment_with(tmp_path)) == []
+    assert evaluated_steps(experiment_with(tmp_path, temporal_encoder=SlotConfig(block="braincog"))) == [1, 2, 4, 8, 15]
+    assert evaluated_steps(experiment_with(tmp_path, feed_forward=SlotConfig(block="spiking", steps=1))) == [1]
+    assert evaluated_steps(experiment_with(tmp_path)) == []
 
 
 def test_weights_per_step_cannot_run_with_fewer_and_say_so(tmp_path: Path):

@@ -127,7 +127,8 @@ POOR_CONTRAST = """(() => {
   while (texts.nextNode()) {
     const node = texts.currentNode.parentElement, text = texts.currentNode.data.trim(), style = getComputedStyle(node);
     const drawn = node instanceof SVGElement;  // a stored figure is a picture; a chart of Plotly's is text
-    if (!text || !node.checkVisibility({ visibilityProperty: true, opacityProperty: true }) || (drawn && !node.closest(".main-svg"))) continue;
+    const shown = node.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+    if (!text || !shown || (drawn && !node.closest(".main-svg"))) continue;
     const large = parseFloat(style.fontSize) >= 24;
     check(node, text.slice(0, 40), drawn ? style.fill : style.color, behind(node), large ? 3 : 4.5);
   }
