@@ -23,6 +23,7 @@ from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 from neurons.config import LEAKY, WHOLE_SEQUENCE, BlockConfig, Direction, Kind
 from snn_cace import yaml_text
 from snn_cace.counting.models import MODELS
+from snn_cace.data.readers import reader_name
 from snn_cace.errors import InputError
 from snn_cace.networks import find_network
 from snn_cace.networks.avel import AvelConfig
@@ -82,8 +83,10 @@ class DataConfig:
     """Where clips come from and how they are batched.
 
     Args:
-        directory: a directory in AVE's HDF5 layout; null is the embedded data set AV-Digits.
-        avdigits: AV-Digits itself, where `directory` is null.
+        directory: where its files are.
+        reader: which data set it is: one of `snn_cace.data.readers`, or one of your own, `package.module:Class`. Null
+            is `ave`, AVE's HDF5 layout, where there is a `directory`, else `avdigits`, the embedded data set AV-Digits.
+        avdigits: AV-Digits itself.
         modalities: `both`, or one of them with the other set to zero.
         background_clips: the training split has the directory's `visual_feature_noisy.h5` and
             `audio_feature_noisy.h5` too, clips without any event, as published for weak supervision.
@@ -99,6 +102,7 @@ class DataConfig:
     """
 
     directory: str | None = None
+    reader: str | None = None
     avdigits: AVDigitsConfig = field(default_factory=AVDigitsConfig)
     modalities: Literal["both", "audio", "visual"] = "both"
     background_clips: bool = False
@@ -449,6 +453,7 @@ def check(experiment: Experiment) -> None:
         raise InputError(f"data.keep_in: device needs data.workers: 0, not {data.workers}: clips are there already")
     if data.keep_in == "disk" and data.keep_as != "full":
         raise InputError(f"data.keep_as: {data.keep_as} needs clips that are kept; data.keep_in: disk keeps none")
+    reader_name(data)
     heads = [model.heads, model.interaction_heads or model.heads]
     if any(model.d_model % number for number in (*heads, 2)):
         raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads {heads}")

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snn_cace.data.readers.base import Reader
 
 
 def environment(device: str) -> dict[str, Any]:
@@ -28,18 +31,16 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-def origin(directory: str | Path, device: str) -> dict[str, Any]:
+def origin(reader: Reader, device: str) -> dict[str, Any]:
     """What provenance.json of a run holds beside its config: command line, data and environment.
 
-    directory: of the clips, in AVE's layout.
+    reader: of the clips.
     """
     import torch
 
-    from snn_cace.data.ave import fingerprint
-
     return {
         "command": shlex.join(sys.argv),
-        "data": fingerprint(directory),
+        "data": reader.fingerprint(),
         "threads": torch.get_num_threads(),
         "environment": environment(device),
     }

@@ -7,17 +7,12 @@ the object; where all are alike, the chance that a random one does counts. As a 
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from snn_cace.config import AVDigitsConfig, DataConfig
-from snn_cace.data.avdigits import make_clips, to_pictures
-from snn_cace.data.ave import SPLITS
 from snn_cace.data.batches import ClipDataset
 from snn_cace.model import Network
 
@@ -66,17 +61,6 @@ class Pointing:
     muted: float
     chance: float
     segments: int
-
-
-def digit_places(config: AVDigitsConfig, rows: np.ndarray) -> torch.Tensor:
-    """The patches that the class's digit covers in the clips at `rows` of AV-Digits on disk: `[N, T, 7, 7]`."""
-    return torch.from_numpy(all_places(*dataclasses.astuple(config))[rows])
-
-
-@functools.lru_cache(maxsize=1)
-def all_places(*config: int) -> np.ndarray:
-    """The places of every clip, by the fields of an `AVDigitsConfig`; making them takes longer than all else here."""
-    return np.concatenate([make_clips(AVDigitsConfig(*config), split).places for split in SPLITS])
 
 
 @torch.no_grad()
@@ -139,32 +123,26 @@ def spread(dataset: ClipDataset, clips: int) -> list[int]:
 
 
 def record_attention(
-    network: Network,
-    dataset: ClipDataset,
-    chosen: list[int],
-    config: DataConfig,
-    map: str = MAPS[0],
-    pictures: np.ndarray | None = None,
+    network: Network, dataset: ClipDataset, chosen: list[int], map: str = MAPS[0], pictures: np.ndarray | None = None
 ) -> AttentionRecord:
-    """Of the clips at positions `chosen`, and over all of the split where `config` is of AV-Digits; on the CPU.
+    """Of the clips at positions `chosen`, and over all of the split where its reader knows the place of what sounds; on
+    the CPU.
 
     pictures: what was seen in the chosen clips, `[N, T, height, width]` or with three colours, in [0, 1]; without them
-    AV-Digits' own, or of other features the mean over channels.
+    what the reader makes of the features.
     """
     network = network.to("cpu", dataset.dtype).eval()
-    digits = config.directory is None
     points = None
-    if digits:
+    places = dataset.reader.places(dataset.rows)
+    if places is not None:
         every = dataset.__getitems__(range(len(dataset)))
-        places = digit_places(config.avdigits, dataset.rows)
-        points = pointing(network, every["visual"], every["audio"], every["labels"], places)
+        points = pointing(network, every["visual"], every["audio"], every["labels"], torch.from_numpy(places))
     drawn = dataset.__getitems__(chosen)
     weights = attention_maps(network, drawn["visual"], drawn["audio"])[map].numpy()
     with torch.no_grad():
         predicted = network(drawn["visual"], drawn["audio"]).segment_predictions()
     if pictures is None:
-        visual = drawn["visual"].float().numpy()
-        pictures = to_pictures(visual) if digits else channel_means(visual)
+        pictures = dataset.reader.pictures(drawn["visual"].float().numpy())
     clips = [
         AttendedClip(index, truth, classes, rounded(map_), rounded(seen))
         for index, truth, classes, map_, seen in zip(
@@ -177,12 +155,6 @@ def record_attention(
         )
     ]
     return AttentionRecord(map, points, clips)
-
-
-def channel_means(visual: np.ndarray) -> np.ndarray:
-    """Features `[N, T, H, W, Cv]` as pictures `[N, T, H, W]`: the mean over channels, of each clip's largest."""
-    mean = visual.mean(-1)
-    return (mean / np.maximum(mean.max((1, 2, 3), keepdims=True), 1e-9)).clip(0, 1)
 
 
 def rounded(values: np.ndarray) -> list:

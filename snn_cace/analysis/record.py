@@ -19,7 +19,6 @@ from snn_cace.config import Experiment
 from snn_cace.counting.operations import ModuleCount, count_operations
 from snn_cace.counting.rules import Operations
 from snn_cace.data.batches import ClipData
-from snn_cace.data.labels import class_names
 from snn_cace.model import Network
 
 VERSION = 3
@@ -141,7 +140,7 @@ def record_network(
         slots=network.slots(),
         simulation_steps=steps,
         activation_sparsity=count.activation_sparsity,
-        classes=class_names(data.directory, data.shape.classes),
+        classes=data.reader.class_names(),
     )
     if steps:
         loader = loader or data.loader(split)

@@ -47,7 +47,6 @@ def attention(
     import numpy as np
 
     from snn_cace.analysis.attention import record_attention, side_by_side, spread
-    from snn_cace.data.labels import class_names
     from snn_cace.files import write_json
     from snn_cace.report.attention import write_attention_report
     from snn_cace.training.checkpoints import load_checkpoint
@@ -64,12 +63,12 @@ def attention(
                 raise InputError(f"{data.directory} has {data.shape}, the network of {one.path} {one.network.shape}")
             name = f"{one.experiment.name}, seed {one.experiment.training.seed}"
             name += f" of {one.path}" if name in records else ""
-            record = record_attention(one.network, dataset, chosen, experiment.data, map, pictures)
+            record = record_attention(one.network, dataset, chosen, map, pictures)
             records[name] = record
             networks.append(
                 {"name": name, "guidance": one.experiment.model.guidance, "pointing": asdict(record)["pointing"]}
             )
-        classes = class_names(data.directory, data.shape.classes)
+        classes = data.reader.class_names()
         result = {"classes": classes, "networks": networks, "map": map, "clips": side_by_side(records)}
         write_json(path, result)
         text = write_attention_report(result, path.parent)

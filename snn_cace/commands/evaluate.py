@@ -23,7 +23,6 @@ def evaluate(
         split: which clips.
         quiet: no progress bars.
     """
-    from snn_cace.data.labels import class_names
     from snn_cace.files import write_json
     from snn_cace.runtime import pick_device
     from snn_cace.training.evaluation import evaluate_network
@@ -32,7 +31,7 @@ def evaluate(
     with writing(output, "evaluation.json") if output else nullcontext() as path:
         device = pick_device(experiment.training.device)
         found = evaluate_network(trained.network, data.loader(split), experiment, device, quiet)
-        names = class_names(data.directory, data.shape.classes)
+        names = data.reader.class_names()
         result = {
             "checkpoint": str(trained.path),
             "data": str(data.directory),

@@ -48,7 +48,7 @@ def export(
         if format == "nir":
             export_nir(trained, directory, target, chosen)
         else:
-            export_onnx(trained, directory, dataset[0]["visual"].shape[1:], chosen)
+            export_onnx(trained, directory, dataset[0]["visual"].shape, chosen)
 
 
 def export_nir(trained: Trained, output: Path, target: Simulator, clips: dict[str, torch.Tensor]) -> None:
@@ -92,14 +92,15 @@ def print_certificate(found: dict[str, Any]) -> None:
 
 def export_onnx(trained: Trained, output: Path, visual: torch.Size, clips: dict[str, torch.Tensor]) -> None:
     with extra_packages("export --format onnx", "export"):
-        from snn_cace.export.onnx import check_onnx, write_onnx
+        from snn_cace.export.onnx import check_onnx, takes_any_number, write_onnx
     from snn_cace.files import write_json
 
     if clips:
         refuse_drawn(trained.experiment.model, "so ONNX Runtime's outputs are others; leave out --verify")
     path = output / "network.onnx"
     write_onnx(trained.network, path, visual)
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, any number of clips and segments")
+    segments = "and segments" if takes_any_number(trained.network, visual[0]) else f"of {visual[0]} segments"
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, any number of clips {segments}")
     if clips:
         found = check_onnx(trained.network, path, clips)
         write_json(output / "certificate.json", found)

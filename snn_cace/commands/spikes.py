@@ -75,9 +75,8 @@ def write_nix(path: Path, trained: Trained, data: ClipData, split: Split) -> Non
         from neo.io import NixIO
 
         from snn_cace.analysis.trains import CLIPS, as_neo
-    from snn_cace.data.labels import class_names
 
-    names = class_names(data.directory, data.shape.classes)
+    names = data.reader.class_names()
     block = as_neo(trained.network.cpu().float().eval(), data.dataset(split), CLIPS, names)
     with replacing(path) as temporary:
         file = NixIO(str(temporary), "ow")

@@ -41,11 +41,10 @@ def stream(
         confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident.
         continuous: go on from clip to clip, instead of starting anew at each.
     """
-    from snn_cace.data.labels import class_names
     from snn_cace.export.stream import Stream
 
     data = fitting_data(trained, experiment)
-    names = class_names(data.directory, data.shape.classes)
+    names = data.reader.class_names()
     running = Stream(trained.network, experiment, confidence)
     device = experiment.training.device
     segments = segments_of_video(Path(video), data, device) if video else of_split(data, split, clips)

@@ -50,7 +50,7 @@ def measure(directory: Path) -> None:
     test = data.dataset("test")
     loader = ClipData(in_large_batches, dtype).loader("test")
     record = record_network(network, data, "test", 0, experiment, device, loader=loader)
-    record.attention = record_attention(network, test, spread(test, DRAWN_CLIPS), experiment.data)
+    record.attention = record_attention(network, test, spread(test, DRAWN_CLIPS))
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:
         metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))

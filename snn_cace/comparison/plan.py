@@ -23,6 +23,7 @@ from snn_cace.config import (
     put_over,
     read_config,
 )
+from snn_cace.data.readers import reader_name
 from snn_cace.errors import InputError
 from snn_cace.files import read_json
 from snn_cace.training.checkpoints import RunFiles
@@ -279,7 +280,8 @@ def plan_runs(variants: Sequence[Variant], seeds: Sequence[int], where: Path, ou
                 if changed:
                     raise InputError(f"{files.directory} holds a run with another {changed[0]}; give a fresh --output")
             runs.append(Run(experiment, seed, files))
-    sources = {(str(run.experiment.data.directory), str(run.experiment.data.avdigits)) for run in runs}
+    used = (run.experiment.data for run in runs)
+    sources = {(reader_name(data), str(data.directory), str(data.avdigits)) for data in used}
     if len(sources) > 1:
         raise InputError(f"{where}: the experiments use different data: {sorted(sources)}")
     return runs

@@ -18,7 +18,6 @@ from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, tune
 from snn_cace.config import put_over
 from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, Prices, read_prices
 from snn_cace.counting.models import Compute
-from snn_cace.data.ave import encoder_macs, shared_recordings
 from snn_cace.errors import InputError
 from snn_cace.files import read_json, write_json
 from snn_cace.processes import end_children, ready_to_compute, sole_writer, start_worker, workers
@@ -67,9 +66,9 @@ def run_comparison(
             runs = plan_runs(with_best(plan.variants, tuned), comparison.seeds, config_path, output)
             failed = train_missing(runs, engine)
         measure_missing(runs, failed, launch.jobs or default_jobs())
-        groups = shared_recordings(data.directory, np.sort(data.layout.orders["test"]))
+        groups = data.reader.recordings(np.sort(data.layout.orders["test"]))
         result = summarise(plan, runs, failed, prices, groups)
-        result["encoders"] = encoders_json(encoder_macs(data.directory), prices)
+        result["encoders"] = encoders_json(data.reader.encoder_macs(), prices)
         result["tuning"] = tuning_json(comparison.tuning, tuned) if tuned else None
         report(result, output)
     raise_for_failed(result, output)

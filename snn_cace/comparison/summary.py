@@ -30,6 +30,7 @@ from snn_cace.counting.energy import (
     with_reuse,
 )
 from snn_cace.counting.operations import COUNTS, ModuleCount, summed
+from snn_cace.data.readers import data_title, reader_name
 from snn_cace.files import read_json
 from snn_cace.networks import find_network
 from snn_cace.provenance import environment
@@ -165,8 +166,8 @@ def summarise(
     return {
         "version": VERSION,
         "name": plan.comparison.name,
-        "dataset": first.data.directory or "AV-Digits",
-        "dataset_config": as_dict(first.data.avdigits) if first.data.directory is None else {},
+        "dataset": data_title(first.data),
+        "dataset_config": as_dict(first.data.avdigits) if reader_name(first.data) == "avdigits" else {},
         "protocol": first.training.protocol,
         "precision": str(first.training.precision),
         "environment": environment(measured.record.device or "cpu"),

@@ -7,14 +7,13 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import combinations
 from math import prod
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from snn_cace.data.readers.base import CHUNK_BYTES, SAMPLED_ROWS, SPLITS, Layout, check_finite
 from snn_cace.errors import InputError, one_line
 from snn_cace.files import replacing
 
@@ -23,7 +22,6 @@ CLIP_LABELS = "mil_labels.h5"
 """Labels of clips `[N, C + 1]`, background last, for weak supervision; optional."""
 BACKGROUND_FILES = {"visual": "visual_feature_noisy.h5", "audio": "audio_feature_noisy.h5"}
 """Features of clips without any event, for weak supervision; optional."""
-SPLITS = ("train", "val", "test")
 DATASET_NAMES = ("avadataset", "dataset")
 ORDER_NAMES = ("order",)
 ANNOTATIONS = "Annotations.txt"
@@ -33,27 +31,6 @@ RECORDINGS = "recordings.npz"
 """Which recording each segment of each row holds, by kind, where clips share them: integers `[N, T]`, -1 for none."""
 MOST_COMPRESSION = 2000
 """Bytes of values per byte of their file that no compression reaches: deflate's most is 1032."""
-SAMPLED_ROWS = 16
-CHUNK_BYTES = 1 << 26
-"""Rows are scanned and written in pieces of about this size."""
-
-
-@dataclass
-class Layout:
-    """What an AVE directory holds: N clips of T segments, in splits that name rows.
-
-    Features are `[N, T, H, W, Cv]` and `[N, T, Ca]`, labels `[N, T, C + 1]`, background last.
-    """
-
-    clips: int
-    segments: int
-    height: int
-    width: int
-    visual_channels: int
-    audio_channels: int
-    classes: int
-    orders: dict[str, np.ndarray]
-    dtypes: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -130,7 +107,8 @@ def read_rows(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarra
     """Rows of a dataset; an InputError naming the file where they cannot be read or hold NaN or infinity."""
     values = read_values(dataset, rows, path)
     first = rows.start or 0 if isinstance(rows, slice) else rows
-    check_finite(values if isinstance(rows, slice) else values[None], first + np.arange(max(1, len(values))), path)
+    several = values if isinstance(rows, slice) else values[None]
+    check_finite(several, first + np.arange(max(1, len(several))), lambda row: path)
     return values
 
 
@@ -138,7 +116,7 @@ def read_some(dataset: h5py.Dataset, piece: slice, rows: np.ndarray, path: Path)
     """The `rows`, in order, of a piece of a dataset: in one read where half of the piece is wanted, else one by one.
 
     Raises:
-        InputError: as `read_rows`, of the rows that are wanted.
+        InputError: they cannot be read.
     """
     if 2 * len(rows) >= piece.stop - piece.start:
         values = read_values(dataset, piece, path)[rows - piece.start]
@@ -146,7 +124,6 @@ def read_some(dataset: h5py.Dataset, piece: slice, rows: np.ndarray, path: Path)
         values = np.empty((len(rows), *dataset.shape[1:]), dataset.dtype)
         for place, row in enumerate(rows):
             values[place] = read_values(dataset, int(row), path)
-    check_finite(values, rows, path)
     return values
 
 
@@ -156,36 +133,6 @@ def read_values(dataset: h5py.Dataset, rows: slice | int | tuple[()], path: Path
         return values.astype(values.dtype.newbyteorder("="), copy=False)  # PyTorch takes no other byte order
     except Exception as error:
         raise InputError(f"{path}: rows {rows} cannot be read (truncated?): {one_line(error)}; copy it again") from None
-
-
-def check_finite(values: np.ndarray, rows: np.ndarray, path: Path) -> None:
-    """Raise InputError naming the first of `rows` whose values hold NaN or infinity."""
-    if not np.isfinite(values).all():
-        row = int(rows[np.argwhere(~np.isfinite(values))[0, 0]])
-        raise InputError(f"{path}: row {row} holds NaN or infinity; extract this clip's features again")
-
-
-def check_one_hot(labels: np.ndarray, rows: np.ndarray, path: Path) -> None:
-    """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class.
-
-    Background is a class, the last: a segment of zeros alone, or with an event beside background, is refused.
-    """
-    one_hot = ((labels == 0) | (labels == 1)).all(-1) & (labels.sum(-1) == 1)
-    if not one_hot.all():
-        clip, segment = np.argwhere(~one_hot)[0]
-        raise InputError(
-            f"{path}: row {rows[clip]}, segment {segment} is not one-hot: {labels[clip, segment].tolist()}; "
-            "each segment has one class, background being the last"
-        )
-
-
-def check_labels(directory: Path, rows: np.ndarray) -> None:
-    """Raise InputError where the labels of `rows` are not one class a segment."""
-    path, ordered = directory / FILES["labels"], np.unique(rows)
-    with opened(path) as dataset:
-        for piece in row_chunks(dataset):
-            chosen = ordered[(ordered >= piece.start) & (ordered < piece.stop)]
-            check_one_hot(read_some(dataset, piece, chosen, path), chosen, path)
 
 
 def row_chunks(dataset: h5py.Dataset) -> Iterator[slice]:
@@ -305,21 +252,6 @@ def fingerprint(directory: str | Path) -> str:
 
 def order_path(directory: Path, split: str) -> Path:
     return directory / f"{split}_order.h5"
-
-
-def refuse_shared_rows(directory: Path, layout: Layout) -> None:
-    """Raise InputError for a row in two splits, or twice in one: what is tested must not be trained on."""
-    for split, order in layout.orders.items():
-        rows, times = np.unique(order, return_counts=True)
-        if (times > 1).any():
-            raise InputError(f"{order_path(directory, split)} names row {rows[times > 1][0]} twice")
-    for first, second in combinations(layout.orders, 2):
-        shared = np.intersect1d(layout.orders[first], layout.orders[second])
-        if shared.size:
-            raise InputError(
-                f"{directory}: {first} and {second} share {shared.size} rows, row {shared[0]} first; a clip belongs to "
-                "one split"
-            )
 
 
 def read_order(directory: Path, split: str, clips: int) -> np.ndarray:

@@ -1,14 +1,12 @@
-"""Batches of clips for the network, from AVE's layout or from AV-Digits."""
+"""Batches of clips for the network, from any reader."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import lightning as L
 import numpy as np
 import torch
@@ -17,15 +15,15 @@ from tqdm import tqdm
 
 from snn_cace.config import DataConfig, Supervision
 from snn_cace.contracts import FeatureShape
-from snn_cace.data import ave
-from snn_cace.data.avdigits import cached_avdigits
 from snn_cace.data.placement import allocate, choose_place
+from snn_cace.data.readers import open_reader
+from snn_cace.data.readers.base import Reader
 from snn_cace.errors import InputError
 from snn_cace.processes import start_data_worker
 
 Batch = dict[str, torch.Tensor]
-"""`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows on disk; and to
-train under weak supervision, where the directory has them, `clip_labels` `[B, C + 1]`.
+"""`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows; and to train
+under weak supervision, where the data has them, `clip_labels` `[B, C + 1]`.
 """
 
 
@@ -33,43 +31,14 @@ ABSENT = {"both": None, "audio": "visual", "visual": "audio"}
 """Which modality is set to zero."""
 HOST = torch.device("cpu")
 SHOWN_BYTES = 1 << 28
-"""Reading a file of this size or more shows its progress."""
-
-
-class DecodedRows:
-    """The rows of a dataset that keeps several in a chunk, each chunk decoded once, whatever the order of reading.
-
-    They lie in an unnamed file of the cache directory, which goes with the process; without room there, every read
-    decodes its chunk.
-    """
-
-    def __init__(self, dataset: h5py.Dataset, path: Path) -> None:
-        self.dataset, self.path = dataset, path
-        self.done = np.zeros(len(dataset), bool)
-        self.values: np.ndarray | None
-        try:
-            flat = allocate((dataset.size * dataset.dtype.itemsize,), torch.uint8, "mapped", HOST)
-            self.values = flat.numpy().view(dataset.dtype.newbyteorder("=")).reshape(dataset.shape)
-        except InputError:
-            self.values = None
-
-    def read(self, row: int) -> np.ndarray:
-        """One row; an InputError where its chunk cannot be read."""
-        if self.values is None:
-            return ave.read_values(self.dataset, row, self.path)
-        if not self.done[row]:
-            first = row - row % self.dataset.chunks[0]
-            chunk = slice(first, min(first + self.dataset.chunks[0], len(self.dataset)))
-            self.values[chunk] = ave.read_values(self.dataset, chunk, self.path)
-            self.done[chunk] = True
-        return self.values[row]
+"""Reading an array of this size or more shows its progress."""
+ARRAYS = {name: name for name in ("visual", "audio", "labels")}
 
 
 class ClipDataset(Dataset):
     """The clips of one split, kept at `keep_in` (see `DataConfig`), or read row by row as they are asked for (`disk`).
 
-    HDF5 files are opened by the process that reads them, on its first read: handles cross neither fork nor spawn.
-    Asking for a list of positions gives one batch. files: what a batch has, by name.
+    Asking for a list of positions gives one batch. arrays: what a batch has, by name, and what the reader calls it.
 
     Raises:
         InputError: on reading a row that is truncated, or holds NaN or infinity, or labels that are not one class a
@@ -78,22 +47,19 @@ class ClipDataset(Dataset):
 
     def __init__(
         self,
-        directory: Path,
+        reader: Reader,
         rows: np.ndarray,
         dtype: torch.dtype,
         modalities: str = "both",
         keep_in: str = "disk",
         keep_as: str = "full",
         device: torch.device = HOST,
-        files: dict[str, str] = ave.FILES,
+        arrays: dict[str, str] = ARRAYS,
     ) -> None:
-        self.directory, self.rows, self.dtype, self.modalities = directory, rows, dtype, modalities
-        self.files = files
+        self.reader, self.rows, self.dtype, self.modalities = reader, rows, dtype, modalities
+        self.arrays = arrays
         self.kept_dtype = kept_dtype(keep_as, dtype)
         self.place, self.device = keep_in, device
-        self._files: dict[str, h5py.File] = {}
-        self._decoded: dict[str, DecodedRows] = {}
-        self._owner = 0
         self._held: Batch | None = None if keep_in == "disk" else self._read_whole()
 
     def __len__(self) -> int:
@@ -109,71 +75,43 @@ class ClipDataset(Dataset):
         batch = {name: values[chosen] for name, values in self._held.items()}
         return {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
 
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_files": {}, "_decoded": {}, "_owner": 0}
-
     def _read(self, positions: Sequence[int]) -> Batch:
         rows = self.rows[list(positions)]
-        batch = {name: self._read_file(name, rows) for name in self.files}
+        batch = {
+            name: torch.from_numpy(self.reader.checked(name, rows, self.reader.read(array, rows))).to(self.dtype)
+            for name, array in self.arrays.items()
+        }
         absent = ABSENT[self.modalities]
         if absent:
             batch[absent].zero_()
         return batch | {"index": torch.from_numpy(rows)}
 
     def _read_whole(self) -> Batch:
-        """All rows, each file read once from its beginning to its end in large pieces, whatever the order of rows and
-        however the file is chunked.
-        """
+        """All rows, each array read once in ascending order, whatever the order of rows."""
         places = np.argsort(self.rows, kind="stable")
         ordered = self.rows[places]
         held: Batch = {}
-        for name, file in self.files.items():
-            path = self.directory / file
-            with ave.opened(path) as dataset:
-                dtype = self.dtype if "labels" in name else self.kept_dtype
-                values = allocate((len(self.rows), *dataset.shape[1:]), dtype, self.place, self.device)
-                small = values.numel() * dataset.dtype.itemsize < SHOWN_BYTES
-                pieces = list(ave.row_chunks(dataset))
-                for piece in tqdm(pieces, desc=f"reading {file}", leave=False, disable=small or None):
-                    first, last = np.searchsorted(ordered, (piece.start, piece.stop))
-                    read = ave.read_some(dataset, piece, ordered[first:last], path)
-                    if name == "labels":
-                        ave.check_one_hot(read, ordered[first:last], path)
-                    into = torch.from_numpy(places[first:last]).to(values.device)
-                    values[into] = fitting(torch.from_numpy(read), dtype, path).to(values.device)
+        for name, array in self.arrays.items():
+            dtype = self.dtype if "labels" in name else self.kept_dtype
+            shape = (len(self.rows), *self.reader.layout.row_shape(array))
+            values = allocate(shape, dtype, self.place, self.device)
+            small = values.numel() * values.itemsize < SHOWN_BYTES
+            with tqdm(total=len(self.rows), desc=f"reading {array}", leave=False, disable=small or None) as bar:
+                for piece, read in self.reader.scan(array, ordered):
+                    self.reader.checked(name, ordered[piece], read)
+                    into = torch.from_numpy(places[piece]).to(values.device)
+                    fitted = fitting(torch.from_numpy(read), dtype, self.reader.source(array))
+                    values[into] = fitted.to(values.device)
+                    bar.update(len(into))
             held[name] = values
         absent = ABSENT[self.modalities]
         if absent:
             held[absent].zero_()
         return held | {"index": torch.from_numpy(self.rows).to(held["visual"].device)}
 
-    def _read_file(self, name: str, rows: np.ndarray) -> torch.Tensor:
-        path, dataset = self.directory / self.files[name], self._dataset(name)
-        read: Callable[[int], np.ndarray] = partial(ave.read_values, dataset, path=path)
-        if dataset.chunks and dataset.chunks[0] > 1:
-            if name not in self._decoded:
-                self._decoded[name] = DecodedRows(dataset, path)
-            read = self._decoded[name].read
-        values = torch.empty((len(rows), *dataset.shape[1:]), dtype=self.dtype)
-        for position, row in enumerate(rows):
-            found = read(int(row))
-            ave.check_finite(found[None], row[None], path)
-            if name == "labels":
-                ave.check_one_hot(found[None], row[None], path)
-            values[position] = torch.from_numpy(found)
-        return values
-
-    def _dataset(self, name: str) -> h5py.Dataset:
-        if self._owner != os.getpid():
-            self._files, self._decoded, self._owner = {}, {}, os.getpid()
-        if name not in self._files:
-            self._files[name] = ave.find_dataset(self.directory / self.files[name]).file
-        file = self._files[name]
-        return next(file[candidate] for candidate in ave.DATASET_NAMES if candidate in file)
-
 
 class WithBackground(Dataset):
-    """The clips of a split, and after them a directory's clips without any event, whose index goes on after `first`,
+    """The clips of a split, and after them the data's clips without any event, whose index goes on after `first`,
     the number of its other clips. They have the names in `labelled`, each as background, the last class.
     """
 
@@ -235,15 +173,15 @@ class BatchShare(BatchSampler):
 
 
 class ClipData(L.LightningDataModule):
-    """Data loaders over an AVE directory, or over AV-Digits where the config names none.
+    """Data loaders over the data set that a config names.
 
     `evaluation_split` is what validation runs on during training: `val`, or `test` under the paper's protocol. device:
     what uses the clips, and may keep them; a trainer's own where one is attached. supervision: of the training that
     reads from it, if any, which alone has labels of clips and background clips.
 
     Raises:
-        InputError: the directory does not hold AVE's layout, or a split has labels that are not one class a segment, or
-            there are not the background clips that the config asks for, or too few clips for one full batch where only
+        InputError: the reader refuses the data, or a split has labels that are not one class a segment, or there are
+            not the background clips that the config asks for, or too few clips for one full batch where only
             full ones are wanted.
     """
 
@@ -259,15 +197,15 @@ class ClipData(L.LightningDataModule):
         super().__init__()
         self.device = device
         self.config, self.dtype, self.seed, self.evaluation_split = config, dtype, seed, evaluation_split
-        self.directory = Path(config.directory) if config.directory else cached_avdigits(config.avdigits)
-        self.layout = ave.read_layout(self.directory)
-        ave.refuse_shared_rows(self.directory, self.layout)
+        self.reader = open_reader(config)
+        self.directory, self.layout = self.reader.directory, self.reader.layout
+        self.reader.refuse_shared_rows()
         # Of every split, so that training does not end at the one it reads last.
-        ave.check_labels(self.directory, np.concatenate([*self.layout.orders.values()]))
+        self.reader.check_labels()
         self._datasets: dict[str, ClipDataset] = {}
-        self.clip_labels = supervision == "weak" and ave.read_clip_labels(self.directory, self.layout) is not None
+        self.clip_labels = supervision == "weak" and self.reader.has_clip_labels()
         wanted = supervision is not None and config.background_clips
-        self.background = ave.background_clips(self.directory, self.layout) if wanted else 0
+        self.background = self.reader.background_clips() if wanted else 0
         clips = len(self.layout.orders["train"]) + self.background
         if supervision is not None and config.drop_last and clips < config.batch_size:
             raise InputError(f"data.drop_last: {clips} training clips are no full batch of {config.batch_size}")
@@ -299,14 +237,14 @@ class ClipData(L.LightningDataModule):
         """The clips of `train`, `val`, `test`, or of `all` in their order on disk."""
         if split not in self._datasets:
             rows = np.arange(self.layout.clips) if split == "all" else self.layout.orders[split]
-            labels = {"clip_labels": ave.CLIP_LABELS} if self.clip_labels and split == "train" else {}
-            self._datasets[split] = self._read(rows, ave.FILES | labels)
+            labels = {"clip_labels": "clip_labels"} if self.clip_labels and split == "train" else {}
+            self._datasets[split] = self._read(rows, ARRAYS | labels)
         return self._datasets[split]
 
-    def _read(self, rows: np.ndarray, files: dict[str, str]) -> ClipDataset:
+    def _read(self, rows: np.ndarray, arrays: dict[str, str]) -> ClipDataset:
         config = self.config
         return ClipDataset(
-            self.directory, rows, self.dtype, config.modalities, self.place, config.keep_as, self.used_on, files
+            self.reader, rows, self.dtype, config.modalities, self.place, config.keep_as, self.used_on, arrays
         )
 
     def training_clips(self) -> ClipDataset | WithBackground:
@@ -314,8 +252,10 @@ class ClipData(L.LightningDataModule):
         clips = self.dataset("train")
         if not self.background:
             return clips
-        background = self._read(np.arange(self.background), ave.BACKGROUND_FILES)
-        return WithBackground(clips, background, self.layout.clips, [name for name in clips.files if "labels" in name])
+        background = self._read(
+            np.arange(self.background), {name: f"background_{name}" for name in ("visual", "audio")}
+        )
+        return WithBackground(clips, background, self.layout.clips, [name for name in clips.arrays if "labels" in name])
 
     def loader(self, split: str, shared: bool = False) -> DataLoader:
         """Batches of a split in its order. shared: this process's share of them, where several train one network."""

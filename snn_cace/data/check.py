@@ -17,6 +17,7 @@ from snn_cace.data.labels import (
     read_annotations,
     renumbering,
 )
+from snn_cace.data.readers.base import Layout, check_one_hot
 from snn_cace.errors import InputError
 
 
@@ -66,7 +67,7 @@ def all_problems(directory: Path, first: str) -> list[str]:
     return problems or [first]
 
 
-def describe(layout: ave.Layout) -> list[str]:
+def describe(layout: Layout) -> list[str]:
     shape = [layout.clips, layout.segments]
     visual = [*shape, layout.height, layout.width, layout.visual_channels]
     splits = ", ".join(f"{split} {len(order)}" for split, order in layout.orders.items())
@@ -97,7 +98,7 @@ def check_labels(directory: Path, summary: Summary) -> np.ndarray | None:
         summary.problems.append(str(error))
         return None
     try:
-        ave.check_one_hot(labels, np.arange(len(labels)), path)
+        check_one_hot(labels, np.arange(len(labels)), lambda row: path)
     except InputError as error:
         summary.problems.append(str(error))
     return labels
@@ -112,7 +113,7 @@ def check_names(directory: Path, classes: int, summary: Summary) -> list[str]:
         return [f"class {index}" for index in range(classes)]
 
 
-def describe_classes(layout: ave.Layout, labels: np.ndarray, names: list[str]) -> list[str]:
+def describe_classes(layout: Layout, labels: np.ndarray, names: list[str]) -> list[str]:
     classes = labels.argmax(-1)
     background = float((classes == layout.classes).mean())
     silent = int((classes == layout.classes).all(1).sum())
@@ -162,7 +163,7 @@ def check_annotations(directory: Path, labels: np.ndarray, names: list[str], sum
             return
 
 
-def check_weak_files(directory: Path, layout: ave.Layout, labels: np.ndarray, summary: Summary) -> None:
+def check_weak_files(directory: Path, layout: Layout, labels: np.ndarray, summary: Summary) -> None:
     """What weak supervision may read besides: labels of clips, with every event of their segments, and background
     clips.
     """
@@ -186,7 +187,7 @@ def check_weak_files(directory: Path, layout: ave.Layout, labels: np.ndarray, su
         summary.problems.append(str(error))
 
 
-def check_splits(layout: ave.Layout, summary: Summary) -> None:
+def check_splits(layout: Layout, summary: Summary) -> None:
     for split, order in layout.orders.items():
         repeated = len(order) - len(np.unique(order))
         if repeated:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_cace.data import ave
-from snn_cace.data.labels import Annotation, labels_from_annotations, read_annotations
+from snn_cace.data.labels import SEGMENTS, Annotation, labels_from_annotations, read_annotations
 from snn_cace.files import write_text
 
 AVE_CLIPS = 4143
@@ -43,7 +43,7 @@ def fitted_annotations(clips: int, rng: np.random.Generator) -> list[Annotation]
     annotations = []
     for row, (index, start) in enumerate(zip(drawn, starts, strict=True)):
         whole = start == 8 or rng.random() < AVE_FULL_SHARE[int(start)]
-        end = 10 if whole else int(rng.integers(start + 2, 10))
+        end = SEGMENTS if whole else int(rng.integers(start + 2, SEGMENTS))
         annotations.append(Annotation(names[index], f"synthetic-{row:05d}", "good", int(start), end))
     return annotations
 

@@ -22,6 +22,7 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 
+from snn_cace.data.labels import SEGMENTS
 from snn_cace.errors import one_line
 from snn_cace.files import replacing
 
@@ -56,7 +57,7 @@ class Plan:
     height: int
     width: int
     sample_rate: int
-    segments: int = 10
+    segments: int = SEGMENTS
 
 
 def read_clip(path: Path, plan: Plan) -> Clip:

@@ -36,8 +36,8 @@ from snn_cace.model.temporal import BiLSTM, ForwardLSTM
 
 NOT_EXPORTED = ("query", "key")
 """The contrastive views, whose noise is drawn anew each time."""
-TRACED = (2, 10)
-"""Clips and segments that the network is traced with."""
+TRACED = 2
+"""Clips that the network is traced with."""
 MOST = (1 << 16, 1 << 12)
 """Clips and segments that a file takes at most: without a bound, PyTorch guards against overflow."""
 
@@ -131,15 +131,21 @@ def silent() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def takes_any_number(network: Network, segments: int) -> bool:
+    """Whether a file traced with clips of so many segments takes other numbers of them, too."""
+    return segments >= max(2, network.top_segments)  # PyTorch binds a size of 1, and the mean over fewer segments
+
+
 def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
-    """Write `network` as an ONNX file whose clips have pictures of `visual` `[H, W, Cv]`.
+    """Write `network` as an ONNX file for clips whose visual features have the shape `visual`, `[T, H, W, Cv]`: for any
+    number of clips and, where `takes_any_number`, of segments.
 
     Raises:
         InputError: what PyTorch's exporter cannot say, in its words.
     """
     exported = fold(copy.deepcopy(network).cpu().float().eval())
     assert isinstance(exported, Network)
-    example = torch.randn(*TRACED, *visual), torch.randn(*TRACED, network.shape.audio_channels)
+    example = torch.randn(TRACED, *visual), torch.randn(TRACED, visual[0], network.shape.audio_channels)
     names = output_names(exported, *example)
     for layer in exported.modules():
         if isinstance(layer, LocalisationHead):
@@ -150,7 +156,8 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
             layer.lstm = ScannedLSTM(layer.lstm)  # type: ignore[assignment]
     clips = torch.export.Dim("clips", max=MOST[0])
     segments = torch.export.Dim("segments", min=network.top_segments, max=MOST[1])
-    shapes = {"visual": {0: clips, 1: segments}, "audio": {0: clips, 1: segments}}
+    dynamic = {0: clips, 1: segments} if takes_any_number(network, visual[0]) else {0: clips}
+    shapes = {"visual": dynamic, "audio": dynamic}
     try:
         with silent(), eager(), torch.no_grad():
             program = torch.onnx.export(
@@ -162,7 +169,7 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
                 output_names=list(names),
             )
             assert program is not None
-            sizes = [size for given in program.model.graph.inputs for size in (given.shape or ())[:2]]
+            sizes = [size for given in program.model.graph.inputs for size in (given.shape or ())[: len(dynamic)]]
             if any(isinstance(size, int) for size in sizes):
                 raise InputError(
                     f"PyTorch binds the exported network to clips and segments {sizes[:2]}, not any number"

@@ -131,7 +131,7 @@ def train_alone(
     if is_first():
         prepare_directory(experiment, files, resume)
         if not files.provenance.is_file():
-            write_json(files.provenance, origin(data.directory, device.type))
+            write_json(files.provenance, origin(data.reader, device.type))
     module.to(feature_dtype(training.precision))
     if checkpoint is not None:
         verify_digest(read_tensors(checkpoint), checkpoint)

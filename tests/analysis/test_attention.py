@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 from small import small_model
 
-from snn_cace.analysis.attention import AttentionRecord, Pointing, attention_maps, digit_places, hits, pointing
+from snn_cace.analysis.attention import AttentionRecord, Pointing, attention_maps, hits, pointing
 from snn_cace.cli import main
 from snn_cace.comparison.summary import pointing as over_seeds
-from snn_cace.config import AVDigitsConfig
+from snn_cace.config import AVDigitsConfig, DataConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.avdigits import make_clips, to_pictures
+from snn_cace.data.readers import open_reader
 from snn_cace.model import CaceNet
 from snn_cace.report.attention import RIGHT, WRONG, moving, overlaid, panels
 
@@ -71,7 +72,7 @@ def test_the_places_are_where_the_class_s_digit_is():
     inside, outside = light[event][clips.places[event]].mean(), light[event][~clips.places[event]].mean()
     assert inside > 4 * outside
     rows = np.arange(18, 36)
-    assert torch.equal(digit_places(CONFIG, rows), torch.from_numpy(clips.places))
+    assert np.array_equal(open_reader(DataConfig(avdigits=CONFIG)).places(rows), clips.places)
 
 
 def test_the_command_draws_clips_and_points(tmp_path: Path, capsys: pytest.CaptureFixture):

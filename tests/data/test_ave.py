@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from small import CLASSES, CLIPS, SEGMENTS, write_ave
+from small import CLASSES, CLIPS, SEGMENTS, ave_reader, write_ave
 from torch.utils.data import DataLoader
 
 from snn_cace.config import DataConfig
@@ -31,7 +31,7 @@ def test_any_name_dtype_and_size_is_read(tmp_path: Path, name: str, dtype: type)
     layout = ave.read_layout(tmp_path)
     assert (layout.height, layout.width, layout.visual_channels, layout.audio_channels) == (5, 4, 7, 6)
     assert layout.classes == CLASSES
-    clip = ClipDataset(tmp_path, layout.orders["val"], torch.float64)[1]
+    clip = ClipDataset(ave_reader(tmp_path), layout.orders["val"], torch.float64)[1]
     assert torch.equal(clip["visual"], torch.from_numpy(visual[7].astype(np.float64)))
     assert clip["index"].item() == 7
 
@@ -52,7 +52,7 @@ def test_a_chunk_of_several_clips_is_decoded_once_whatever_the_order_of_reading(
         return read(dataset, rows, path)
 
     monkeypatch.setattr(ave, "read_values", counted)
-    dataset = ClipDataset(tmp_path, np.arange(CLIPS), torch.float64)
+    dataset = ClipDataset(ave_reader(tmp_path), np.arange(CLIPS), torch.float64)
     for seed in range(2):
         order = np.random.default_rng(seed).permutation(CLIPS)
         assert np.array_equal(dataset.__getitems__(order.tolist())["visual"], visual[order])
@@ -65,12 +65,12 @@ def test_chunks_are_read_without_a_place_for_what_is_decoded(tmp_path: Path, mon
     values = np.random.default_rng(0).random((CLIPS, SEGMENTS, 6), np.float32)
     with h5py.File(tmp_path / "audio_feature.h5", "w") as file:
         file.create_dataset("avadataset", data=values, chunks=(5, SEGMENTS, 6), compression="gzip")
-    assert np.array_equal(ClipDataset(tmp_path, np.arange(CLIPS), torch.float32)[7]["audio"], values[7])
+    assert np.array_equal(ClipDataset(ave_reader(tmp_path), np.arange(CLIPS), torch.float32)[7]["audio"], values[7])
 
 
 def test_reading_ahead_in_other_processes_gives_the_same_batches(tmp_path: Path):
     write_ave(tmp_path)
-    dataset = ClipDataset(tmp_path, np.arange(CLIPS), torch.float32)
+    dataset = ClipDataset(ave_reader(tmp_path), np.arange(CLIPS), torch.float32)
     assert dataset[0]["index"].item() == 0  # opened here before any worker starts
     want = [
         dataset.__getitems__([0, 1, 2, 3, 4]),
@@ -89,11 +89,11 @@ def test_clips_are_the_same_wherever_they_are_kept(tmp_path: Path, keep_as: str,
     monkeypatch.setenv("SNN_CACE_CACHE", str(tmp_path / "cache"))
     rows = np.array([4, 2, 9])
     found = [
-        ClipDataset(tmp_path, rows, torch.float32, keep_in=place, keep_as=keep_as).__getitems__([2, 0])
+        ClipDataset(ave_reader(tmp_path), rows, torch.float32, keep_in=place, keep_as=keep_as).__getitems__([2, 0])
         for place in ("memory", "device", "mapped")
     ]
     if keep_as == "full":
-        found.append(ClipDataset(tmp_path, rows, torch.float32).__getitems__([2, 0]))
+        found.append(ClipDataset(ave_reader(tmp_path), rows, torch.float32).__getitems__([2, 0]))
     for other in found[1:]:
         for name in ("visual", "audio", "labels", "index"):
             assert torch.equal(found[0][name], other[name])
@@ -114,7 +114,7 @@ def test_a_mapped_file_that_does_not_fit_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("SNN_CACE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(placement.psutil, "disk_usage", lambda path: SimpleNamespace(free=10))
     with pytest.raises(InputError, match=r"cannot map 0\.0 GiB of clips in .*cache: .*use data\.keep_in: disk"):
-        ClipDataset(tmp_path, np.arange(4), torch.float32, keep_in="mapped")
+        ClipDataset(ave_reader(tmp_path), np.arange(4), torch.float32, keep_in="mapped")
 
 
 @pytest.mark.parametrize("rows", [[4, 2, 9], [0], list(range(11, -1, -1)), [3, 3]])
@@ -123,9 +123,9 @@ def test_whole_files_are_read_in_pieces_into_any_order(
 ):
     """Pieces of a few rows, some of which hold none, few or all of those wanted."""
     write_ave(tmp_path)
-    read = ClipDataset(tmp_path, np.array(rows), torch.float32)
+    read = ClipDataset(ave_reader(tmp_path), np.array(rows), torch.float32)
     monkeypatch.setattr(ave, "CHUNK_BYTES", 6000)
-    held = ClipDataset(tmp_path, np.array(rows), torch.float32, keep_in="memory")
+    held = ClipDataset(ave_reader(tmp_path), np.array(rows), torch.float32, keep_in="memory")
     for name in ("visual", "audio", "labels", "index"):
         assert torch.equal(held.__getitems__(range(len(rows)))[name], read.__getitems__(range(len(rows)))[name])
 
@@ -134,7 +134,7 @@ def test_whole_files_are_read_in_pieces_into_any_order(
 def test_features_held_in_half_precision_are_rounded_and_labels_are_not(tmp_path: Path, hold: str, spacing: float):
     write_ave(tmp_path)
     whole, half = (
-        ClipDataset(tmp_path, np.arange(4), torch.float32, keep_in="memory", keep_as=h).__getitems__([0, 3])
+        ClipDataset(ave_reader(tmp_path), np.arange(4), torch.float32, keep_in="memory", keep_as=h).__getitems__([0, 3])
         for h in ("full", hold)
     )
     assert half["visual"].dtype == torch.float32
@@ -147,13 +147,13 @@ def test_features_too_large_for_half_precision_are_refused(tmp_path: Path):
     with pytest.raises(
         InputError, match=r"audio_feature\.h5: 100000 is too large for float16; use data\.keep_as: full"
     ):
-        ClipDataset(tmp_path, np.arange(4), torch.float32, keep_in="memory", keep_as="float16")
+        ClipDataset(ave_reader(tmp_path), np.arange(4), torch.float32, keep_in="memory", keep_as="float16")
 
 
 @pytest.mark.parametrize(("modalities", "silent"), [("audio", "visual"), ("visual", "audio")])
 def test_one_modality_alone_leaves_the_other_zero(tmp_path: Path, modalities: str, silent: str):
     write_ave(tmp_path)
-    clip = ClipDataset(tmp_path, np.arange(3), torch.float32, modalities)[0]
+    clip = ClipDataset(ave_reader(tmp_path), np.arange(3), torch.float32, modalities)[0]
     assert not clip[silent].any()
     assert clip[modalities].any()
 
@@ -228,7 +228,7 @@ def test_a_file_that_another_process_writes_is_locked_not_truncated(tmp_path: Pa
         (problem,) = check_directory(tmp_path).problems
         assert "is locked" in problem and "truncated" not in problem and "\n" not in problem
         with pytest.raises(InputError, match=r"labels\.h5 is locked"):
-            ClipDataset(tmp_path, np.arange(2), torch.float32)[0]
+            ClipDataset(ave_reader(tmp_path), np.arange(2), torch.float32)[0]
         writer.communicate(b"")
     assert path.is_file() and ave.read_layout(tmp_path).clips == CLIPS
 
@@ -239,7 +239,7 @@ def test_nan_features_are_told_by_file_and_row(tmp_path: Path, keep_in: str):
     audio[4, 2, 1] = np.nan
     write_ave(tmp_path, audio=audio)
     with pytest.raises(InputError, match=r"audio_feature\.h5: row 4 holds NaN or infinity"):
-        ClipDataset(tmp_path, np.arange(CLIPS), torch.float32, keep_in=keep_in)[4]
+        ClipDataset(ave_reader(tmp_path), np.arange(CLIPS), torch.float32, keep_in=keep_in)[4]
     assert any("row 4 holds NaN" in problem for problem in check_directory(tmp_path).problems)
 
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mutations import damaged, examples
-from small import write_ave
+from small import ave_reader, write_ave
 
 from snn_cace.data import ave
 from snn_cace.data.batches import ClipDataset
@@ -23,7 +23,7 @@ NAMES = [*ave.FILES.values(), *(f"{split}_order.h5" for split in ave.SPLITS)]
 
 def read_all(directory: Path) -> None:
     layout = ave.read_layout(directory)
-    ClipDataset(directory, np.arange(layout.clips), torch.float32, keep_in="memory")
+    ClipDataset(ave_reader(directory), np.arange(layout.clips), torch.float32, keep_in="memory")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from small import CLASSES, CLIPS, SEGMENTS, write_ave
+from small import CLASSES, CLIPS, SEGMENTS, ave_reader, write_ave
 
 from snn_cace.config import DataConfig
 from snn_cace.data import ave
@@ -216,8 +216,8 @@ def test_a_segment_that_has_not_one_class_is_refused_before_anything_is_trained(
         ClipData(DataConfig(str(tmp_path)), torch.float32)
     for keep_in in ("disk", "memory"):
         with pytest.raises(InputError, match=message):
-            ClipDataset(tmp_path, np.array([3, 11, 10]), torch.float32, keep_in=keep_in)[2]
-        ClipDataset(tmp_path, np.array([3, 11, 9]), torch.float32, keep_in=keep_in)[2]
+            ClipDataset(ave_reader(tmp_path), np.array([3, 11, 10]), torch.float32, keep_in=keep_in)[2]
+        ClipDataset(ave_reader(tmp_path), np.array([3, 11, 9]), torch.float32, keep_in=keep_in)[2]
     assert any("row 10, segment 2 is not one-hot" in problem for problem in check_directory(tmp_path).problems)
     with pytest.raises(ValueError, match="labels must be one-hot"):
         targets_from_labels(torch.tensor([[row, [0, 0, 0, 1]]]))

@@ -73,7 +73,7 @@ def built(experiment: Experiment) -> Network:
 )
 def test_onnx_runtime_says_what_pytorch_says_with_every_node(tmp_path: Path, experiment: Experiment):
     network = built(experiment)
-    write_onnx(network, tmp_path / "network.onnx", torch.Size([2, 3, 8]))
+    write_onnx(network, tmp_path / "network.onnx", torch.Size([10, 2, 3, 8]))
     clips = {"visual": torch.randn(3, 10, 2, 3, 8), "audio": torch.randn(3, 10, 6)}
     found = check_onnx(network, tmp_path / "network.onnx", clips, repeats=1)
     said = {"segment_relevance", "event_logits", "gate", "av_logits"} if experiment.model.network == "cace" else set()
@@ -83,12 +83,20 @@ def test_onnx_runtime_says_what_pytorch_says_with_every_node(tmp_path: Path, exp
     assert max(check_onnx(network, tmp_path / "network.onnx", longer, 1)["largest_differences"].values()) < 1e-5
 
 
+def test_clips_of_one_segment_are_exported_as_such(tmp_path: Path):
+    network = built(small("cace", "dense"))
+    write_onnx(network, tmp_path / "network.onnx", torch.Size([1, 2, 3, 8]))
+    clips = {"visual": torch.randn(3, 1, 2, 3, 8), "audio": torch.randn(3, 1, 6)}
+    found = check_onnx(network, tmp_path / "network.onnx", clips, repeats=1)
+    assert max(found["largest_differences"].values()) < 1e-5
+
+
 def test_a_graph_of_one_number_of_clips_is_refused(tmp_path: Path):
     network = built(small("avel", "dense"))
     whole = network.forward
     network.forward = lambda visual, audio: whole(visual[: len(visual)], audio)  # len() is no symbol
     with pytest.raises(InputError, match=r"binds the exported network to clips and segments \[2, "):
-        write_onnx(network, tmp_path / "network.onnx", torch.Size([2, 3, 8]))
+        write_onnx(network, tmp_path / "network.onnx", torch.Size([10, 2, 3, 8]))
     assert not list(tmp_path.iterdir())
 
 

@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 import torch
 
-from snn_cace.config import AVDigitsConfig, Experiment, ModelConfig, as_dict, as_yaml, from_dict
+from snn_cace.config import AVDigitsConfig, DataConfig, Experiment, ModelConfig, as_dict, as_yaml, from_dict
 from snn_cace.contracts import FeatureShape
+from snn_cace.data.readers.ave import AveReader
 from snn_cace.model import CaceNet
 from snn_cace.networks import find_network
 
@@ -46,6 +47,10 @@ def write_ave(
         with h5py.File(directory / f"{split}_order.h5", "w") as out:
             out["order"] = np.array(rows)
     return directory
+
+
+def ave_reader(directory: Path) -> AveReader:
+    return AveReader(DataConfig(directory=str(directory)))
 
 
 def small_model(**changes: object) -> ModelConfig:

@@ -1,0 +1,54 @@
+"""The data sets that there are, one file each. A config may also name a `Reader` from elsewhere, as
+`package.module:Class`. Nothing here needs torch or h5py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from snn_cace.errors import InputError, one_line
+from snn_cace.networks.spec import imported
+
+if TYPE_CHECKING:
+    from snn_cace.config import DataConfig
+    from snn_cace.data.readers.base import Reader
+
+READERS = {"ave": "snn_cace.data.readers.ave:AveReader", "avdigits": "snn_cace.data.readers.avdigits:AVDigitsReader"}
+
+
+def reader_name(config: DataConfig) -> str:
+    """What reads the clips: `data.reader`, or AVE's layout where there is a directory, AV-Digits where there is none.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    name = config.reader or ("ave" if config.directory else "avdigits")
+    if name not in READERS and ":" not in name:
+        raise InputError(f"data.reader: no reader '{name}'; give {', '.join(READERS)}, or package.module:Class")
+    return name
+
+
+def open_reader(config: DataConfig) -> Reader:
+    """The data set that a config names, its sizes and splits checked.
+
+    Raises:
+        InputError: what is imported by its name is no reader, or it refuses what it finds.
+    """
+    from snn_cace.data.readers.base import Reader
+
+    name = reader_name(config)
+    try:
+        found = imported(READERS.get(name, name))
+    except Exception as error:  # a module may raise whatever it does while it is imported
+        raise InputError(f"data.reader: {name} cannot be imported: {one_line(error)}") from None
+    if not (isinstance(found, type) and issubclass(found, Reader)):
+        raise InputError(f"data.reader: {name} is no class derived from snn_cace.data.readers.base.Reader")
+    return found(config)
+
+
+def data_title(config: DataConfig) -> str:
+    """What pages call the data: its directory, or where there is none, its reader."""
+    if config.directory:
+        return config.directory
+    name = reader_name(config)
+    return "AV-Digits" if name == "avdigits" else name.rpartition(":")[2]
