@@ -56,7 +56,7 @@ def test_a_data_set_from_elsewhere_is_trained_on_compared_and_reported(tmp_path:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("tones", "data.reader: no reader 'tones'; give ave, .*avdigits, .*or package.module:Class"),
+        ("tones", "data.reader: no reader 'tones'; give ave, avdigits, .*or package.module:Class"),
         ("nowhere:Tones", "data.reader: nowhere:Tones cannot be imported: No module named 'nowhere'"),
         ("pathlib:Path", "data.reader: pathlib:Path is no class derived from"),
     ],

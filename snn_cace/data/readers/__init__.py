@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from snn_cace.config import DataConfig
     from snn_cace.data.readers.base import Reader
 
-READERS = {"ave": "snn_cace.data.readers.ave:AveReader", "avdigits": "snn_cace.data.readers.avdigits:AVDigitsReader"}
+READERS = {
+    "ave": "snn_cace.data.readers.ave:AveReader",
+    "avdigits": "snn_cace.data.readers.avdigits:AVDigitsReader",
+    "avel": "snn_cace.data.readers.avel:AvelReader",
+}
 
 
 def reader_name(config: DataConfig) -> str:
