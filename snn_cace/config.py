@@ -87,6 +87,7 @@ class DataConfig:
         reader: which data set it is: one of `snn_cace.data.readers`, or one of your own, `package.module:Class`. Null
             is `ave`, AVE's HDF5 layout, where there is a `directory`, else `avdigits`, the embedded data set AV-Digits.
         avdigits: AV-Digits itself.
+        split_seed: draws the validation split of data sets that are published without one.
         modalities: `both`, or one of them with the other set to zero.
         background_clips: the training split has the directory's `visual_feature_noisy.h5` and
             `audio_feature_noisy.h5` too, clips without any event, as published for weak supervision.
@@ -104,6 +105,7 @@ class DataConfig:
     directory: str | None = None
     reader: str | None = None
     avdigits: AVDigitsConfig = field(default_factory=AVDigitsConfig)
+    split_seed: Seed = 0
     modalities: Literal["both", "audio", "visual"] = "both"
     background_clips: bool = False
     batch_size: PositiveInt = 64

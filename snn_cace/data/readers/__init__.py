@@ -17,6 +17,8 @@ READERS = {
     "ave": "snn_cace.data.readers.ave:AveReader",
     "avdigits": "snn_cace.data.readers.avdigits:AVDigitsReader",
     "avel": "snn_cace.data.readers.avel:AvelReader",
+    "cremad": "snn_cace.data.readers.cremad:CremadReader",
+    "urbansound": "snn_cace.data.readers.urbansound:UrbanSoundReader",
 }
 
 
