@@ -49,6 +49,7 @@ VERBS = {
     "finetune": ("finetune:finetune", "tune an image encoder to the sound of a folder of videos"),
     "data check": ("data:check", "what an AVE directory holds, and every problem in it"),
     "data labels": ("data:labels", "make labels.h5 from Annotations.txt"),
+    "data certify": ("data:certify", "how close features extracted here are to released ones"),
     "data avdigits": ("data:avdigits", "write the embedded data set in AVE's layout"),
     "data synthetic": ("data:synthetic", "write random features of AVE's size, for benchmarks"),
 }

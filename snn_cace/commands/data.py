@@ -1,4 +1,4 @@
-"""The verbs `data check`, `data labels`, `data avdigits` and `data synthetic`."""
+"""The verbs that begin with `data`."""
 
 from __future__ import annotations
 
@@ -35,6 +35,25 @@ def labels(directory: str, /, annotations: str | None = None) -> None:
     from snn_cace.data.labels import write_labels
 
     print(write_labels(directory, annotations))
+
+
+def certify(directory: str, /, against: str, clips: PositiveInt = 200) -> None:
+    """How close features extracted here are to released ones of the same clips, class by class.
+
+    Args:
+        directory: in AVE's layout, with Annotations.txt, as `extract` writes it.
+        against: directory of released features, visual_feature.h5 or audio_feature.h5 or both, of all clips or a few,
+            with their lines of Annotations.txt.
+        clips: how many are compared at most, evenly spaced.
+    """
+    from snn_cace.data.certify import certify as compared
+
+    found = compared(directory, against, clips)
+    for one in found:
+        print("\n".join(one.lines()))
+    others = [one.modality for one in found if one.verdict == "other features"]
+    if others:
+        raise InputError(f"{directory}: the {' and '.join(others)} features are other features than those of {against}")
 
 
 def avdigits(
