@@ -17,7 +17,7 @@ def test_a_name_is_a_shipped_config_unless_a_file_is_called_so(tmp_path: Path, m
     for name in ("avdigits", "compare/avdigits", "configs/compare/avdigits.yaml"):
         assert find_config(name, study=True) == study
     assert find_config("ave/snn", study=False) == CONFIGS / "ave" / "snn.yaml"
-    assert find_config("ann-wide", study=False) == CONFIGS / "avdigits" / "ann-wide.yaml"
+    assert find_config("snn-causal", study=False) == CONFIGS / "avdigits" / "snn-causal.yaml"
     (tmp_path / "avdigits").write_text("")
     assert find_config("avdigits", study=True) == Path("avdigits")
 
