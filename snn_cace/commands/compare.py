@@ -21,7 +21,7 @@ def compare(
     launcher: Literal["local", "ray"] = "local",
     address: str | None = None,
 ) -> None:
-    """Train variants over seeds and set them side by side.
+    """Train variants over seeds and compare them.
 
     Finished runs are not run again. Dotted overrides (--training.epochs 3), --data, --precision and --device apply to
     every variant. A file written for `sweep` calls its experiments `bases`, and has no controls unless it names some.

@@ -37,7 +37,7 @@ def extract(
         videos: directory of files called by their video's name, in any container that FFmpeg reads.
         output: directory to write the features into.
         annotations: lines of Category&VideoID&Quality&Start&End; VIDEOS/Annotations.txt where it is left out.
-        visual: encoder of pictures; efficientnet-lite0, whose weights come along, or one of timm's with feature maps.
+        visual: encoder of pictures: efficientnet-lite0, installed with its weights, or one of timm's with feature maps.
         visual_weights: file of its state dict, in place of the package's or the hub's.
         audio: encoder of sound; log-mel-statistics, without weights, vggish, cnn14, or one of transformers'.
         audio_weights: file of the state dict of vggish or cnn14.

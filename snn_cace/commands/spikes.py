@@ -131,7 +131,7 @@ def print_summary(result: dict[str, Any]) -> None:
     for count, counted in result["counts"].items():
         spent = {model: energy for model, energy in counted["energy_mj"].items() if "/" not in model}
         energies = ", ".join(f"{1000 * energy:.4g} by {model}" for model, energy in spent.items())
-        print(f"  µJ per clip behind the encoders, {count.replace('_', '-')}: {energies}")
+        print(f"  energy in µJ per clip, without encoders, {count.replace('_', '-')} count: {energies}")
     executed = result.get("executed")
     if executed:
         print(
@@ -140,4 +140,4 @@ def print_summary(result: dict[str, Any]) -> None:
             f"differ by at most {executed['largest_difference']:.1e} of the largest"
         )
     for depth in result["anytime"]["depths"]:
-        print(f"  with {depth['steps']} simulation steps: {depth['segment_accuracy']:.2f} %")
+        print(f"  accuracy at S = {depth['steps']} simulation steps: {depth['segment_accuracy']:.2f} %")
