@@ -27,10 +27,10 @@ PARTS = {"rectified": "shape and norm", "leaky": "memory", "quantised": "bits", 
 
 @dataclass(frozen=True)
 class Chain:
-    """Kinds and names of variants, from `dense` to `spiking`. remembers: whether the spiking one carries a membrane."""
+    """Kinds and names of variants, from `dense` to `spiking`. has_memory: the spiking one carries a membrane."""
 
     members: list[tuple[str, str]]
-    remembers: bool
+    has_memory: bool
 
     @property
     def neighbours(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
@@ -41,26 +41,26 @@ class Chain:
         """The later against the earlier of every two neighbours."""
         return [(later, earlier) for (_, earlier), (_, later) in self.neighbours]
 
-    def told_apart(self, tests: Sequence[Difference]) -> bool:
+    def is_complete(self, tests: Sequence[Difference]) -> bool:
         """Whether there is a control, and every link and the whole were tested: seeds that failed may leave none."""
         whole = (self.members[-1][1], self.members[0][1])
         return len(self.members) > 2 and {*self.pairs, whole} <= {(test["a"], test["b"]) for test in tests}
 
     def adds(self, earlier: str, later: str) -> str:
         """What lies between two kinds: `memory, bits and spikes` where no control tells them apart."""
-        order = [kind for kind in PARTS if self.remembers or kind != "leaky"]
+        order = [kind for kind in PARTS if self.has_memory or kind != "leaky"]
         first = order.index(earlier) + 1 if earlier in order else 0
         *others, last = (PARTS[kind] for kind in order[first : order.index(later) + 1])
         return f"{', '.join(others)} and {last}" if others else last
 
 
-def chain_of(variant: Variant, controls: Sequence[ControlOf], present: Collection[str], remembers: bool) -> Chain:
+def chain_of(variant: Variant, controls: Sequence[ControlOf], present: Collection[str], has_memory: bool) -> Chain:
     """The chain of a spiking variant: its ANN, those of its controls that are there, and itself."""
     own = {control.kind: control.name for control in controls if control.of == variant["name"]}
     between = [(kind, own[kind]) for kind in PARTS if own.get(kind) in present]
     dense = variant["dense_counterpart"]
     assert dense is not None
-    return Chain([("dense", dense), *between, ("spiking", variant["name"])], remembers)
+    return Chain([("dense", dense), *between, ("spiking", variant["name"])], has_memory)
 
 
 def attribution(chain: Chain, variants: dict[str, Variant], tests: list[Difference]) -> Attribution:

@@ -58,7 +58,7 @@ def measure(directory: Path) -> None:
     write_json(measurements_file(files), record.as_json())
 
 
-def measure_alone(variants: Sequence[Sequence[Path]]) -> None:
+def measure_latency_and_power(variants: Sequence[Sequence[Path]]) -> None:
     """Add what needs the machine to itself: latency of a clip, in turns, and joules per clip on a GPU with a meter.
 
     variants: the run directories of each. A variant's first run is measured for all of them: weights decide neither.

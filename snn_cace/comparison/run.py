@@ -130,7 +130,7 @@ def measure_missing(planned: list[Run], failed: list[dict[str, Any]], jobs: int)
     Raises:
         InputError: no run finished, in the words of the first that failed.
     """
-    from snn_cace.comparison.measurements import measure_alone
+    from snn_cace.comparison.measurements import measure_latency_and_power
 
     runs = [run for run in planned if run.finished]
     if not runs:
@@ -144,7 +144,7 @@ def measure_missing(planned: list[Run], failed: list[dict[str, Any]], jobs: int)
     variants: dict[str, list[Path]] = {}
     for run in runs:
         variants.setdefault(run.experiment.name, []).append(run.files.directory)
-    measure_alone(list(variants.values()))
+    measure_latency_and_power(list(variants.values()))
 
 
 def measure_each(runs: list[Run], jobs: int) -> None:

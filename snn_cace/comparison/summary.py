@@ -183,7 +183,7 @@ def summarise(
         "prices": sources(prices),
         "variants": variants,
         "tests": tests,
-        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains if chain.told_apart(tests)],
+        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains if chain.is_complete(tests)],
         "failed": failed,
         "runs": [
             {

@@ -88,7 +88,7 @@ def clip_figure(clip: dict[str, Any], classes: list[str]) -> Figure:
 
 
 @figures.styled
-def still(drawn: list[tuple[str, np.ndarray, str, str]]) -> Figure:
+def picture_row(drawn: list[tuple[str, np.ndarray, str, str]]) -> Figure:
     """Side by side one picture `[height, width, 3]` of the truth and of each network, named above, its class below."""
     figure, axes = figures.new_figure(1.8 * len(drawn), 2.3, len(drawn))
     for (name, picture, word, shade), on in zip(drawn, axes, strict=True):
@@ -109,7 +109,7 @@ def moving(clip: dict[str, Any], classes: list[str], pictures: np.ndarray) -> np
     takes = [panels(clip, classes, pictures[:, take]) for take in range(pictures.shape[1])]
     for segment in range(len(pictures)):
         for rows in takes:
-            figure = still(
+            figure = picture_row(
                 [(name, drawn[segment], words[segment], shades[segment]) for name, drawn, words, shades in rows]
             )
             canvas = FigureCanvasAgg(figure)

@@ -113,7 +113,7 @@ def test_a_penalty_on_energy_holds_a_control_s_values_above_zero_down():
 
 
 @pytest.mark.parametrize(
-    ("remembers", "earlier", "later", "said"),
+    ("has_memory", "earlier", "later", "said"),
     [
         (True, "dense", "rectified", "shape and norm"),
         (True, "rectified", "leaky", "memory"),
@@ -125,8 +125,8 @@ def test_a_penalty_on_energy_holds_a_control_s_values_above_zero_down():
         (False, "dense", "quantised", "shape and norm and bits"),
     ],
 )
-def test_a_link_names_all_that_lies_between_its_ends(remembers: bool, earlier: str, later: str, said: str):
-    assert Chain([], remembers).adds(earlier, later) == said
+def test_a_link_names_all_that_lies_between_its_ends(has_memory: bool, earlier: str, later: str, said: str):
+    assert Chain([], has_memory).adds(earlier, later) == said
 
 
 @pytest.mark.usefixtures("undrawn")
