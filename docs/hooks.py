@@ -167,7 +167,7 @@ def verbs() -> Iterator[str]:
         yield from ["", f"## {verb}", "", parser.description or "", "", "```text", parser.usage or "", "```", ""]
         yield from ["| option | default | meaning |", "| --- | --- | --- |"]
         if "experiment" in takes and "trained" not in takes:
-            yield "| `--config` | - | YAML file of an experiment |"
+            yield "| `--config` | - | YAML file of an experiment, or the name of a shipped one |"
         if "trained" in takes:
             yield "| `--checkpoint` | - | checkpoint file, or run directory (then its best checkpoint) |"
         yield from own_options(verb, function)

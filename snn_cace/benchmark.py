@@ -1,4 +1,4 @@
-"""How fast training and inference of a comparison's variants are, side by side, and our LIF layer beside its peers'.
+"""Time of training steps and inference of a comparison's variants, and of our LIF layer beside other libraries'.
 
 Every timing warms up, repeats, and reports the median with quartiles; CUDA is synchronised. What is compared takes
 turns. `cores` is the share of the process's cores that a run really had: on a shared machine a figure with less than

@@ -1,4 +1,4 @@
-"""What rooms hand to each other: the shape of features, and the network's named outputs."""
+"""Shared data types: the shape of features, and the network's named outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line says in one line and exits 2 for."""
+"""Errors in the input, which the command line tells in one line and exits 2 for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes: what each that computes sets first, who writes a directory, and how all of them end together."""
+"""Processes: their setup, the lock of an output directory, and how all of them end together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures and runs were made with: command, data, processor, versions, revision."""
+"""Provenance of runs and figures: command, data, processor, versions, revision."""
 
 from __future__ import annotations
 

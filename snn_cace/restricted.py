@@ -1,4 +1,4 @@
-"""Numbers within a range, as types that jsonargparse holds values against."""
+"""Numbers within a range, as types that jsonargparse validates."""
 
 MYPY = False
 """True for mypy, as TYPE_CHECKING is, whose blocks jsonargparse would run too."""

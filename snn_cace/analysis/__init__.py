@@ -1,1 +1,1 @@
-"""What a trained network costs and does: operations, energy, firing rates, sparsity, latency."""
+"""Analyses of a trained network: operations, energy, firing rates, sparsity, latency."""

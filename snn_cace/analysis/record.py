@@ -1,4 +1,4 @@
-"""The record of a run: what one measurement of a network says, typed. `spikes.json` and `measurements.json` are written
+"""The typed record of one measurement of a network. `spikes.json` and `measurements.json` are written
 from it, and the comparison reads it back.
 """
 

@@ -1,4 +1,4 @@
-"""What the spiking layers of a trained network do over a split, as plain numbers."""
+"""Activity of the spiking layers of a trained network over a split, as plain numbers."""
 
 from __future__ import annotations
 

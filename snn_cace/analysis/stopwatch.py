@@ -1,4 +1,4 @@
-"""How anything is timed here."""
+"""Timing: warm-up runs, then medians of repeated ones."""
 
 from __future__ import annotations
 

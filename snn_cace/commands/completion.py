@@ -1,4 +1,4 @@
-"""What completes verbs and options in bash. For other shells jsonargparse makes none of parsers within parsers."""
+"""Completion of verbs and options in bash. For other shells jsonargparse's scripts cannot nest parsers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the spikes themselves do: the chain dense → rectified → leaky → quantised → spiking, link by link.
+"""Attribution of the difference between ANN and SNN: the chain dense → rectified → leaky → quantised → spiking.
 
 Each link takes one step from the dense network to the spiking one: the shape and norm of its blocks, the memory of its
 membranes, the bits of its values, and, last, its spikes. Differences of neighbours add up to the whole difference, in

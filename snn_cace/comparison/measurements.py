@@ -1,4 +1,4 @@
-"""What one finished run is measured for: operations, firing, accuracy against steps, latency, energy on the device."""
+"""Measurements of one finished run: operations, firing, accuracy against steps, latency, energy on the device."""
 
 from __future__ import annotations
 

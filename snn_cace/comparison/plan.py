@@ -1,4 +1,4 @@
-"""What a comparison trains: its experiments, what varies, the controls made of each, and a run for every seed."""
+"""The plan of a comparison: its experiments, what varies, the controls made of each, and a run for every seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a slot may ask of a dense block: a norm, and activations of few bits."""
+"""Options of a dense block: a norm, and activations of few bits."""
 
 from __future__ import annotations
 

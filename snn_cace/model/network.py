@@ -1,4 +1,4 @@
-"""What every network is: features in, a `NetworkOutput` out."""
+"""The base class of networks: features in, a `NetworkOutput` out."""
 
 from __future__ import annotations
 

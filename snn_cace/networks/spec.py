@@ -1,4 +1,4 @@
-"""What is known of a network before it is built: all that reading a config asks. Nothing here needs torch."""
+"""The specification of a network: all that reading a config needs to know. It imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report's page needs to show one energy model and one count at a time: numbers that its script draws."""
+"""The numbers that the report page's script draws, by energy model and count."""
 
 from __future__ import annotations
 

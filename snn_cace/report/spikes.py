@@ -1,4 +1,4 @@
-"""What `snn-cace spikes` found, as figures, a table and TensorBoard, from its JSON alone."""
+"""Figures, table and TensorBoard of `snn-cace spikes`, from its JSON alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search found: the best setting of each variant, and whether more trials would change the order."""
+"""Results of tuning: the best setting of each variant, and whether more trials would change the order."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training one experiment, evaluating what came of it, and checkpoints between the two."""
+"""Training of one experiment, its evaluation, and checkpoints."""

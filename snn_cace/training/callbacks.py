@@ -1,4 +1,4 @@
-"""What happens beside training: the history that the report reads, how checkpoints are written, and when a run ends."""
+"""Callbacks of training: the history that the report reads, checkpoints, and the end of a run."""
 
 from __future__ import annotations
 

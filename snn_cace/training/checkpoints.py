@@ -1,4 +1,4 @@
-"""Checkpoints and run directories: what a trained network is on disk, and how one is read back."""
+"""Checkpoints and run directories: how a trained network is stored, and read back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained network says of a split: accuracy, losses, and predictions clip by clip."""
+"""Evaluation of a trained network on a split: accuracy, losses, and predictions clip by clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fork server of `processes.workers` does before all else, and so none of its forks."""
+"""Preparation of the fork server of `processes.workers`: done once, before it forks."""
 
 from snn_cace.processes import end_by_kernel, import_used_metrics
 

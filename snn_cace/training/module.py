@@ -1,4 +1,4 @@
-"""The Lightning module: what a step of training and of validation does."""
+"""The Lightning module: one step of training and of validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training one experiment with Lightning, and evaluating what came of it."""
+"""Training one experiment with Lightning, and evaluating the result."""
 
 from __future__ import annotations
 
