@@ -39,6 +39,7 @@ VERBS = {
         "guidance attention drawn over pictures, and how often it points at the digit",
     ),
     "stream": ("stream:stream", "a causal checkpoint, segment by segment, over clips or a video"),
+    "audit": ("audit:audit", "operations and energy of any PyTorch network, and whether claims about it hold"),
     "export": ("export:export", "a checkpoint as NIR or ONNX, checked by running it there"),
     "benchmark": ("benchmark:benchmark", "speed of a comparison's variants, and of LIF layers beside other libraries'"),
     "import-reference": (

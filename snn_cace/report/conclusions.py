@@ -52,6 +52,21 @@ def model_heading(model: str) -> str:
     return heading + (f", {REUSE_WORDS[shared]}" if shared else "")
 
 
+def across_models(verdicts: dict[str, str]) -> str:
+    """What spikes do to energy by each model, as the rest of a sentence: `saves`, `costs`, or neither, by model; where
+    models disagree, what each charges for.
+    """
+    by = {verdict: [model for model in verdicts if verdicts[model] == verdict] for verdict in ("saves", "costs", "")}
+    if len(set(verdicts.values())) == 1:
+        said = {"saves": "save energy", "costs": "cost energy", "": "neither save nor cost energy, as far as is shown,"}
+        return f"{said[next(iter(verdicts.values()))]} by all {len(verdicts)} models."
+    words = {"saves": "save", "costs": "cost", "": "show no difference"}
+    parts = [f"{words[verdict]} by {', '.join(models)}" for verdict, models in by.items() if models]
+    apart = dict.fromkeys(model.partition("/")[0] for model in verdicts)
+    why = [f"{name} {MODELS[name].charges}" for name in apart if name in MODELS and MODELS[name].charges]
+    return f"{'; '.join(parts)}. The conclusion flips: {'; '.join(why)}."
+
+
 def energy_at_best(variant: Variant) -> dict[str, float]:
     """Millijoules per clip by model, each at the count in which the network costs least."""
     return {model: best["mean"] for model, best in variant["best"].items()}

@@ -32,7 +32,8 @@ class EnergyModel(ABC):
 
     name: its key in configs, files of prices and JSON. title: as sentences and figures call it. heading: its column's.
     has_traffic: whether it prices reads of weights, so that it depends on their reuse. compared: whether a comparison
-    reports it unless its `energy_models` name others; `audit` reports all.
+    reports it unless its `energy_models` name others; `audit` reports all. charges: what makes it differ from the
+    others, as the rest of a sentence.
 
     Raises:
         InputError: a negative price, naming it.
@@ -43,6 +44,7 @@ class EnergyModel(ABC):
     heading: ClassVar[str]
     has_traffic: ClassVar[bool] = True
     compared: ClassVar[bool] = True
+    charges: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         MODELS[cls.name] = cls

@@ -30,6 +30,7 @@ class Hierarchy(EnergyModel):
 
     name, title, heading, has_traffic = "hierarchy", "three levels of memory", "memory levels", False
     compared = False
+    charges = "reads a weight from far once, however much fires"
 
     mac: Price = price(0.2779, f"16-bit multiply 0.239 pJ + accumulate 0.0389 pJ: {SATA}, energy_cal.py")
     ac: Price = price(0.0397, f"16-bit accumulate 0.0389 pJ + the spike's gate 0.0008 pJ: {SATA}, energy_configs.py")

@@ -30,6 +30,7 @@ class Loihi(EnergyModel):
 
     name, title, heading, has_traffic = "loihi", "events on Loihi", "Loihi", False
     compared = False
+    charges = "charges for a neuron at every step, and for values as if they were events"
 
     synapse_dense: Price = price(35.5, f"a synaptic operation, dense format: {SANAFE}")
     synapse_sparse: Price = price(33.6, f"a synaptic operation, sparse format: {SANAFE}")

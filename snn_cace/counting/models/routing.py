@@ -33,6 +33,7 @@ class Routing(EnergyModel):
 
     name, title, heading = "routing", "few bits, memory and routing", "routing"
     compared = False
+    charges = "charges more to send a spike than a value"
 
     add: Price = price(0.05448, "accumulate, compare or subtract at 22 nm: Yan et al., as quoted from v4 by others")
     mac: Price = price(0.0165, f"a MAC of at most 3-bit values, idle where they are zero: {FITTED}")

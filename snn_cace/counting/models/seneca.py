@@ -29,6 +29,7 @@ class Seneca(EnergyModel):
 
     name, title, heading = "seneca", "instructions on SENECA", "SENECA"
     compared = False
+    charges = "charges for events and for loads"
 
     arithmetic: Price = price(1.4, f"ADD, SUB or MUL, 16-bit float: {TABLE}")
     comparison: Price = price(1.2, f"GTH, MAX or MIN: {TABLE}")
