@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 RANDOM = "inputs are random: firing rates, and all that depends on them, are not the network's on data"
+UNTRAINED = "a config has no trained weights: firing rates are those of the initial ones; give a run directory"
 EXAMPLE = "torchvision.models:resnet18 --inputs 1x3x64x64"
 
 
@@ -80,7 +81,7 @@ def prepared(network: str, inputs: list[str] | None, arguments: str | None) -> t
     import torch
 
     if Path(network).exists():
-        return (*of_this_package(Path(network)), [])
+        return of_this_package(Path(network))
     built = made(network, arguments)
     if not inputs:
         raise InputError(f"audit needs --inputs SHAPE or FILE, for example: snn-cace audit {EXAMPLE}")
@@ -114,8 +115,10 @@ def made(network: str, arguments: str | None) -> nn.Module:
     return built
 
 
-def of_this_package(path: Path) -> tuple[nn.Module, list[Any]]:
+def of_this_package(path: Path) -> tuple[nn.Module, list[Any], list[str]]:
     """The network of a run directory, checkpoint or config, and a few test clips of its data."""
+    import torch
+
     from snn_cace.config import Experiment
     from snn_cace.data.batches import ClipData
     from snn_cace.runtime import feature_dtype
@@ -132,9 +135,12 @@ def of_this_package(path: Path) -> tuple[nn.Module, list[Any]]:
     data = ClipData(experiment.data, feature_dtype(experiment.training.precision))
     clips = data.dataset("test")
     batch = clips.__getitems__(range(min(8, len(clips))))
+    notes = [] if network else [UNTRAINED]
     if network is None:
-        network = build_network(experiment, data.shape)
-    return network.cpu(), [batch["visual"], batch["audio"]]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(experiment.training.seed)
+            network = build_network(experiment, data.shape)
+    return network.cpu(), [batch["visual"], batch["audio"]], notes
 
 
 def tensors_of(text: str) -> list[torch.Tensor]:

@@ -45,14 +45,14 @@ def read_prices(path: str | Path | None = None) -> Prices:
 
 
 def reported(prices: Prices, names: Sequence[str] = ()) -> Prices:
-    """The models that a comparison reports: those that it names, else those that are `compared`.
+    """The models that a comparison reports: arithmetic alone and those that it names, else those that are `compared`.
 
     Raises:
         InputError: no such model.
     """
     if unknown := sorted(set(names) - prices.keys()):
         raise InputError(f"energy_models: no {unknown[0]}; there are {', '.join(prices)}")
-    return {name: model for name, model in prices.items() if (name in names if names else model.compared)}
+    return {name: model for name, model in prices.items() if (name in ("compute", *names) if names else model.compared)}
 
 
 def put_into(model: Any, values: Any, where: str) -> Any:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from snn_cace.report.comparison import COUNT_WORDS, count, microjoules
-from snn_cace.report.conclusions import SELECTION, across_models, attribution_of, fewest_seeds, model_words
-from snn_cace.report.interactive import verdict_of
+from snn_cace.report.conclusions import SELECTION, across_models, attribution_of, model_words
+from snn_cace.report.interactive import chain_verdict
 from snn_cace.report.page import Section
 
+OPERATIONS = {"macs": "MACs", "narrow_macs": "MACs of few bits", "acs": "ACs", "synops": "of these SynOps"}
 LARGEST = 30
 """Modules that the page lists; the JSON has all."""
 LEFT_OUT = (
@@ -98,7 +99,7 @@ def ratios(result: dict[str, Any]) -> dict[str, float]:
 def audit_card(result: dict[str, Any]) -> list[Section]:
     """The claim card of an audit."""
     conservative = result["counts"]["conservative"]["operations"]
-    counts = ", ".join(f"{count(conservative[key])} {key}" for key in ("macs", "acs", "synops", "neuron_updates"))
+    counts = ", ".join(f"{count(conservative[key])} {name}" for key, name in OPERATIONS.items())
     return card(
         accuracy=[UNKNOWN],
         controls=[
@@ -118,13 +119,16 @@ def comparison_card(result: dict[str, Any]) -> list[Section]:
     """The claim card of a comparison."""
     accuracy, counts, controls, verdict = [], [], [], []
     for variant in result["variants"]:
-        found, spent = variant["test_segment_accuracy"], variant["counts"]["zero_skipping"]["operations"]
+        found, counted = variant["test_segment_accuracy"], variant["counts"]
+        spent = counted.get("zero_skipping", counted["event_driven"])["operations"]  # older ones have no other
         accuracy.append(
             f"{variant['name']}: {found['mean']:.2f} % of test segments, standard deviation {found['std']:.2f} over "
             f"{len(variant['seeds'])} seeds."
         )
-        operations = ", ".join(f"{count(spent.get(key, 0.0))} {key}" for key in ("macs", "narrow_macs", "acs"))
-        counts.append(f"{variant['name']}: {operations}, zeros skipped.")
+        operations = ", ".join(f"{count(spent.get(key, 0.0))} {name}" for key, name in OPERATIONS.items())
+        counts.append(
+            f"{variant['name']}: {operations}, {'zeros skipped' if 'zero_skipping' in counted else 'event-driven'}."
+        )
         chain = attribution_of(result, variant["name"])
         for link in chain["links"] if chain else ():
             low, high = link["accuracy"]["ci95"]
@@ -146,13 +150,6 @@ def comparison_card(result: dict[str, Any]) -> list[Section]:
         ],
         [f"Protocol {result['protocol']}. {SELECTION[result['protocol']]}"],
     )
-
-
-def chain_verdict(result: dict[str, Any], chain: dict[str, Any]) -> str:
-    """What the spikes of a chain do by each model, at each network's best count, and whether all agree."""
-    seeds, spikes = fewest_seeds(result), chain["links"][-1]["energy"]
-    verdicts = {model: verdict_of(found["ci95_mj"] or [None, None], seeds) for model, found in spikes.items()}
-    return f"The spikes of {chain['variant']} {across_models(verdicts)}"
 
 
 def card(

@@ -54,17 +54,18 @@ def model_heading(model: str) -> str:
 
 def across_models(verdicts: dict[str, str]) -> str:
     """What spikes do to energy by each model, as the rest of a sentence: `saves`, `costs`, or neither, by model; where
-    models disagree, what each charges for.
+    models disagree, why the fewer do.
     """
-    by = {verdict: [model for model in verdicts if verdicts[model] == verdict] for verdict in ("saves", "costs", "")}
-    if len(set(verdicts.values())) == 1:
-        said = {"saves": "save energy", "costs": "cost energy", "": "neither save nor cost energy, as far as is shown,"}
-        return f"{said[next(iter(verdicts.values()))]} by all {len(verdicts)} models."
-    words = {"saves": "save", "costs": "cost", "": "show no difference"}
-    parts = [f"{words[verdict]} by {', '.join(models)}" for verdict, models in by.items() if models]
-    apart = dict.fromkeys(model.partition("/")[0] for model in verdicts)
-    why = [f"{name} {MODELS[name].charges}" for name in apart if name in MODELS and MODELS[name].charges]
-    return f"{'; '.join(parts)}. The conclusion flips: {'; '.join(why)}."
+    words = {"saves": "save energy", "costs": "cost energy", "": "show no difference in energy"}
+    by = {verdict: [model for model in verdicts if verdicts[model] == verdict] for verdict in words}
+    parts = {verdict: models for verdict, models in by.items() if models}
+    if len(parts) == 1:
+        return f"{words[next(iter(parts))]} by every model."
+    said = "; ".join(f"{words[verdict]} by {', '.join(models)}" for verdict, models in parts.items())
+    fewest = min(parts.values(), key=len)
+    named = dict.fromkeys(model.partition("/")[0] for model in fewest)
+    why = "; ".join(f"{name} {MODELS[name].charges}" for name in named if name in MODELS and MODELS[name].charges)
+    return f"{said}. The conclusion depends on the model" + (f": {why}." if why else ".")
 
 
 def energy_at_best(variant: Variant) -> dict[str, float]:
