@@ -48,6 +48,7 @@ KEEP_SPIKES = {
     aten.mul, aten.mul_, aten.maximum,
 }  # fmt: skip
 """Of spikes alone: a sum of spikes is as many spikes, and the largest, or the product, of several is one."""
+MEAN_POOLS = (aten.avg_pool2d, aten._adaptive_avg_pool2d)
 RECTIFIERS = (aten.relu, aten.relu_)
 FACTORS = (aten.mul, aten.div)
 
@@ -152,9 +153,8 @@ class SpikeTracker(TorchDispatchMode):
             first: torch.Tensor = output_of(out)
             sources = SEVERAL.join(dict.fromkeys(self.source(x) for x in tensors))
             self.spikes[storage_of(first)] = first, sources
-        elif operation is aten.avg_pool2d and self.is_spikes(args[0]):
+        elif operation in MEAN_POOLS and self.is_spikes(args[0]) and (size := averaged(operation, args, out)):
             with _disable_current_modes():
-                size = float(prod(pair(args[1])))
                 self.set_rate(out, Rate([torch.round(out * size)], [1 / size], self.source(args[0])))
         elif operation in RECTIFIERS:
             rate = self.rate_of(args[0])
@@ -267,6 +267,14 @@ class SpikeTracker(TorchDispatchMode):
 def pair(size: Any) -> tuple[int, ...]:
     """A kernel's size, of which PyTorch may be given one number for two."""
     return (size, size) if isinstance(size, int) else (tuple(size) * 2)[:2]
+
+
+def averaged(operation: Any, args: tuple, out: torch.Tensor) -> float:
+    """How many values each output is the mean of, where that is the same for all; else 0."""
+    if operation is aten.avg_pool2d:
+        return float(prod(pair(args[1])))
+    sides = list(zip(args[0].shape[-2:], out.shape[-2:], strict=True))
+    return float(prod(max(1, a // b) for a, b in sides)) if all(a % b == 0 or b % a == 0 for a, b in sides) else 0.0
 
 
 def is_negative(rate: Rate) -> bool:

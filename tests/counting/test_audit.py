@@ -16,7 +16,8 @@ import yaml
 from small import small_experiment, small_model
 from spikingjelly.activation_based import functional, layer, neuron
 from spikingjelly.activation_based.model import sew_resnet, spikformer, spiking_vgg
-from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter
+from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
+from spikingjelly.activation_based.op_counter.base import BaseCounter
 from torch import nn
 
 from neurons import eager
@@ -119,17 +120,49 @@ def test_spikes_stay_spikes_through_residual_sums_and_pooling():
     assert set(modules(audited)) >= set(audited.activity)
 
 
-def test_spikingjelly_counts_the_same_macs_where_both_count():
-    """Module by module, of the dense ResNet: convolutions and the linear layer. It counts no norm and no pooling."""
+def spikingjelly(network: nn.Module, values: torch.Tensor, counter: BaseCounter) -> dict[str, int]:
+    """What a counter of SpikingJelly counts of convolutions and linear layers, by module."""
+    with torch.no_grad(), DispatchCounterMode([counter]):
+        network(values)
+    functional.reset_net(network)
+    found = counter.get_counts()
+    products = {"aten.convolution", "aten.addmm"}
+    return {
+        name: sum(
+            n
+            for operation, n in found.get(f"{type(network).__name__}.{name}", {}).items()
+            if str(operation._overloadpacket) in products
+        )
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+    }
+
+
+def test_spikingjelly_counts_the_same_macs_module_by_module():
+    """It also counts a MAC for each value of a norm, which stands in the weights before it here."""
     network, pictures = resnet(False), torch.rand(1, 3, 32, 32)
-    theirs = MACCounter()
-    with torch.no_grad(), DispatchCounterMode([theirs]):
-        network(pictures)
-    ours = modules(counting.audit(network, pictures), "conservative")
-    matched = sum(
-        found.macs for name, found in ours.items() if isinstance(network.get_submodule(name), nn.Conv2d | nn.Linear)
-    )
-    assert theirs.get_total() == pytest.approx(matched, rel=0.02)
+    ours, theirs = modules(counting.audit(network, pictures)), spikingjelly(network, pictures, MACCounter())
+    assert {name: ours[name].macs for name in theirs} == theirs
+
+
+@pytest.mark.parametrize(
+    "build", [lambda: spiking_vgg.spiking_vgg11(spiking_neuron=neuron.IFNode), lambda: resnet(True)]
+)
+def test_spikingjelly_counts_the_same_synaptic_operations_of_spikes(build: Callable[[], nn.Module]):
+    """A sum of spikes, behind a residual, is spikes here and values there: 2 at one place are no zero or one."""
+    network = build().eval()
+    functional.set_step_mode(network, "m")
+    for module in network.modules():
+        if isinstance(module, neuron.IFNode):
+            module.v_threshold = 0.05
+    pictures = torch.rand(2, 1, 3, 32, 32)
+    ours = {name: found.synops for name, found in modules(counting.audit(network, pictures, batch_dim=1)).items()}
+    theirs = spikingjelly(network, pictures, SynOpCounter())
+    compared = {name: number for name, number in theirs.items() if number}
+    assert len(compared) > 8
+    assert {name: ours[name] for name in compared} == compared
+    left = {name for name in theirs if ours[name] and not theirs[name]}
+    assert all("conv1" in name or "downsample" in name for name in left)  # what reads a sum
 
 
 def test_fvcore_counts_the_same_macs_module_by_module():
