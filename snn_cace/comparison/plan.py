@@ -113,7 +113,6 @@ class Comparison:
     tuning: Tuning = field(default_factory=Tuning)
     energy: str | None = None
     energy_models: list[str] = field(default_factory=list)
-    energy_models: list[str] = field(default_factory=list)
     pairs: list[tuple[str, str]] = field(default_factory=list)
     published: dict[str, Published] = field(default_factory=dict)
     controls: list[Control] = field(default_factory=lambda: ["rectified", "leaky", "quantised"])

@@ -1,4 +1,4 @@
-"""Whether somebody's claimed numbers hold: a card of claims against an audit of the same network.
+"""Whether somebody's claimed numbers hold: a card of claims beside an audit of the same network.
 
 Each finding names a mistake by the number that it would give. With A additions that spikes cause, M multiplications, F
 of them in layers that read no spikes, firing rate r, and T simulation steps:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snn_cace.comparison.schema import Result
 from snn_cace.report.comparison import COUNT_WORDS, count, microjoules
 from snn_cace.report.conclusions import SELECTION, across_models, attribution_of, model_words
 from snn_cace.report.interactive import chain_verdict
@@ -115,7 +116,7 @@ def audit_card(result: dict[str, Any]) -> list[Section]:
     )
 
 
-def comparison_card(result: dict[str, Any]) -> list[Section]:
+def comparison_card(result: Result) -> list[Section]:
     """The claim card of a comparison."""
     accuracy, counts, controls, verdict = [], [], [], []
     for variant in result["variants"]:

@@ -107,7 +107,7 @@ def chain_verdict(result: Result, found: Attribution) -> str:
     seeds, spikes = fewest_seeds(result), found["links"][-1]["energy"]
     if seeds < ENOUGH_SEEDS:
         return f"The spikes of {found['variant']}: too few seeds to conclude from, by whichever model."
-    verdicts = {model: verdict_of(by["ci95_mj"] or [None, None], seeds) for model, by in spikes.items()}
+    verdicts = {model: verdict_of(list(by["ci95_mj"] or (None, None)), seeds) for model, by in spikes.items()}
     return f"The spikes of {found['variant']} {across_models(verdicts)}"
 
 

@@ -1,6 +1,6 @@
 """Few bits, memory and routing: what a spike costs beside a value of as many bits (Yan et al., arXiv 2409.08290v4).
 
-An SNN of T simulation steps is held against a network whose activations have ceil(log2(T + 1)) bits, which is our
+An SNN of T simulation steps is compared with a network whose activations have ceil(log2(T + 1)) bits, which is our
 control `quantised`. Per weight that is used, at firing rate r and for b bits:
 
     spiking:    T r (add + weight_bits * memory + sparse * hops)
@@ -8,7 +8,7 @@ control `quantised`. Per weight that is used, at firing rate r and for b bits:
 
 A membrane is read and written at every step. Spikes travel as addressed events, values over links that are set up
 beforehand; that is why a spike is dear. Left out, as the authors do: control, and DRAM. Their network moves values that
-are zero too, so hold the two against each other by the conservative count.
+are zero too, so compare the two by the conservative count.
 """
 
 from __future__ import annotations
