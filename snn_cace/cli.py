@@ -39,6 +39,7 @@ VERBS = {
         "draw guidance attention over pictures, and measure how often it points at the digit",
     ),
     "stream": ("stream:stream", "run a causal checkpoint segment by segment, over clips or a video"),
+    "audit": ("audit:audit", "count operations and energy of any PyTorch network, and check claims about it"),
     "export": ("export:export", "write a checkpoint as NIR or ONNX, and check it by running it there"),
     "benchmark": ("benchmark:benchmark", "time a comparison's variants, and LIF layers beside other libraries'"),
     "import-reference": (

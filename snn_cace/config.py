@@ -449,8 +449,9 @@ def check(experiment: Experiment) -> None:
         if value == "":
             raise InputError(f"{key} is empty; give it a value, or leave it out")
     data, model = experiment.data, experiment.model
-    if experiment.training.energy_model not in MODELS:
-        raise InputError(f"training.energy_model: no {experiment.training.energy_model}; there are {', '.join(MODELS)}")
+    models = [name for name, model in MODELS.items() if model.compared]
+    if experiment.training.energy_model not in models:
+        raise InputError(f"training.energy_model: no {experiment.training.energy_model}; there are {', '.join(models)}")
     if data.keep_in == "device" and data.workers:
         raise InputError(f"data.keep_in: device needs data.workers: 0, not {data.workers}: clips are there already")
     if data.keep_in == "disk" and data.keep_as != "full":

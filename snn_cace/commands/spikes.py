@@ -118,7 +118,9 @@ def described(
 
 def print_summary(result: dict[str, Any]) -> None:
     """Accuracy, and how much the network, each layer, and the network with fewer simulation steps fire."""
+    from snn_cace.counting.models import MODELS
 
+    light = [name for name, model in MODELS.items() if model.compared]
     print(
         f"{result['split']}: segment accuracy {result['segment_accuracy']:.2f} %, "
         f"firing rate {result['firing_rate']:.3f}"
@@ -129,7 +131,7 @@ def print_summary(result: dict[str, Any]) -> None:
             f"saturated {100 * layer['saturated']:.1f} %"
         )
     for count, counted in result["counts"].items():
-        spent = {model: energy for model, energy in counted["energy_mj"].items() if "/" not in model}
+        spent = {name: energy for name, energy in counted["energy_mj"].items() if name in light}
         energies = ", ".join(f"{1000 * energy:.4g} by {model}" for model, energy in spent.items())
         print(f"  energy in µJ per clip, without encoders, {count.replace('_', '-')} count: {energies}")
     executed = result.get("executed")

@@ -95,6 +95,7 @@ class Comparison:
         common: what is put over every experiment.
         tuning: the search that every experiment gets before its seeds are trained with the best setting.
         energy: a file of prices, beside this one's directory, in place of the package's own.
+        energy_models: those to report, of `snn_cace.counting.models`; where none is named, the light ones.
         pairs: names of two experiments each that are tested against each other, besides all against the first and
             spiking ones against their own network's first ANN.
         published: by experiment, `{accuracy: 72.7, note: how it was reached}`, shown beside what was measured.
@@ -111,6 +112,7 @@ class Comparison:
     common: dict[str, Any] = field(default_factory=dict)
     tuning: Tuning = field(default_factory=Tuning)
     energy: str | None = None
+    energy_models: list[str] = field(default_factory=list)
     pairs: list[tuple[str, str]] = field(default_factory=list)
     published: dict[str, Published] = field(default_factory=dict)
     controls: list[Control] = field(default_factory=lambda: ["rectified", "leaky", "quantised"])
@@ -241,7 +243,7 @@ def control_blocks(experiment: Experiment, kind: Control) -> dict[str, Any]:
 SEED_KEY = "training.seed"
 
 
-OUTPUTS = ("comparison.json", "comparison.md", "report.html", "figures", "tuning", "runs.csv")
+OUTPUTS = ("comparison.json", "comparison.md", "card.md", "report.html", "figures", "tuning", "runs.csv")
 """What a comparison writes beside the directories that are called by their experiments."""
 
 

@@ -16,7 +16,7 @@ from snn_cace.comparison.schema import Result
 from snn_cace.comparison.summary import summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, tune
 from snn_cace.config import put_over
-from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, Prices, read_prices
+from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, Prices, read_prices, reported
 from snn_cace.counting.models import Compute
 from snn_cace.errors import InputError
 from snn_cace.files import read_json, write_json
@@ -54,7 +54,8 @@ def run_comparison(
     """
     launch, output = launch or Launch(), Path(output)
     plan = make_plan(comparison, config_path, overrides or {})
-    prices = read_prices(config_path.parent / comparison.energy if comparison.energy else None)
+    price_file = config_path.parent / comparison.energy if comparison.energy else None
+    prices = reported(read_prices(price_file), comparison.energy_models)
     refuse_other_study(comparison.name, plan.variants, output)
     if not comparison.tuning.trials:
         plan_runs(plan.variants, comparison.seeds, config_path, output)  # an error comes before anything is written

@@ -8,7 +8,7 @@ prices with reuse.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,17 @@ def read_prices(path: str | Path | None = None) -> Prices:
             if isinstance(inner := getattr(found[name], part.name), EnergyModel):
                 setattr(found[name], part.name, found[inner.name])
     return found
+
+
+def reported(prices: Prices, names: Sequence[str] = ()) -> Prices:
+    """The models that a comparison reports: arithmetic alone and those that it names, else those that are `compared`.
+
+    Raises:
+        InputError: no such model.
+    """
+    if unknown := sorted(set(names) - prices.keys()):
+        raise InputError(f"energy_models: no {unknown[0]}; there are {', '.join(prices)}")
+    return {name: model for name, model in prices.items() if (name in ("compute", *names) if names else model.compared)}
 
 
 def put_into(model: Any, values: Any, where: str) -> Any:

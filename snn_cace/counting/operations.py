@@ -32,7 +32,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import _disable_current_modes
 
+import snn_cace.counting.convolution  # noqa: F401 its rules join the tables
 from neurons import LinearMemory, LookBack, SpikingLayer, eager, fold
+from snn_cace.counting.foreign import neuron_of, output_of, reset_states
 from snn_cace.counting.provenance import VIEW_OPS, SpikeTracker, flat, spike_count, storage_of
 from snn_cace.counting.rules import (
     COMPUTED,
@@ -46,6 +48,8 @@ from snn_cace.counting.rules import (
     Layout,
     Operations,
     UncountedOperationError,
+    foreign_neuron,
+    is_product,
     narrow_inputs,
     narrow_product,
     rate_product,
@@ -140,11 +144,13 @@ class OperationCounter(SpikeTracker):
         self.sources: dict[str, dict[str, Operations]] = {}
         self.ran: set[str] = set()
         self.whole = 0
+        self.neurons = 0
 
     def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         super().starts(module, args, kwargs)
         self.ran.add(self.running[-1])
         self.whole += rule_for(module) is not None
+        self.neurons += neuron_of(module) is not None
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         super().ends(module, args, out)
@@ -152,9 +158,11 @@ class OperationCounter(SpikeTracker):
         if rule is None:
             return
         self.whole -= 1
+        self.neurons -= neuron_of(module) is not None
         if self.whole or out is None:
             return
-        values = out[0] if isinstance(out, tuple) else out
+        values = output_of(out)
+        args = args or (values,)  # called by keyword alone
         with _disable_current_modes():
             called = (module, args[0], out, self.is_spikes(args[0]), self.layout)
             cost = rule(*called)
@@ -166,7 +174,9 @@ class OperationCounter(SpikeTracker):
                 cost, skipped = narrow_inputs(module, rate, cost, False), narrow_inputs(module, rate, skipped, True)
             self.spend(name, cost, zero_skipping=skipped)
             self.note(name, args[0], values, *module.parameters())
-            if isinstance(module, SpikingLayer):
+            if neuron_of(module) is not None:
+                self.record_neuron(module, cost, values)
+            elif isinstance(module, SpikingLayer):
                 self.record_firing(self.counts[name], cost, values)
                 self.attribute(name, name, cost)
             elif self.is_spikes(args[0]):
@@ -179,7 +189,7 @@ class OperationCounter(SpikeTracker):
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         out = func(*args, **(kwargs or {}))
         operation = func.overloadpacket
-        if not self.whole:
+        if not self.whole or (self.whole == self.neurons and is_product(operation) and any(map(self.is_weight, args))):
             self.count_operation(func, operation, args, out)
         self.follow(operation, func, args, kwargs or {}, out)
         return out
@@ -196,7 +206,9 @@ class OperationCounter(SpikeTracker):
         elif operation not in VIEW_OPS and operation not in FACTORY_OPS:
             raise UncountedOperationError(
                 f"{running.name or 'the network'} ({running.kind}) runs {func}, which no counting rule knows; add one "
-                "to snn_cace/counting/rules.py"
+                "to snn_cace/counting/rules.py, or before you count: "
+                "from snn_cace.counting.rules import COMPUTED, elementwise; "
+                f'COMPUTED[torch.ops.{operation}] = elementwise("macs")'
             )
         self.ran |= {self.owners[storage_of(x)] for x in tensors if self.is_weight(x)}
 
@@ -264,6 +276,20 @@ class OperationCounter(SpikeTracker):
         module.state = states * spikes[0].numel() / segments
         module.buffer = spikes[0].numel()
 
+    def record_neuron(self, module: nn.Module, cost: Cost, spikes: torch.Tensor) -> None:
+        """A call of a neuron of another library: what it fired, and how many states it keeps."""
+        count, neuron = self.counts[self.names[module]], neuron_of(module)
+        assert neuron is not None
+        axes = neuron.leading(module)
+        steps = len(spikes) if axes > 1 else 1
+        count.state = max(count.state, neuron.states * spikes.numel() / steps)
+        count.buffer = max(count.buffer, spikes.numel() / steps)
+        if neuron.fires:
+            count.spikes = (count.spikes or 0.0) + spike_count(spikes)
+            count.zeros += spikes.numel() - int(spikes.count_nonzero())
+            count.elements += spikes.numel()
+            self.attribute(count.name, count.name, cost)
+
     def count(self) -> Count:
         """What was counted, per clip."""
         clips = self.layout.clips
@@ -300,6 +326,8 @@ def lstm_state(module: nn.LSTM) -> float:
 
 def rule_for(module: nn.Module, rules: dict[type[nn.Module], Any] = MODULE_RULES) -> Any:
     """The rule of a module that is counted as a whole; None for all others."""
+    if rules is MODULE_RULES and neuron_of(module) is not None:
+        return foreign_neuron
     return next((rule for kind, rule in rules.items() if isinstance(module, kind)), None)
 
 
@@ -331,12 +359,16 @@ def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor)
     if any(x.device.type != "cpu" for x in inputs):
         raise ValueError(f"operations are counted on the CPU, not on {inputs[0].device}: move network and clips there")
     training = network.training
-    network.eval().to(inputs[0].dtype)
+    network.eval()
+    if inputs[0].is_floating_point():
+        network.to(inputs[0].dtype)
+    reset_states(network)
     try:
         # Under autocast a layer reads copies of its weights, which nobody would know for weights.
         with torch.no_grad(), torch.autocast("cpu", enabled=False), eager(), decomposed(), tracker:
             return network(*inputs)
     finally:
+        reset_states(network)
         network.train(training)
 
 

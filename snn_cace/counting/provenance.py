@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from neurons import LearnedStep, SpikingLayer
 from neurons.coding import Coding
 from neurons.readout import Readout
+from snn_cace.counting.foreign import output_of, spikes_of
 
 aten = torch.ops.aten
 SEVERAL = ", "
@@ -32,13 +34,21 @@ NETWORK = ""
 """The name of the network itself: what its own `forward` runs."""
 
 VIEW_OPS = {
-    aten._to_copy, aten._unsafe_view, aten.alias, aten.cat, aten.clone, aten.copy_, aten.detach, aten.expand, aten.flip,
-    aten.masked_fill, aten.masked_fill_, aten.permute, aten.repeat, aten.select, aten.slice, aten.split,
-    aten.split_with_sizes, aten.squeeze, aten.stack, aten.t, aten.transpose, aten.unbind, aten.unfold,
-    aten.unsafe_split, aten.unsqueeze, aten.view,
+    aten._reshape_alias, aten._to_copy, aten._unsafe_view, aten.alias, aten.as_strided, aten.as_strided_, aten.cat,
+    aten.clone, aten.constant_pad_nd, aten.copy_, aten.detach, aten.diagonal, aten.expand, aten.flip, aten.gather,
+    aten.index, aten.index_select, aten.lift_fresh, aten.masked_fill, aten.masked_fill_, aten.permute, aten.repeat,
+    aten.roll, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.squeeze, aten.stack, aten.t,
+    aten.transpose, aten.tril, aten.triu, aten.unbind, aten.unfold, aten.unsafe_split, aten.unsqueeze,
+    aten.upsample_nearest2d, aten.view,
 }  # fmt: skip
 """ATen operations that only move or name what is there: made of spikes, they output spikes."""
 
+KEEP_SPIKES = {
+    aten.add, aten.add_, aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices,
+    aten.mul, aten.mul_, aten.maximum,
+}  # fmt: skip
+"""Of spikes alone: a sum of spikes is as many spikes, and the largest, or the product, of several is one."""
+MEAN_POOLS = (aten.avg_pool2d, aten._adaptive_avg_pool2d)
 RECTIFIERS = (aten.relu, aten.relu_)
 FACTORS = (aten.mul, aten.div)
 
@@ -116,8 +126,9 @@ class SpikeTracker(TorchDispatchMode):
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         name = self.running.pop()
-        if isinstance(module, SpikingLayer | Coding) and isinstance(out, torch.Tensor):
-            self.spikes[storage_of(out)] = out, name
+        fired = out if isinstance(module, SpikingLayer | Coding) else spikes_of(module, out)
+        if isinstance(fired, torch.Tensor):
+            self.spikes[storage_of(fired)] = fired, name
         if isinstance(module, LearnedStep) and isinstance(out, torch.Tensor):
             with _disable_current_modes():
                 size = float(module.size.detach())
@@ -138,6 +149,13 @@ class SpikeTracker(TorchDispatchMode):
                 self.spikes |= {storage_of(x): (x, self.source(tensors[0])) for x in made}
             elif tensors and all(self.rate_of(x) for x in tensors):
                 self.follow_view(func, args, kwargs, out)
+        elif operation in KEEP_SPIKES and self.are_spikes(operation, tensors):
+            first: torch.Tensor = output_of(out)
+            sources = SEVERAL.join(dict.fromkeys(self.source(x) for x in tensors))
+            self.spikes[storage_of(first)] = first, sources
+        elif operation in MEAN_POOLS and self.is_spikes(args[0]) and (size := averaged(operation, args, out)):
+            with _disable_current_modes():
+                self.set_rate(out, Rate([torch.round(out * size)], [1 / size], self.source(args[0])))
         elif operation in RECTIFIERS:
             rate = self.rate_of(args[0])
             if rate is not None and rate.gate is None and min(rate.weights) >= 0 and not is_negative(rate):
@@ -237,8 +255,26 @@ class SpikeTracker(TorchDispatchMode):
     def is_spikes(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor) and storage_of(x) in self.spikes
 
+    def are_spikes(self, operation: Any, tensors: list[torch.Tensor]) -> bool:
+        """Whether all that an operation of `KEEP_SPIKES` takes is spikes, with no constant among them."""
+        several = 1 if "pool" in str(operation) else 2
+        return len(tensors) == several and all(self.is_spikes(x) for x in tensors)
+
     def is_weight(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor) and storage_of(x) in self.owners
+
+
+def pair(size: Any) -> tuple[int, ...]:
+    """A kernel's size, of which PyTorch may be given one number for two."""
+    return (size, size) if isinstance(size, int) else (tuple(size) * 2)[:2]
+
+
+def averaged(operation: Any, args: tuple, out: torch.Tensor) -> float:
+    """How many values each output is the mean of, where that is the same for all; else 0."""
+    if operation is aten.avg_pool2d:
+        return float(prod(pair(args[1])))
+    sides = list(zip(args[0].shape[-2:], out.shape[-2:], strict=True))
+    return float(prod(max(1, a // b) for a, b in sides)) if all(a % b == 0 or b % a == 0 for a, b in sides) else 0.0
 
 
 def is_negative(rate: Rate) -> bool:

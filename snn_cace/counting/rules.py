@@ -36,6 +36,7 @@ from neurons import LearnedStep, LinearMemory, NodeConfig, SpikeLinear, SpikingL
 from neurons.coding import Integer, Latency, Poisson
 from neurons.layer import RecurrentLayer
 from neurons.readout import Readout
+from snn_cace.counting.foreign import neuron_of, output_of
 from snn_cace.counting.provenance import Rate, spike_count
 from snn_cace.model.localisation import LossViews
 
@@ -104,10 +105,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the rows of an operation lie in clips of so many segments: clip by clip, segment by segment."""
+    """How the rows of an operation lie in clips of so many segments: clip by clip, segment by segment; all of it once
+    for each of so many simulation steps, where these stand first.
+    """
 
     clips: int = 1
     segments: int = 1
+    steps: int = 1
 
     def groups(self, rows: int) -> tuple[int, int]:
         """Into how many segments, and clips, so many rows fall; each by itself where they do not divide."""
@@ -125,6 +129,8 @@ class Layout:
         place are n uses.
         """
         segments, clips = self.groups(len(active))
+        if self.steps > 1 and len(active) % (self.steps * self.clips) == 0:
+            active = active.unflatten(0, (self.steps, self.clips, -1)).transpose(0, 1).flatten(0, 2)
         once = ((active != 0).unflatten(0, (groups, -1)).any(1).sum() for groups in (segments, clips))
         return weight_reads(*(float(count) * outputs for count in (active.double().sum(), *once)))
 
@@ -296,6 +302,9 @@ def addition(call: Call) -> Cost:
     """Adding a parameter is a bias, which starts an accumulator wherever PyTorch adds it."""
     if any(call.weight(x) for x in call.args):
         return Cost.of(**per_channel(call, 1))
+    if all(call.spikes(x) for x in call.args[:2]):
+        spikes = spike_count(call.args[1])
+        return Cost(Operations(), Operations(acs=spikes, value_reads=spikes))
     return elementwise("acs")(call)
 
 
@@ -430,9 +439,12 @@ SKIPPING: dict[Any, Callable[[Call], Cost]] = {
 """Those that cost less where products with zero activations are not charged."""
 
 FACTORY_OPS = {
-    aten.arange, aten.empty, aten.full, aten.full_like, aten.new_full, aten.ones_like, aten.zeros, aten.zeros_like,
+    aten._local_scalar_dense, aten.all, aten.any, aten.arange, aten.bernoulli_, aten.empty, aten.empty_like,
+    aten.empty_strided, aten.equal, aten.fill_, aten.full, aten.full_like, aten.is_nonzero, aten.new_empty,
+    aten.new_full, aten.new_ones, aten.new_zeros, aten.ones, aten.ones_like, aten.rand, aten.randn, aten.scalar_tensor,
+    aten.zero_, aten.zeros, aten.zeros_like,
 }  # fmt: skip
-"""ATen operations that make constants."""
+"""ATen operations that make constants, or ask whether there is something."""
 
 
 @dataclass
@@ -623,6 +635,30 @@ def linear_memory(
     arithmetic = {"macs": 3 * count} if module.config.steps > 1 else {"macs": count, "acs": count}
     moved = dict.fromkeys(("state_reads", "state_writes", "value_reads", "value_writes"), count)
     return Cost.of(**arithmetic, **moved)
+
+
+def foreign_neuron(module: nn.Module, values: torch.Tensor, out: Any, is_spikes: bool, layout: Layout) -> Cost:
+    """One call of a neuron of another library, `NEURONS` in `snn_cace.counting.foreign`: an update per output."""
+    neuron, spikes = neuron_of(module), output_of(out)
+    assert neuron is not None
+    updates = float(spikes.numel())
+    fired = spike_count(spikes) if neuron.fires else 0.0
+    return Cost(
+        Operations(
+            macs=neuron.macs * updates,
+            acs=neuron.acs * updates,
+            comparisons=updates if neuron.fires else 0.0,
+            neuron_updates=updates,
+            state_reads=neuron.states * updates,
+            state_writes=neuron.states * updates,
+            value_reads=updates,
+        ),
+        Operations(acs=neuron.per_spike * fired, value_writes=fired),
+    )
+
+
+def is_product(operation: Any) -> bool:
+    return operation in (aten.mm, aten.addmm, aten.bmm, aten.convolution)
 
 
 def for_the_loss(module: LossViews, values: torch.Tensor, out: torch.Tensor, is_spikes: bool, layout: Layout) -> Cost:

@@ -38,7 +38,7 @@ from snn_cace.report.conclusions import (
     share_of_dense,
     variant_named,
 )
-from snn_cace.report.interactive import page_data
+from snn_cace.report.interactive import chain_verdict, page_data
 
 ACTIVITY_HEADINGS = ("variant", "kind", "parameters", "firing rate", "zeros in activations, %", "training, s")
 MODULE_HEADINGS = (
@@ -497,11 +497,14 @@ def in_present_terms(result: Any) -> Result:
 
 
 def write_report(source: Path, directory: Path) -> str:
-    """Write report.html, comparison.md and the figures (SVG and PNG) of the comparison.json at `source`, from which
-    alone they are made, into `directory`; the page needs no other file and no network. Returns its summary.
+    """Write report.html, comparison.md, card.md and the figures (SVG and PNG) of the comparison.json at `source` into
+    `directory`, all of them from it alone; the page needs no other file and no network. Returns its summary.
     """
     from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
+
+    from snn_cace.report.audit import comparison_card
+    from snn_cace.report.page import as_markdown
 
     result = read_result(source)
     whole = not is_shortened(result)
@@ -549,12 +552,14 @@ def write_report(source: Path, directory: Path) -> str:
         differences=config_differences(result["variants"]) if whole else [],
         configs={v["name"]: yaml_text.dump(v["config"]) for v in result["variants"] if whole},
         figures=drawn,
+        across=[chain_verdict(result, found) for found in result["attribution"]],
         plotly=get_plotlyjs(),
         data=json.dumps(page_data(result), allow_nan=False).replace("<", "\\u003c"),
         script=(here / "comparison.js").read_text(encoding="utf-8"),
     )
     write_text(directory / "report.html", page)
     write_text(directory / "comparison.md", markdown(result))
+    write_text(directory / "card.md", as_markdown(f"Claim card: {result['name']}", comparison_card(result)))
     if whole:
         write_text(directory / "runs.csv", runs_csv(result))
     return summary(result)

@@ -52,6 +52,22 @@ def model_heading(model: str) -> str:
     return heading + (f", {REUSE_WORDS[shared]}" if shared else "")
 
 
+def across_models(verdicts: dict[str, str]) -> str:
+    """What spikes do to energy by each model, as the rest of a sentence: `saves`, `costs`, or neither, by model; where
+    models disagree, why the fewer do.
+    """
+    words = {"saves": "save energy", "costs": "cost energy", "": "show no difference in energy"}
+    by = {verdict: [model for model in verdicts if verdicts[model] == verdict] for verdict in words}
+    parts = {verdict: models for verdict, models in by.items() if models}
+    if len(parts) == 1:
+        return f"{words[next(iter(parts))]} by every model."
+    said = "; ".join(f"{words[verdict]} by {', '.join(models)}" for verdict, models in parts.items())
+    fewest = min(parts.values(), key=len)
+    named = dict.fromkeys(model.partition("/")[0] for model in fewest)
+    why = "; ".join(f"{name} {MODELS[name].charges}" for name in named if name in MODELS and MODELS[name].charges)
+    return f"{said}. The conclusion depends on the model" + (f": {why}." if why else ".")
+
+
 def energy_at_best(variant: Variant) -> dict[str, float]:
     """Millijoules per clip by model, each at the count in which the network costs least."""
     return {model: best["mean"] for model, best in variant["best"].items()}

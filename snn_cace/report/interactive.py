@@ -8,6 +8,7 @@ from snn_cace.comparison.schema import Attribution, Result, Variant
 from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report import figures
 from snn_cace.report.conclusions import (
+    across_models,
     attribution_of,
     counterpart,
     fewest_seeds,
@@ -99,6 +100,15 @@ def verdict_of(bounds: list[float | None], seeds: int) -> str:
     if seeds < ENOUGH_SEEDS or low is None or high is None or low <= 0 <= high:
         return ""
     return "saves" if high < 0 else "costs"
+
+
+def chain_verdict(result: Result, found: Attribution) -> str:
+    """What the spikes of a chain do to energy by each model, each network at its best count, and whether all agree."""
+    seeds, spikes = fewest_seeds(result), found["links"][-1]["energy"]
+    if seeds < ENOUGH_SEEDS:
+        return f"The spikes of {found['variant']}: too few seeds to conclude from, by whichever model."
+    verdicts = {model: verdict_of(list(by["ci95_mj"] or (None, None)), seeds) for model, by in spikes.items()}
+    return f"The spikes of {found['variant']} {across_models(verdicts)}"
 
 
 def energy_words(found: Attribution, model: str, share: float, verdict: str, seeds: int) -> str:

@@ -31,7 +31,9 @@ class EnergyModel(ABC):
     """A published model of energy. Its fields are its prices, which a file may replace (`energy:` of a comparison).
 
     name: its key in configs, files of prices and JSON. title: as sentences and figures call it. heading: its column's.
-    has_traffic: whether it prices reads of weights, so that it depends on their reuse.
+    has_traffic: whether it prices reads of weights, so that it depends on their reuse. compared: whether a comparison
+    reports it unless its `energy_models` name others; `audit` reports all. charges: what makes it differ from the
+    others, as the rest of a sentence.
 
     Raises:
         InputError: a negative price, naming it.
@@ -41,6 +43,8 @@ class EnergyModel(ABC):
     title: ClassVar[str]
     heading: ClassVar[str]
     has_traffic: ClassVar[bool] = True
+    compared: ClassVar[bool] = True
+    charges: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         MODELS[cls.name] = cls

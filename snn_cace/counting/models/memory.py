@@ -22,6 +22,7 @@ class Memory(EnergyModel):
     """Price of a byte, wherever it lies, beside arithmetic."""
 
     name, title, heading = "memory", "arithmetic with weight and state traffic", "with traffic"
+    charges = "charges for every membrane and weight that is read"
 
     word_bytes: int = 4
     byte: Price = price(

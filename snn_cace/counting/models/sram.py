@@ -45,6 +45,7 @@ class Sram(EnergyModel):
     """
 
     name, title, heading = "sram", "all traffic priced by memory size", "by memory size"
+    charges = "charges more where a memory is large"
 
     add: Price = price(0.1, "32-bit integer add at 45 nm: Horowitz 2014, as Lemaire et al. take it (arXiv 2210.13107)")
     multiply: Price = price(3.1, "32-bit integer multiply at 45 nm: Horowitz 2014, as Lemaire et al. take it")
