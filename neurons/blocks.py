@@ -15,10 +15,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurons.coding import make_coding
-from neurons.config import KINDS, BlockConfig, Kind, one_of
+from neurons.config import KINDS, BlockConfig, Kind
 from neurons.controls import ControlLayer, control_coding
 from neurons.kernels.dispatch import why_eager
 from neurons.layer import make_layer
+from neurons.nodes.node import one_of
 from neurons.norm import make_norm
 from neurons.readout import Readout
 

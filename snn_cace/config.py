@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_type_hints
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
-from neurons.config import LEAKY, WHOLE_SEQUENCE, BlockConfig, Direction, Kind
+from neurons.config import BlockConfig, Direction, Kind
 from snn_cace import yaml_text
 from snn_cace.counting.models import MODELS
 from snn_cace.data.readers import reader_name
@@ -475,7 +475,7 @@ def carried_slots(model: ModelConfig) -> list[str]:
         if slot.spikes:
             block = slot.spiking(model.spiking)
             resets = name in ("interaction", "event_head") or block.membrane == "reset"
-            if block.node in LEAKY and (slot.is_braincog or not resets):
+            if block.neuron.is_leaky and (slot.is_braincog or not resets):
                 found.append(name)
     return found
 
@@ -499,11 +499,11 @@ def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) 
         block = slot.spiking(shared)
     except ValueError as error:
         raise InputError(f"{key}: {error}") from None
-    if not slot.is_dense and slot.kind == "leaky" and block.node not in LEAKY:
+    if not slot.is_dense and slot.kind == "leaky" and not block.neuron.is_leaky:
         raise InputError(f"{key}.block: {slot.block}: {block.node} has no leaky membrane; use rectified")
-    if slot.direction == "recurrent" and block.node in WHOLE_SEQUENCE:
+    if slot.direction == "recurrent" and not block.neuron.has_steps:
         raise InputError(f"{key}: a recurrent block steps its node; {block.node} runs over whole sequences only")
-    if slot.is_braincog and block.node in WHOLE_SEQUENCE:
+    if slot.is_braincog and not block.neuron.has_steps:
         raise InputError(f"{key}: braincog carries membranes over segments, which {block.node} does not have")
 
 

@@ -66,5 +66,5 @@ def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: BlockC
         return nn.Sequential(dense.make_rounding(inputs), lstm, dense.make_rounding(outputs), dense.make_norm(outputs))
     block = slot.spiking(shared)
     if slot.is_braincog:
-        return BrainCogEncoder(inputs, outputs, block, slot.steps or BRAINCOG_STEPS, kind=slot.kind)
+        return BrainCogEncoder(inputs, outputs, block.neuron, slot.steps or BRAINCOG_STEPS, kind=slot.kind)
     return SpikingLinear(inputs, outputs, block, slot.direction, slot.kind)

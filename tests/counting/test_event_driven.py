@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import BlockConfig, BrainCogEncoder, Dropout, NodeConfig, SpikingLinear, SpikingMLP, project
+from neurons import LIF, BlockConfig, BrainCogEncoder, Dropout, SpikingLinear, SpikingMLP, project
 from neurons.coding import make_coding
 from neurons.config import CODINGS, READOUTS
 from snn_cace.config import SlotConfig
@@ -144,7 +144,7 @@ def test_input_spikes_are_added_too(coding: str):
 def test_the_original_s_encoder_outputs_rates_too():
     """Its rate is a plain mean over simulation steps; the layer that reads it adds columns."""
     torch.manual_seed(0)
-    encoder = BrainCogEncoder(3, WIDTH, NodeConfig(threshold=0.5, surrogate="quadratic_gate"), simulation_steps=4)
+    encoder = BrainCogEncoder(3, WIDTH, LIF(threshold=0.5, surrogate="quadratic_gate"), simulation_steps=4)
     network = nn.Sequential(encoder, Linear(WIDTH, OUT)).double().eval()
     values = 2 * patches(torch.float64)[:, :, 0]
     with torch.no_grad():

@@ -16,10 +16,19 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from neurons import (
+    ALIF,
+    IF,
+    ILIF,
+    LIF,
+    PLIF,
+    PSN,
     BlockConfig,
     BrainCogEncoder,
-    NodeConfig,
+    GatedLIF,
+    MaskedPSN,
+    Node,
     Readout,
+    SlidingPSN,
     SpikeLinear,
     SpikingCrossAttention,
     SpikingLayer,
@@ -160,21 +169,21 @@ def test_norms_activations_and_feed_forward_by_hand(module: nn.Module, expected:
 @pytest.mark.parametrize(
     ("node", "macs", "acs", "comparisons", "per_spike", "states"),
     [
-        (NodeConfig("if"), 0, 1, 1, 0, 1),
-        (NodeConfig("lif"), 1, 1, 1, 0, 1),
-        (NodeConfig("lif", reset="soft"), 1, 1, 1, 1, 1),
-        (NodeConfig("plif"), 1, 1, 1, 0, 1),
-        (NodeConfig("lif", learn_threshold=True), 1, 1, 1, 0, 1),
-        (NodeConfig("alif"), 3, 2, 1, 0, 2),
-        (NodeConfig("gated_lif"), 2, 1, 1, 2, 1),
-        (NodeConfig("ilif"), 2, 0, 2, 1, 1),
-        (NodeConfig("psn"), 4, 0, 1, 0, 4),
-        (NodeConfig("masked_psn", order=3), 3, 0, 1, 0, 3),
-        (NodeConfig("sliding_psn", order=2), 2, 0, 1, 0, 2),
+        (IF(), 0, 1, 1, 0, 1),
+        (LIF(), 1, 1, 1, 0, 1),
+        (LIF(reset="soft"), 1, 1, 1, 1, 1),
+        (PLIF(), 1, 1, 1, 0, 1),
+        (LIF(learn_threshold=True), 1, 1, 1, 0, 1),
+        (ALIF(), 3, 2, 1, 0, 2),
+        (GatedLIF(), 2, 1, 1, 2, 1),
+        (ILIF(), 2, 0, 2, 1, 1),
+        (PSN(), 4, 0, 1, 0, 4),
+        (MaskedPSN(order=3), 3, 0, 1, 0, 3),
+        (SlidingPSN(order=2), 2, 0, 1, 0, 2),
     ],
-    ids=lambda value: value.node if isinstance(value, NodeConfig) else "",
+    ids=lambda value: value.name if isinstance(value, Node) else "",
 )
-def test_every_node_by_hand(node: NodeConfig, macs: int, acs: int, comparisons: int, per_spike: int, states: int):
+def test_every_node_by_hand(node: Node, macs: int, acs: int, comparisons: int, per_spike: int, states: int):
     """4 steps of 2 clips of 6 neurons: 48 updates at the node's own cost; states read and written once each."""
     layer = SpikingLayer(node, 4)
     current = 2 * torch.randn(4, 2, 6)
@@ -195,7 +204,7 @@ def test_every_node_by_hand(node: NodeConfig, macs: int, acs: int, comparisons: 
     assert found.modules[0].firing_rate == pytest.approx(spikes / 48)
 
 
-SOURCE = NodeConfig("lif", threshold=0.3)
+SOURCE = LIF(threshold=0.3)
 
 
 class Chain(nn.Module):
@@ -334,7 +343,7 @@ def test_recurrent_feedback_costs_a_column_for_every_spike_but_those_of_the_last
         (nn.Linear(4, 6), torch.zeros(2, 4), 4 * 6 + 6),
         (DenseAttention(8, 2, 0.0), torch.zeros(2, 3, 8), 4 * 8 * 8 + 4 * 8),
         (BiLSTM(4, 6), torch.zeros(2, 3, 4), 2 * (4 * 3 * (4 + 3) + 8 * 3)),
-        (RecurrentLayer(NodeConfig("lif"), 2, "carry", 5), torch.zeros(2, 1, 3, 5), 25),
+        (RecurrentLayer(LIF(), 2, "carry", 5), torch.zeros(2, 1, 3, 5), 25),
     ],
 )
 def test_a_module_s_weights_are_all_that_it_reads_its_children_s_too(

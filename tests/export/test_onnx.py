@@ -9,7 +9,7 @@ import pytest
 import torch
 from small import CLASSES, SEGMENTS, peer_experiment, write_ave
 
-from neurons.config import FIXED_LENGTH
+from neurons import NODES
 from snn_cace.cli import main
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
@@ -43,7 +43,7 @@ def small(
         getattr(experiment.model.slots, name).block = "spiking"
     if feed_forward is not None:
         hidden.block, hidden.node, hidden.learn_threshold = "spiking", feed_forward, False
-        hidden.membrane = "reset" if feed_forward in FIXED_LENGTH else None
+        hidden.membrane = "reset" if NODES[feed_forward].fixed_length else None
     for key, value in shared.items():
         setattr(experiment.model.spiking, key, value)
     return Experiment(experiment.name, experiment.data, experiment.model, experiment.training)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small import small_experiment, small_model, write_ave
 
-from neurons.config import CODINGS, NODES, READOUTS
+from neurons import CODINGS, NODES, READOUTS
 from neurons.streaming import restore, snapshot, stream
 from snn_cace.config import Experiment, ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
