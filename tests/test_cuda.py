@@ -12,7 +12,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from neurons import BlockConfig
 from neurons.layer import make_layer
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import ClipData
 from snn_cace.model import CaceNet
@@ -45,7 +44,7 @@ def test_fused_rates_on_cuda_are_the_cpu_s_and_gradients_to_rounding(surrogate: 
 @pytest.mark.parametrize("block", ["dense", "spiking"])
 def test_the_network_gives_on_cuda_what_it_gives_on_the_cpu(block: str):
     model = small_model()
-    model.slots.temporal_encoder = SlotConfig(block=block)
+    model.slots.temporal_encoder = {"block": block}
     torch.manual_seed(0)
     network = CaceNet(model, FeatureShape(8, 6, 3)).double().eval()
     given = torch.rand(4, 10, 2, 3, 8, dtype=torch.float64), torch.rand(4, 10, 6, dtype=torch.float64)

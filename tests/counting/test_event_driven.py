@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from neurons import LIF, BlockConfig, BrainCogEncoder, Dropout, SpikingLinear, SpikingMLP, project
 from neurons.coding import make_coding
 from neurons.config import CODINGS, READOUTS
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import energy, read_prices
 from snn_cace.counting.execution import run_event_driven
@@ -159,9 +158,9 @@ def test_the_original_s_encoder_outputs_rates_too():
 def guided(spiking: bool, **coding: object) -> CaceNet:
     config = small_model()
     for slot in ("temporal_encoder", "feed_forward", "event_head"):
-        setattr(config.slots, slot, SlotConfig(block="spiking" if spiking else "dense", membrane="reset"))
+        setattr(config.slots, slot, {"block": "spiking" if spiking else "dense", "membrane": "reset"})
     if spiking:
-        config.slots.visual_projection = SlotConfig(block="spiking", membrane="reset", steps=2, **coding)
+        config.slots.visual_projection = {"block": "spiking", "membrane": "reset", "steps": 2, **coding}
     torch.manual_seed(0)
     return CaceNet(config, FeatureShape(visual_channels=5, audio_channels=6, classes=3)).double().eval()
 

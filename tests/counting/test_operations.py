@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from small import small_model
@@ -36,7 +38,6 @@ from neurons import (
     SpikingMLP,
 )
 from neurons.layer import RecurrentLayer
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.operations import Count, UncountedOperationError, count_operations, summed
 from snn_cace.counting.rules import Operations
@@ -55,7 +56,7 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def build(**slots: SlotConfig) -> CaceNet:
+def build(**slots: dict[str, Any]) -> CaceNet:
     config = small_model()
     for name, slot in slots.items():
         setattr(config.slots, name, slot)
@@ -355,8 +356,8 @@ def test_a_module_s_weights_are_all_that_it_reads_its_children_s_too(
 
 
 def test_a_network_is_the_sum_of_its_modules_and_every_leaf_is_accounted_for():
-    spiking = SlotConfig(block="spiking", steps=4, threshold=0.2)
-    for network in (build(), build(**dict.fromkeys(SLOTS, spiking)), build(temporal_encoder=SlotConfig("braincog"))):
+    spiking = {"block": "spiking", "steps": 4, "threshold": 0.2}
+    for network in (build(), build(**dict.fromkeys(SLOTS, spiking)), build(temporal_encoder={"block": "braincog"})):
         count = count_operations(network, *clips())
         parts = [count_operations_of(count, name) for name in top_level(network)]
         whole = sum(parts, summed(m for m in count.modules if m.name == ""))
@@ -385,7 +386,7 @@ def test_an_operation_that_no_rule_knows_stops_the_count_and_names_the_module():
 
 def test_doubling_the_simulation_steps_doubles_updates_and_states_and_no_current():
     def counted(steps: int) -> dict[str, Operations]:
-        slot = SlotConfig(block="spiking", steps=steps, threshold=0.2)
+        slot = {"block": "spiking", "steps": steps, "threshold": 0.2}
         count = count_operations(build(temporal_encoder=slot, feed_forward=slot), *clips())
         return {
             kind: summed(m for m in count.modules if m.kind == kind)
@@ -407,7 +408,7 @@ def test_the_count_does_not_depend_on_how_many_clips_it_is_taken_over_where_noth
 
 
 def test_a_second_count_finds_the_same_and_the_network_is_left_as_it_was():
-    network = build(feed_forward=SlotConfig(block="spiking")).train()
+    network = build(feed_forward={"block": "spiking"}).train()
     visual, audio = clips()
     first = count_operations(network, visual, audio)
     assert network.training
@@ -482,7 +483,7 @@ def test_synaptic_operations_and_sparsity_agree_with_neurobench():
 
 def test_a_slot_s_blocks_cost_what_they_cost_alone():
     """The spiking feed-forward blocks: 6 of them over 10 segments, 8 to 16 to 8, 4 steps, norm in the weights."""
-    slot = SlotConfig(block="spiking", steps=4, threshold=0.2, membrane="reset")
+    slot = {"block": "spiking", "steps": 4, "threshold": 0.2, "membrane": "reset"}
     network = build(feed_forward=slot)
     layers = [m for m in network.modules() if isinstance(m, SpikingMLP)]
     spikes: list[float] = []

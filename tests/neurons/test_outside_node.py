@@ -54,5 +54,5 @@ def test_a_neuron_from_elsewhere_trains_is_counted_and_has_its_controls(
     assert [v["name"].removeprefix("small-spiking") for v in variants] == ["", "-leaky", "-quantised"]
     operations = variants[0]["counts"]["conservative"]["operations"]
     assert operations["state_reads"] == 2 * operations["neuron_updates"] > 0
-    with pytest.raises(InputError, match="node_parameters: .*Forgetful has no 'kept', only keep"):
+    with pytest.raises(InputError, match=r"node_parameters: .*Forgetful has no 'kept', only keep"):
         from_dict(put_over(plain, own, {"model.spiking.node_parameters": {"kept": 1}}), Experiment, "test")
