@@ -1,13 +1,9 @@
 from .attention import SpikingCrossAttention
 from .blocks import SpikeLinear, SpikingLinear, SpikingMLP, SpikingProjection
-from .braincog import BrainCogEncoder
-from .collective import count_over_processes, gather_rows, sum_over_processes
+from .collective import count_over_processes, sum_over_processes
 from .config import CODINGS, CONTROLS, DIRECTIONS, KINDS, NORMS, READOUTS, BlockConfig
 from .controls import ControlLayer, LearnedStep, LinearMemory, bits_for, has_memory, value_levels
 from .kernels.dispatch import eager, why_eager
-from .kernels.dropout import Dropout, rectified_dropout
-from .kernels.linear import project
-from .kernels.residual import residual_norm
 from .layer import SpikingLayer, run_layers
 from .nodes import ALIF, IF, ILIF, LIF, NODES, PLIF, PSN, GatedLIF, MaskedPSN, Node, SlidingPSN, find_node
 from .nodes.modules import make_node
@@ -44,9 +40,7 @@ __all__ = [
     "READOUTS",
     "SURROGATES",
     "BlockConfig",
-    "BrainCogEncoder",
     "ControlLayer",
-    "Dropout",
     "GatedLIF",
     "LayerActivity",
     "LayerRecord",
@@ -76,13 +70,9 @@ __all__ = [
     "eager",
     "find_node",
     "fold",
-    "gather_rows",
     "has_memory",
     "make_node",
     "make_surrogate",
-    "project",
-    "rectified_dropout",
-    "residual_norm",
     "run_layers",
     "stream",
     "sum_over_processes",

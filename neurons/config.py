@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from neurons.nodes import find_node, name_of
@@ -120,3 +120,8 @@ class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
         shared = {name: value for name, value in own.items() if name in flat}
         others = {name: value for name, value in own.items() if name not in flat}
         return cls(name_of(neuron), others, **shared, **block)
+
+
+def block_of(config: BlockConfig | Node, **block: Any) -> BlockConfig:
+    """The block that `config` describes, or that of a neuron, with the keys of `block` put over it."""
+    return BlockConfig.of(config, **block) if isinstance(config, Node) else replace(config, **block)

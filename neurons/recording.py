@@ -24,7 +24,7 @@ SATURATED_RATE = 0.95
 UNHEALTHY_SHARE = 0.5
 """A layer with this share of dead, or of saturated, neurons is reported."""
 DEAD_ADVICE = "try a lower threshold, norm: batch or threshold, or a wider surrogate (smaller alpha)"
-SATURATED_ADVICE = "try a higher threshold, a smaller tau, norm: batch or threshold, or firing_rate_weight"
+SATURATED_ADVICE = "try a higher threshold, a smaller tau, norm: batch or threshold, or a penalty on firing rates"
 
 
 @dataclass(frozen=True)

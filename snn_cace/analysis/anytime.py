@@ -58,7 +58,8 @@ def with_steps(network: Network, experiment: Experiment, steps: int) -> Network:
     """
     changed_experiment = copy.deepcopy(experiment)
     for name, trained in simulation_steps(experiment).items():
-        getattr(changed_experiment.model.slots, name)["steps"] = min(steps, trained)
+        own = getattr(changed_experiment.model.slots, name)
+        setattr(changed_experiment.model.slots, name, own | {"steps": min(steps, trained)})
     try:
         shape: FeatureShape = network.shape
         changed = build_network(changed_experiment, shape)

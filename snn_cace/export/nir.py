@@ -28,10 +28,11 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from neurons import BrainCogEncoder, SpikeLinear, SpikingLayer, SpikingProjection
+from neurons import SpikeLinear, SpikingLayer, SpikingProjection
 from neurons.layer import BidirectionalLayer, RecurrentLayer
 from snn_cace.files import replacing, write_json
 from snn_cace.model import Network
+from snn_cace.model.braincog import BrainCogEncoder
 from snn_cace.training.checkpoints import Trained
 
 NEVER_LEAKS = 1e20

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurons import BlockConfig, BrainCogEncoder, SpikingLinear, Streamed
+from neurons import BlockConfig, SpikingLinear, Streamed
 from snn_cace.config import Slot
+from snn_cace.model.braincog import BrainCogEncoder
 from snn_cace.model.dense import ORIGINAL, DenseParts
 
 BRAINCOG_STEPS = 15

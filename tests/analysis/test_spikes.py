@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -107,7 +106,7 @@ def test_as_many_steps_as_trained_change_nothing_and_fewer_are_another_config(tm
     found = anytime(network, data.loader("test"), experiment, CPU)
     assert [depth["steps"] for depth in found["depths"]] == [1, 2, 4]
     for depth in found["depths"]:
-        slot = dataclasses.replace(SPIKING, steps=depth["steps"])
+        slot = SPIKING | {"steps": depth["steps"]}
         changed = experiment_with(tmp_path, temporal_encoder=slot, feed_forward=slot)
         fresh = network_of(changed)
         fresh.load_state_dict(network.state_dict())
@@ -123,7 +122,7 @@ def test_depths_are_powers_of_two_up_to_what_was_trained(tmp_path: Path):
 
 def test_weights_per_step_cannot_run_with_fewer_and_say_so(tmp_path: Path):
     for changes in ({"node": "psn", "membrane": "reset"},):
-        experiment = experiment_with(tmp_path, feed_forward=dataclasses.replace(SPIKING, **changes))
+        experiment = experiment_with(tmp_path, feed_forward=SPIKING | changes)
         with pytest.raises(InputError, match="cannot run with 2 simulation steps: it has weights per simulation step"):
             with_steps(network_of(experiment), experiment, 2)
         found = anytime(network_of(experiment), data_of(experiment).loader("test"), experiment, CPU)
@@ -147,7 +146,7 @@ def test_early_exit_by_hand():
 
 
 def test_membranes_are_carried_only_where_a_slot_says_so(tmp_path: Path):
-    reset = dataclasses.replace(SPIKING, membrane="reset")
+    reset = SPIKING | {"membrane": "reset"}
     assert carries_membranes(experiment_with(tmp_path, temporal_encoder=SPIKING, feed_forward=reset))
     assert carries_membranes(experiment_with(tmp_path, temporal_encoder={"block": "braincog"}))
     assert not carries_membranes(experiment_with(tmp_path, temporal_encoder=reset, interaction=SPIKING))

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import LIF, BlockConfig, BrainCogEncoder, Dropout, SpikingLinear, SpikingMLP, project
+from neurons import LIF, BlockConfig, SpikingLinear, SpikingMLP
 from neurons.coding import make_coding
 from neurons.config import CODINGS, READOUTS
 from snn_cace.contracts import FeatureShape
@@ -17,7 +17,10 @@ from snn_cace.counting.energy import energy, read_prices
 from snn_cace.counting.execution import run_event_driven
 from snn_cace.counting.operations import Count, count_operations, summed
 from snn_cace.counting.rules import Cost
+from snn_cace.kernels.dropout import Dropout
+from snn_cace.kernels.linear import project
 from snn_cace.model import CaceNet
+from snn_cace.model.braincog import BrainCogEncoder
 
 CLIPS, SEGMENTS, PATCHES, WIDTH, OUT = 2, 3, 4, 5, 7
 ROWS = CLIPS * SEGMENTS * PATCHES

@@ -25,7 +25,6 @@ from neurons import (
     PLIF,
     PSN,
     BlockConfig,
-    BrainCogEncoder,
     GatedLIF,
     MaskedPSN,
     Node,
@@ -43,6 +42,7 @@ from snn_cace.counting.operations import Count, UncountedOperationError, count_o
 from snn_cace.counting.rules import Operations
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import SpatialAttention, UnscaledAttention
+from snn_cace.model.braincog import BrainCogEncoder
 from snn_cace.model.relation import DenseAttention, FeedForward
 from snn_cace.model.temporal import BiLSTM
 

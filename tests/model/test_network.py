@@ -8,11 +8,13 @@ import pytest
 import torch
 from small import small_model
 
-from neurons import BlockConfig, Dropout, SpikingLayer, eager, rectified_dropout, residual_norm
-from neurons.kernels import residual
+from neurons import BlockConfig, SpikingLayer, eager
 from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, ModelConfig, Slot
 from snn_cace.contracts import FeatureShape
+from snn_cace.kernels import residual
+from snn_cace.kernels.dropout import Dropout, rectified_dropout
+from snn_cace.kernels.residual import residual_norm
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
 from snn_cace.model.dense import DenseParts

@@ -13,7 +13,6 @@ from neurons import (
     LIF,
     NODES,
     BlockConfig,
-    BrainCogEncoder,
     ControlLayer,
     LearnedStep,
     LinearMemory,
@@ -26,6 +25,7 @@ from neurons import (
 )
 from neurons.blocks import ControlProjection
 from neurons.layer import make_layer
+from snn_cace.model.braincog import BrainCogEncoder
 
 BLOCKS = {
     "linear": lambda config, kind: SpikingLinear(6, 4, config, "bidirectional", kind),

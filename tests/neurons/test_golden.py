@@ -7,7 +7,8 @@ import pytest
 import torch
 from golden_rule import cotangent, features, golden, normal, reference_state
 
-from neurons import LIF, BrainCogEncoder, SpikingLayer
+from neurons import LIF, SpikingLayer
+from snn_cace.model.braincog import BrainCogEncoder
 
 REFERENCE_NODE = LIF(tau=2, threshold=0.5, surrogate="quadratic_gate", alpha=2)
 LIF_TIE_INPUT = [[1.0, 0.5, 0.5, 1.5], [0.5, 0.5, 1.0, -0.5], [1.0, 0.5, 1.0, 1.25], [0.25, 0.5, 0.0, 1.0]]

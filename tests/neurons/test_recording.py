@@ -12,7 +12,6 @@ from neurons import (
     LIF,
     PSN,
     BlockConfig,
-    BrainCogEncoder,
     Node,
     RateMonitor,
     SpikeRecorder,
@@ -21,6 +20,7 @@ from neurons import (
     SpikingLinear,
     trace_layers,
 )
+from snn_cace.model.braincog import BrainCogEncoder
 
 NODE = LIF(threshold=0.4)
 GROUPS = 3

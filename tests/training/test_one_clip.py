@@ -9,10 +9,10 @@ import pytest
 import torch
 from small import PEERS, SEGMENTS, peer_experiment, small_experiment, write_ave
 
-from neurons.braincog import PerSegmentBatchNorm
 from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, as_dict, from_dict
 from snn_cace.contracts import FeatureShape
+from snn_cace.model.braincog import PerSegmentBatchNorm
 from snn_cace.networks import find_network
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.run import train

@@ -10,8 +10,9 @@ import torch
 from numba import njit
 from torch import nn
 
-from neurons import LIF, PLIF, BlockConfig, Dropout, SpikingLayer, SpikingLinear, eager, why_eager
+from neurons import LIF, PLIF, BlockConfig, SpikingLayer, SpikingLinear, eager, why_eager
 from neurons.kernels.threads import compiled
+from snn_cace.kernels.dropout import Dropout
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurons import LIF, NODES, BlockConfig, BrainCogEncoder, SpikeRecorder, SpikingLinear, SpikingMLP
+from neurons import LIF, NODES, BlockConfig, SpikeRecorder, SpikingLinear, SpikingMLP
 from neurons.kernels.lif import SLOPES, Dynamics, firing_rate
 from neurons.kernels.threads import in_every_thread
 from neurons.layer import SpikingLayer, make_layer, run_layers
+from snn_cace.model.braincog import BrainCogEncoder
 
 STEPS, CLIPS, SEGMENTS = 5, 3, 4
 
