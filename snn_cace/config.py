@@ -170,15 +170,14 @@ class Slot:
 class SlotsConfig:
     """Which blocks spike. Guidance attention and the contrastive projector never do.
 
-    A slot is a mapping: `block`, `direction`, and what differs from model.spiking, by its keys. An option may give one
-    key, `--model.slots.feed_forward.block spiking`.
+    A slot is a mapping: `block`, `direction`, and what differs from model.spiking, by its keys.
 
     Args:
         visual_projection: the layer that every patch goes through first.
-        temporal_encoder: the BiLSTM's place: `block` is dense, spiking, rectified, leaky, quantised, braincog, ...;
-            `direction` is forward, bidirectional or recurrent; all keys of model.spiking.
-        feed_forward: the hidden layer inside every relation block: `block` is dense, spiking, rectified, leaky or
-            quantised; all keys of model.spiking.
+        temporal_encoder: the BiLSTM's place. One key at a time, as in `--model.slots.temporal_encoder.block spiking`:
+            `block` (dense, spiking, rectified, leaky, quantised, braincog), `direction` (forward, bidirectional,
+            recurrent), and every key of model.spiking.
+        feed_forward: the hidden layer inside every relation block; `block`, and every key of model.spiking.
         interaction: the attention of the audio-visual interaction blocks; spiking, it has no softmax.
         event_head: the classifier of the clip's event.
     """
