@@ -97,7 +97,8 @@ def sections(key: str, config_class: type, title: str = "An experiment") -> Iter
             yield from sections(within, hint)
     if config_class is SlotsConfig:
         own = [f.name for f in dataclasses.fields(Slot) if f.name != "overrides"]
-        yield from ["", f"## `{key}.SLOT`", "", *table(Slot, own), "", cell(documentation(Slot)["overrides"])]
+        beside = cell(documentation(Slot)["overrides"])
+        yield from ["", f"## `{key}.SLOT`", "", *table(Slot, own), "", f"All other keys: {beside}"]
 
 
 def table(config_class: type, names: list[str]) -> Iterator[str]:

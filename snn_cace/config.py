@@ -126,7 +126,7 @@ class Slot:
         direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
             half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
             simulation step later.
-        overrides: what differs from model.spiking, by its keys. Without `steps` of its own `braincog` takes 15; a
+        overrides: those of model.spiking, where they differ. Without `steps` of its own `braincog` takes 15; a
             `dense` block has the `norm` that is given here, or none.
     """
 
