@@ -24,7 +24,7 @@ from mkdocs.structure.pages import Page
 from snn_cace.cli import VERBS
 from snn_cace.commands import make_parser, options_of, parameters
 from snn_cace.comparison.plan import Comparison
-from snn_cace.config import Experiment, SlotsConfig
+from snn_cace.config import Experiment, Slot, SlotsConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 SINGLE = {"README.md": "overview.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
@@ -96,7 +96,9 @@ def sections(key: str, config_class: type, title: str = "An experiment") -> Iter
         if config_class is not SlotsConfig:
             yield from sections(within, hint)
     if config_class is SlotsConfig:
-        yield from sections(f"{key}.SLOT", next(iter(inner.values())))
+        own = [f.name for f in dataclasses.fields(Slot) if f.name != "overrides"]
+        beside = cell(documentation(Slot)["overrides"])
+        yield from ["", f"## `{key}.SLOT`", "", *table(Slot, own), "", f"All other keys: {beside}"]
 
 
 def table(config_class: type, names: list[str]) -> Iterator[str]:

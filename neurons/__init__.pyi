@@ -1,15 +1,13 @@
 from .attention import SpikingCrossAttention
 from .blocks import SpikeLinear, SpikingLinear, SpikingMLP, SpikingProjection
-from .braincog import BrainCogEncoder
-from .collective import count_over_processes, gather_rows, sum_over_processes
-from .config import CODINGS, CONTROLS, DIRECTIONS, KINDS, NODES, NORMS, READOUTS, BlockConfig, NodeConfig
+from .collective import count_over_processes, sum_over_processes
+from .config import CODINGS, CONTROLS, DIRECTIONS, KINDS, NORMS, READOUTS, BlockConfig
 from .controls import ControlLayer, LearnedStep, LinearMemory, bits_for, has_memory, value_levels
 from .kernels.dispatch import eager, why_eager
-from .kernels.dropout import Dropout, rectified_dropout
-from .kernels.linear import project
-from .kernels.residual import residual_norm
 from .layer import SpikingLayer, run_layers
-from .nodes import NodeState, make_node, step
+from .nodes import ALIF, IF, ILIF, LIF, NODES, PLIF, PSN, GatedLIF, MaskedPSN, Node, SlidingPSN, find_node
+from .nodes.modules import make_node
+from .nodes.node import NodeCost
 from .norm import fold
 from .readout import Readout
 from .recording import (
@@ -27,30 +25,37 @@ from .streaming import LookBack, Streamed, stream
 from .surrogate import SURROGATES, QuadraticGate, make_surrogate
 
 __all__ = [
+    "ALIF",
     "CODINGS",
     "CONTROLS",
     "DIRECTIONS",
+    "IF",
+    "ILIF",
     "KINDS",
+    "LIF",
     "NODES",
     "NORMS",
+    "PLIF",
+    "PSN",
     "READOUTS",
     "SURROGATES",
     "BlockConfig",
-    "BrainCogEncoder",
     "ControlLayer",
-    "Dropout",
+    "GatedLIF",
     "LayerActivity",
     "LayerRecord",
     "LearnedStep",
     "LinearMemory",
     "LookBack",
-    "NodeConfig",
-    "NodeState",
+    "MaskedPSN",
+    "Node",
+    "NodeCost",
     "QuadraticGate",
     "RateMonitor",
     "RateObserver",
     "RateRegulariser",
     "Readout",
+    "SlidingPSN",
     "SpikeLinear",
     "SpikeRecorder",
     "SpikingCrossAttention",
@@ -63,16 +68,12 @@ __all__ = [
     "bits_for",
     "count_over_processes",
     "eager",
+    "find_node",
     "fold",
-    "gather_rows",
     "has_memory",
     "make_node",
     "make_surrogate",
-    "project",
-    "rectified_dropout",
-    "residual_norm",
     "run_layers",
-    "step",
     "stream",
     "sum_over_processes",
     "trace_layers",

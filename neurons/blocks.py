@@ -10,15 +10,18 @@ step.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from neurons.coding import make_coding
-from neurons.config import KINDS, BlockConfig, Kind, one_of
+from neurons.config import KINDS, BlockConfig, Kind, block_of
 from neurons.controls import ControlLayer, control_coding
 from neurons.kernels.dispatch import why_eager
 from neurons.layer import make_layer
+from neurons.nodes.node import Node, one_of
 from neurons.norm import make_norm
 from neurons.readout import Readout
 
@@ -108,17 +111,26 @@ def make_projection(
 class SpikingLinear(nn.Module):
     """A projection and a readout: a linear layer with norm whose outputs are what its spikes say.
 
-    Shape: `[B, T, ..., inputs]` to `[B, T, ..., outputs]`.
+    config: of the block, or its neuron; then keys of a `BlockConfig` may follow by name.
 
-    >>> rates = SpikingLinear(3, 5, BlockConfig(steps=4))(torch.randn(2, 10, 3))
+    Shape: `[B, T, ..., inputs]` to `[B, T, ..., outputs]`; with membrane `reset`, any `[..., inputs]`.
+
+    >>> rates = SpikingLinear(3, 5, LIF(tau=2, threshold=1), steps=4, norm="none")(torch.randn(2, 10, 3))
     >>> set((4 * rates).flatten().tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
     True
     """
 
     def __init__(
-        self, inputs: int, outputs: int, config: BlockConfig, direction: str = "forward", kind: Kind = "spiking"
+        self,
+        inputs: int,
+        outputs: int,
+        config: BlockConfig | Node,
+        direction: str = "forward",
+        kind: Kind = "spiking",
+        **block: Any,
     ) -> None:
         super().__init__()
+        config = block_of(config, **block)
         self.projection = make_projection(inputs, outputs, config, kind, direction)
         self.readout = Readout(config.readout, config.steps, config.tau) if kind == "spiking" else None
 
@@ -168,7 +180,8 @@ class DroppedLinear(nn.Linear):
 
 
 class SpikingMLP(nn.Module):
-    """The spiking counterpart of linear, relu, dropout, linear: the hidden layer spikes.
+    """The spiking counterpart of linear, relu, dropout, linear: the hidden layer spikes. `config` and `block` as of
+    `SpikingLinear`.
 
     Shape: `[B, T, inputs]` to `[B, T, outputs]`.
 
@@ -177,9 +190,17 @@ class SpikingMLP(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, hidden: int, outputs: int, dropout: float, config: BlockConfig, kind: Kind = "spiking"
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        dropout: float,
+        config: BlockConfig | Node,
+        kind: Kind = "spiking",
+        **block: Any,
     ) -> None:
         super().__init__()
+        config = block_of(config, **block)
         self.hidden = make_projection(inputs, hidden, config, kind)
         self.output: SpikeLinear | DroppedLinear
         if kind == "spiking":

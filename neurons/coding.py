@@ -25,8 +25,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from neurons.config import BlockConfig, NodeConfig
+from neurons.config import BlockConfig
 from neurons.layer import SpikingLayer
+from neurons.nodes.node import Node
 
 
 class Coding(nn.Module):
@@ -119,7 +120,7 @@ class Integer(Coding):
 class LearnedEncoder(nn.Module):
     """`[..., inputs]` to spikes `[S, ..., inputs]` of neurons with a linear layer of their own."""
 
-    def __init__(self, inputs: int, simulation_steps: int, node: NodeConfig) -> None:
+    def __init__(self, inputs: int, simulation_steps: int, node: Node) -> None:
         super().__init__()
         self.simulation_steps = simulation_steps
         self.linear = nn.Linear(inputs, inputs)
@@ -141,10 +142,15 @@ class ThresholdEncoder(nn.Module):
     def __init__(self, inputs: int, simulation_steps: int, config: BlockConfig) -> None:
         super().__init__()
         self.simulation_steps = simulation_steps
-        node = dataclasses.replace(
-            config, node="if", threshold=config.coding_threshold, learn_threshold="channel", reset="soft"
+        driven = dataclasses.replace(
+            config,
+            node="if",
+            node_parameters={},
+            threshold=config.coding_threshold,
+            learn_threshold="channel",
+            reset="soft",
         )
-        self.layer = SpikingLayer(node, simulation_steps, neurons=inputs)
+        self.layer = SpikingLayer(driven.neuron, simulation_steps, neurons=inputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.layer(values.expand(self.simulation_steps, *values.shape))
@@ -155,7 +161,7 @@ def make_coding(config: BlockConfig, inputs: int) -> nn.Module | None:
     if config.coding == "constant":
         return None
     if config.coding == "learned":
-        return LearnedEncoder(inputs, config.steps, config)
+        return LearnedEncoder(inputs, config.steps, config.neuron)
     if config.coding == "threshold":
         return ThresholdEncoder(inputs, config.steps, config)
     if config.coding == "integer":

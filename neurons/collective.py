@@ -39,18 +39,6 @@ def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
     return sum_over_processes(total) / count_over_processes(values.numel(), values.device)
 
 
-def gather_rows(rows: torch.Tensor) -> torch.Tensor:
-    """The rows of all processes in the order of the whole batch, `[b, ...]` to `[B, ...]`, differentiable: process r of
-    P holds rows r, r + P, r + 2 P and so on; b may differ by one, and be 0.
-    """
-    processes = process_count()
-    if processes == 1:
-        return rows
-    whole = rows.new_zeros(count_over_processes(len(rows), rows.device), *rows.shape[1:])
-    whole[torch.distributed.get_rank() :: processes] = rows
-    return sum_over_processes(whole)
-
-
 def batch_norm(
     values: torch.Tensor,
     running_mean: torch.Tensor,

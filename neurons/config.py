@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
 
-Node = Literal["if", "lif", "plif", "alif", "gated_lif", "ilif", "psn", "masked_psn", "sliding_psn"]
-Reset = Literal["hard", "soft"]
+from neurons.nodes import find_node, name_of
+from neurons.nodes.alif import Adaptation
+from neurons.nodes.ilif import Levels
+from neurons.nodes.lif import Leak
+from neurons.nodes.node import Node, one_of
+from neurons.nodes.psn import Order
+
 Membrane = Literal["carry", "reset"]
 Coding = Literal["constant", "poisson", "latency", "learned", "threshold", "integer"]
-LearnThreshold = bool | Literal["layer", "channel"]
 ReadoutName = Literal["rate", "membrane"]
 Norm = Literal["batch", "threshold", "layer", "none"]
 Direction = Literal["forward", "bidirectional", "recurrent"]
 Kind = Literal["spiking", "rectified", "leaky", "quantised"]
 
-NODES: tuple[str, ...] = get_args(Node)
 MEMBRANES: tuple[str, ...] = get_args(Membrane)
 CODINGS: tuple[str, ...] = get_args(Coding)
 READOUTS: tuple[str, ...] = get_args(ReadoutName)
@@ -24,103 +27,25 @@ DIRECTIONS: tuple[str, ...] = get_args(Direction)
 KINDS: tuple[str, ...] = get_args(Kind)
 CONTROLS: tuple[str, ...] = KINDS[1:]
 """Kinds of block without spikes."""
-PARALLEL = ("psn", "masked_psn", "sliding_psn")
-"""Nodes without a recursion over steps."""
-FIXED_LENGTH = ("gated_lif", "psn", "masked_psn")
-"""Nodes with weights per simulation step: they only run over sequences of one length."""
-LEAKY = ("if", "lif", "plif", "alif", "ilif")
-"""Nodes whose membrane is linear in the currents but for threshold and reset."""
-WHOLE_SEQUENCE = (*PARALLEL, "gated_lif")
-"""Nodes without single steps."""
-
-
-def one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise ValueError, listing what is known, for a value that is not."""
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}, not '{value}'")
 
 
 @dataclass
-class NodeConfig:
-    """One spiking node. Numbers may be int or float; they are checked here, where the message can name them.
-
+class NodeChoice:
+    """
     Args:
         node: `if`, `lif`, `plif` (learned tau), `alif` (adaptive threshold), `gated_lif`, `ilif` (several spikes a
-            step), or the parallel `psn`, `masked_psn`, `sliding_psn`; equations in `neurons.nodes`.
-        tau: membrane time constant in simulation steps, above 1.
-        threshold: firing threshold, above 0, in units of the current.
-        learn_threshold: train the threshold: true or `layer` one for the layer, `channel` one for each channel.
-        reset: `hard` to zero, or `soft` by subtracting the threshold.
-        detach_reset: keep the reset out of the gradient.
-        surrogate: SpikingJelly's surrogates fire at or above the threshold: `piecewise_quadratic`, `atan`, `sigmoid`
-            and so on; `quadratic_gate` fires strictly above it, as the original does.
-        alpha: the surrogate's slope or width parameter; null is SpikingJelly's default.
-        surrogate_parameters: further parameters of the surrogate, by name.
-        levels: most spikes per simulation step of `ilif`.
-        adaptation: how far the threshold of `alif` rises per unit of recent firing.
-        adaptation_tau: its time constant in simulation steps, at least 1.
-        order: simulation steps that `masked_psn` and `sliding_psn` look back.
-
-    Raises:
-        ValueError: a number out of range or an unknown name, naming it.
-
-    >>> NodeConfig(tau=0.5)
-    Traceback (most recent call last):
-    ValueError: tau must be above 1 simulation step, not 0.5
+            step), or the parallel `psn`, `masked_psn`, `sliding_psn`, equations in `neurons.nodes`; or one of your own,
+            `package.module:Class`.
+        node_parameters: parameters that a neuron of your own has beside those here, by name.
     """
 
-    node: Node = "lif"
-    tau: float = 2.0
-    threshold: float = 1.0
-    learn_threshold: LearnThreshold = False
-    reset: Reset = "hard"
-    detach_reset: bool = True
-    surrogate: str = "piecewise_quadratic"
-    alpha: float | None = None
-    surrogate_parameters: dict[str, float] = field(default_factory=dict)
-    levels: int = 4
-    adaptation: float = 0.5
-    adaptation_tau: float = 10.0
-    order: int = 4
-
-    def __post_init__(self) -> None:
-        one_of("node", self.node, NODES)
-        one_of("reset", self.reset, get_args(Reset))
-        if self.learn_threshold not in (True, False, "layer", "channel"):
-            raise ValueError(f"learn_threshold must be true, false, layer or channel, not {self.learn_threshold!r}")
-        if not self.tau > 1:
-            raise ValueError(f"tau must be above 1 simulation step, not {self.tau}")
-        if not self.threshold > 0:
-            raise ValueError(f"threshold must be above 0, not {self.threshold}")
-        if not self.adaptation_tau >= 1:
-            raise ValueError(f"adaptation_tau must be at least 1 simulation step, not {self.adaptation_tau}")
-        if not self.adaptation >= 0:
-            raise ValueError(f"adaptation must not be negative, not {self.adaptation}")
-        for name in ("levels", "order"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if self.learn_threshold and self.node in WHOLE_SEQUENCE:
-            raise ValueError(f"{self.node} learns its own threshold; leave out learn_threshold")
-        if self.surrogate != "piecewise_quadratic" or self.surrogate_settings:
-            from neurons.surrogate import make_surrogate
-
-            make_surrogate(self.surrogate, **self.surrogate_settings)
-
-    @property
-    def surrogate_settings(self) -> dict[str, float]:
-        """What `neurons.surrogate.make_surrogate` takes beside the name."""
-        alpha = {} if self.alpha is None else {"alpha": float(self.alpha)}
-        return self.surrogate_parameters | alpha
-
-    @property
-    def largest_value(self) -> int:
-        """What a neuron can fire in one simulation step at most: 1, or `levels` for `ilif`."""
-        return self.levels if self.node == "ilif" else 1
+    node: str = "lif"
+    node_parameters: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass
-class BlockConfig(NodeConfig):
-    """A spiking block: its node, and everything around it.
+@dataclass(kw_only=True)
+class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
+    """A spiking block: its neuron, with the parameters of every neuron in `neurons.nodes`, and everything around it.
 
     Args:
         threshold: firing threshold, above 0, in units of the current.
@@ -166,5 +91,37 @@ class BlockConfig(NodeConfig):
         one_of("norm", self.norm, NORMS)
         if self.coding == "latency" and self.steps < 2:
             raise ValueError(f"latency coding needs at least 2 simulation steps, not {self.steps}")
-        if self.node in FIXED_LENGTH and self.membrane != "reset":
+        if self.neuron.fixed_length and self.membrane != "reset":
             raise ValueError(f"{self.node} has weights per simulation step; use membrane: reset")
+
+    @property
+    def neuron(self) -> Node:
+        """The block's neuron, with what the config says of its parameters."""
+        kind, flat = find_node(self.node), {f.name for f in fields(self)}
+        names = [f.name for f in fields(kind)]
+        own = [name for name in names if name not in flat]
+        unknown = self.node_parameters.keys() - set(own)
+        if unknown:
+            has = f"only {', '.join(own)}" if own else "but keys of the block alone"
+            raise ValueError(f"node_parameters: {self.node} has no '{min(unknown)}', {has}")
+        shared: dict[str, Any] = {name: getattr(self, name) for name in names if name in flat}
+        return kind(**shared | self.node_parameters)
+
+    @classmethod
+    def of(cls, neuron: Node, **block: Any) -> BlockConfig:
+        """The block of a `neuron`; `block` gives what else differs from the defaults.
+
+        >>> from neurons import LIF
+        >>> BlockConfig.of(LIF(tau=3), steps=2).tau
+        3
+        """
+        flat = {f.name for f in fields(cls)}
+        own = {f.name: getattr(neuron, f.name) for f in fields(neuron)}
+        shared = {name: value for name, value in own.items() if name in flat}
+        others = {name: value for name, value in own.items() if name not in flat}
+        return cls(name_of(neuron), others, **shared, **block)
+
+
+def block_of(config: BlockConfig | Node, **block: Any) -> BlockConfig:
+    """The block that `config` describes, or that of a neuron, with the keys of `block` put over it."""
+    return BlockConfig.of(config, **block) if isinstance(config, Node) else replace(config, **block)

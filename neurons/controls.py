@@ -33,15 +33,6 @@ from neurons.layer import reverse_second_half
 from neurons.streaming import Streamed
 from neurons.surrogate import make_surrogate
 
-LEAKS: dict[str, Callable[[float], tuple[float, float]]] = {
-    "if": lambda tau: (1.0, 1.0),
-    "lif": lambda tau: (1 - 1 / tau, 1 / tau),
-    "plif": lambda tau: (1 - 1 / tau, 1 / tau),
-    "alif": lambda tau: (1 - 1 / tau, 1 / tau),
-    "ilif": lambda tau: (1 - 1 / tau, 1.0),
-}
-"""By node with a membrane, what each step keeps of it and adds of the current: (d, g)."""
-
 
 def bits_for(levels: int) -> int:
     """Bits that tell 0, 1, ... `levels` apart: ceil(log2(levels + 1)) (Yan et al., arXiv 2409.08290)."""
@@ -50,7 +41,7 @@ def bits_for(levels: int) -> int:
 
 def value_levels(config: BlockConfig) -> int:
     """The largest number of spikes that a block's readout sees of a neuron in one segment."""
-    return config.steps * config.largest_value
+    return config.steps * config.neuron.largest_value
 
 
 class LearnedStep(nn.Module):
@@ -134,21 +125,14 @@ class LinearMemory(Streamed):
 
     def __init__(self, config: BlockConfig, direction: str) -> None:
         super().__init__()
-        if config.node not in LEAKS:
-            raise ValueError(f"{config.node} has no leaky membrane; use block rectified, not leaky")
-        self.config, self.direction = config, direction
-        self.learned_leak: nn.Parameter | None = None
-        if config.node == "plif":
-            self.learned_leak = nn.Parameter(-torch.tensor(config.tau - 1.0).log())
+        self.config, self.direction, self.neuron = config, direction, config.neuron
+        self.neuron.leak()
+        start = self.neuron.new_leak()
+        self.learned_leak = None if start is None else nn.Parameter(start)
 
     def leaks(self) -> tuple[Any, ...]:
         """a, b, p and q of the equations above; tensors where the leak is learned."""
-        d: Any
-        g: Any
-        d, g = LEAKS[self.config.node](float(self.config.tau))
-        if self.learned_leak is not None:  # as SpikingJelly's: 1 / tau = sigmoid(w)
-            g = self.learned_leak.sigmoid()
-            d = 1 - g
+        d, g = self.neuron.leak(self.learned_leak)
         steps = self.config.steps
         powers = [d**s for s in range(steps + 1)]
         charged = [g * sum(powers[:s]) for s in range(1, steps + 1)]
@@ -236,7 +220,7 @@ class ControlLayer(Streamed):
 
 def has_memory(config: BlockConfig) -> bool:
     """Whether a node carries a leaky membrane from segment to segment."""
-    return config.membrane == "carry" and config.node in LEAKS
+    return config.membrane == "carry" and config.neuron.is_leaky
 
 
 def control_coding(config: BlockConfig, inputs: int, kind: Kind) -> nn.Module | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 from spikingjelly.activation_based import functional, neuron
 from torch import nn
 
-from neurons.config import DIRECTIONS, WHOLE_SEQUENCE, BlockConfig, NodeConfig, one_of
+from neurons.config import DIRECTIONS, BlockConfig
 from neurons.kernels.dispatch import INTERPRETED, why_eager
-from neurons.kernels.lif import FUSABLE_NODES, SLOPES, Dynamics, firing_rate
-from neurons.nodes import make_node
+from neurons.kernels.lif import Dynamics, firing_rate
+from neurons.nodes.modules import make_node
+from neurons.nodes.node import Node, one_of
 from neurons.streaming import Streamed
 
 
@@ -46,13 +47,13 @@ class SpikingLayer(Streamed):
     Raises:
         ValueError: a threshold per channel without `neurons`.
 
-    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0), membrane="carry")
+    >>> layer = SpikingLayer(IF(threshold=1), membrane="carry")
     >>> layer(torch.full((2, 1, 3, 1), 0.6)).flatten().tolist()  # [S, B, T, N]: fires at every second step
     [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     """
 
     def __init__(
-        self, config: NodeConfig, steps: int | None = None, membrane: str = "reset", neurons: int | None = None
+        self, config: Node, steps: int | None = None, membrane: str = "reset", neurons: int | None = None
     ) -> None:
         super().__init__()
         if config.learn_threshold == "channel" and neurons is None:
@@ -94,11 +95,11 @@ class SpikingLayer(Streamed):
     def why_eager(self, current: torch.Tensor) -> str | None:
         """Why `rate` runs this current through the node; None where it runs fused."""
         if not self.fused:
-            return "training.fused is off"
+            return "the layer's `fused` is off"
         if self.goes_on:
             return "a stream goes on from membranes"
-        if self.config.node not in FUSABLE_NODES or self.config.surrogate not in SLOPES:
-            return f"no kernels for {self.config.node} with {self.config.surrogate}"
+        if self.config.dynamics(self.node, 1, 1) is None:
+            return f"no kernels for {self.config.name} with {self.config.surrogate}"
         if current.is_cuda and current.dtype == torch.float64:
             return "Triton takes thresholds and time constants as 32-bit numbers"
         if INTERPRETED and not current.is_cuda:
@@ -109,19 +110,9 @@ class SpikingLayer(Streamed):
 
     def dynamics(self, steps: int, neurons: int) -> Dynamics:
         """This layer as the fused kernels take it; all of its `neurons` run through the segments forward."""
-        config = self.config
-        return Dynamics(
-            steps=steps,
-            leaky=config.node == "lif",
-            tau=float(config.tau),
-            threshold=float(config.threshold),
-            soft=config.reset == "soft",
-            detach=config.detach_reset,
-            strict=config.surrogate == "quadratic_gate",
-            slope=SLOPES[config.surrogate],
-            alpha=float(cast(Any, self.node).surrogate_function.alpha),
-            backward_start=neurons,
-        )
+        found = self.config.dynamics(self.node, steps, neurons)
+        assert found is not None
+        return found
 
     def membrane_potentials(self, current: torch.Tensor) -> torch.Tensor:
         """The membrane potential after each simulation step of `forward`, reset included: `[S, B, T, ..., N]`.
@@ -130,7 +121,7 @@ class SpikingLayer(Streamed):
             ValueError: a node that keeps none.
         """
         if not isinstance(self.node, neuron.BaseNode):
-            raise ValueError(f"{self.config.node} keeps no membrane from step to step")
+            raise ValueError(f"{self.config.name} keeps no membrane from step to step")
         return self.time_major(current, self.trace)
 
     def time_major(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
@@ -160,10 +151,9 @@ class SpikingLayer(Streamed):
     def run_from_past(self, current: torch.Tensor) -> torch.Tensor:
         """Currents to spikes, both time-major, from where the segment before has ended; its end is kept in `past`."""
         functional.reset_net(self.node)
-        if self.config.node == "sliding_psn":  # no recursion: it looks back at the last currents
-            before, order = self.past, self.config.order
-            whole = current if before is None else torch.cat([before, current])
-            self.past = whole[max(0, len(whole) - order + 1) :]
+        if not self.config.has_steps:  # no recursion: it looks back at the last currents
+            whole = current if self.past is None else torch.cat([self.past, current])
+            self.past = whole[max(0, len(whole) - self.config.looks_back) :]
             return self.run(whole)[-len(current) :]
         node = cast(neuron.BaseNode, self.node)
         memories = [name for name, _ in node.named_memories()]
@@ -197,12 +187,10 @@ class SpikingLayer(Streamed):
 
     def implementation(self, device: torch.device) -> str:
         """What `rate` and `forward` run this layer on, on `device`, for the log of a run."""
-        name = self.config.node
         rates = self.why_eager(torch.empty(1, 1, 1, 1, device=device)) is None
-        if name not in ("if", "lif", "plif", "ilif") or self.config.surrogate == "quadratic_gate":
-            spikes = "torch-reference"
-        else:
-            spikes = str(functional.neuron_implementation(name, device)["implementation"])
+        spikes = "torch-reference"
+        if self.config.has_backends and self.config.surrogate != "quadratic_gate":
+            spikes = str(functional.neuron_implementation(self.config.name, device)["implementation"])
         fused = "Triton" if device.type == "cuda" else "Numba"
         return f"rates by {fused}, spikes by {spikes}" if rates else f"spikes by {spikes}"
 
@@ -242,9 +230,9 @@ class RecurrentLayer(SpikingLayer):
         ValueError: a node that runs over whole sequences only.
     """
 
-    def __init__(self, config: NodeConfig, steps: int | None, membrane: str, neurons: int) -> None:
-        if config.node in WHOLE_SEQUENCE:
-            raise ValueError(f"a recurrent block steps its node; {config.node} runs over whole sequences only")
+    def __init__(self, config: Node, steps: int | None, membrane: str, neurons: int) -> None:
+        if not config.has_steps:
+            raise ValueError(f"a recurrent block steps its node; {config.name} runs over whole sequences only")
         super().__init__(config, steps, membrane, neurons)
         self.fused = False
         self.feedback = nn.Linear(neurons, neurons, bias=False)
@@ -278,6 +266,6 @@ def make_layer(config: BlockConfig, direction: str, neurons: int) -> SpikingLaye
     """
     one_of("direction", direction, DIRECTIONS)
     if direction == "recurrent":
-        return RecurrentLayer(config, config.steps, config.membrane, neurons)
+        return RecurrentLayer(config.neuron, config.steps, config.membrane, neurons)
     kind = BidirectionalLayer if direction == "bidirectional" else SpikingLayer
-    return kind(config, config.steps, config.membrane, neurons)
+    return kind(config.neuron, config.steps, config.membrane, neurons)

@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from neurons.collective import batch_norm
-from neurons.config import NORMS, one_of
+from neurons.config import NORMS
+from neurons.nodes.node import one_of
 
 
 class ChannelBatchNorm(nn.BatchNorm1d):

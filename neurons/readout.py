@@ -16,7 +16,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from neurons.config import READOUTS, one_of
+from neurons.config import READOUTS
+from neurons.nodes.node import one_of
 
 
 class Readout(nn.Module):

@@ -24,7 +24,7 @@ SATURATED_RATE = 0.95
 UNHEALTHY_SHARE = 0.5
 """A layer with this share of dead, or of saturated, neurons is reported."""
 DEAD_ADVICE = "try a lower threshold, norm: batch or threshold, or a wider surrogate (smaller alpha)"
-SATURATED_ADVICE = "try a higher threshold, a smaller tau, norm: batch or threshold, or firing_rate_weight"
+SATURATED_ADVICE = "try a higher threshold, a smaller tau, norm: batch or threshold, or a penalty on firing rates"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RateObserver:
     >>> class Largest(RateObserver):
     ...     def see(self, name, rates, steps):
     ...         print(name, rates.max().item(), steps)
-    >>> network = nn.Sequential(SpikingLayer(NodeConfig("if", threshold=1.0)))
+    >>> network = nn.Sequential(SpikingLayer(IF(threshold=1)))
     >>> with Largest(network):
     ...     spikes = network(torch.tensor([0.5, 2.0]).expand(2, 1, 1, 2))
     0 1.0 2
@@ -101,7 +101,7 @@ class RateObserver:
 class RateMonitor(RateObserver):
     """Spikes of every neuron of every spiking layer, summed.
 
-    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> layer = SpikingLayer(IF(threshold=1))
     >>> with RateMonitor(layer) as monitor:
     ...     rates = layer.rate(torch.tensor([[[[0.5, 2.0]]]]), num_steps=2)  # [1, B, T, N]
     >>> monitor.firing_rate
@@ -151,7 +151,7 @@ class RateRegulariser(RateObserver):
     penalty = mean over spiking layers of (firing rate - target)^2, with gradients by surrogate (activity regularisation
     as in Zenke and Vogels, Neural Computation 33, 2021). Of a control's layer, the share of values above zero.
 
-    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> layer = SpikingLayer(IF(threshold=1))
     >>> with RateRegulariser(layer, target=0.25) as regulariser:
     ...     rates = layer.rate(torch.tensor([[[[0.5, 2.0]]]]), num_steps=2)
     >>> regulariser.penalty().item()
@@ -184,7 +184,7 @@ class LayerRecord:
     many fired first at step 0, 1, ...; the last entry never fired. largest: spikes that one step can hold.
     extra_spikes: those beyond the first of a step, which only integer neurons have.
 
-    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> layer = SpikingLayer(IF(threshold=1))
     >>> with SpikeRecorder(layer) as recorder:
     ...     spikes = layer(torch.tensor([0.5, 2.0]).expand(2, 1, 1, 2))  # [S, B, T, N]
     >>> recorder.layers[""].step_rates.tolist()
@@ -249,7 +249,7 @@ class SpikeRecorder(OutputMonitor):
     that runs through a memory of several modalities takes them again for each, and one that does not run through
     segments, such as a clip's classifier, has no groups.
 
-    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> layer = SpikingLayer(IF(threshold=1))
     >>> with SpikeRecorder(layer) as recorder:
     ...     spikes = layer(torch.tensor([0.5, 2.0]).expand(2, 1, 1, 2))
     >>> recorder.layers[""].firing_rate
@@ -323,7 +323,7 @@ class Trace:
     """One layer on one batch: spikes and, where its node keeps one, the membrane potential after each simulation step,
     both `[S, B, T, ..., N]`.
 
-    >>> layer = SpikingLayer(NodeConfig("if", threshold=1.0))
+    >>> layer = SpikingLayer(IF(threshold=1))
     >>> trace_layers(layer, torch.full((2, 1, 1, 1), 0.6))[""].membrane.flatten().tolist()[1]
     0.0
     """

@@ -1,4 +1,4 @@
-"""Surrogate gradients by name, and the original CACE-Net's own.
+"""Surrogate gradients by name: SpikingJelly's, and one that fires strictly above the threshold.
 
 A spike is a step of the membrane u = v - v_threshold; backwards, a surrogate takes the place of its derivative.
 """
@@ -29,7 +29,7 @@ class _StrictStep(torch.autograd.Function):
 
 
 class QuadraticGate(surrogate.SurrogateFunctionBase):
-    """The surrogate of the original CACE-Net: spike = [u > 0], d spike / du = alpha - alpha^2 |u| for |u| <= 1 / alpha.
+    """Spike = [u > 0], d spike / du = alpha - alpha^2 |u| for |u| <= 1 / alpha.
 
     SpikingJelly's `PiecewiseQuadratic` has the same slope but spikes at u = 0 too. The two differ only where a membrane
     meets the threshold exactly: here the spike is 0 and the slope still alpha. SpikingJelly's CUDA kernels know its own

@@ -17,7 +17,7 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from neurons import NodeConfig, SpikingLayer, make_node
+from neurons import LIF, SpikingLayer, make_node
 from snn_cace.analysis.stopwatch import Row, Run, side_by_side
 from snn_cace.config import Experiment, Precision
 from snn_cace.data.batches import Batch, ClipData
@@ -27,7 +27,7 @@ from snn_cace.report.conclusions import markdown_table
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.module import EventLocaliser
 
-NODE = NodeConfig(tau=2.0, threshold=0.5, surrogate="piecewise_quadratic", alpha=2.0)
+NODE = LIF(tau=2.0, threshold=0.5, surrogate="piecewise_quadratic", alpha=2.0)
 LIF_SHAPE = (64, 10, 512)
 """Clips, segments and neurons of the LIF layers."""
 FEW_STEPS = 3

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_type_hints
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
 
-from neurons.config import LEAKY, WHOLE_SEQUENCE, BlockConfig, Direction, Kind
+from neurons.config import BlockConfig, Direction, Kind
 from snn_cace import yaml_text
 from snn_cace.counting.models import MODELS
 from snn_cace.data.readers import reader_name
@@ -28,7 +28,6 @@ from snn_cace.errors import InputError
 from snn_cace.networks import find_network
 from snn_cace.networks.avel import AvelConfig
 from snn_cace.restricted import (
-    MYPY,
     ClosedUnitInterval,
     DropoutProbability,
     NonNegativeFloat,
@@ -116,14 +115,24 @@ class DataConfig:
     keep_as: Literal["full", "float16", "bfloat16"] = "full"
 
 
-@dataclass
-class SlotBlock:
-    """Which block fills a slot of the network, and how it runs; what else differs from model.spiking is in
-    `SlotConfig`.
+@dataclass(frozen=True)
+class Slot:
+    """One slot of the network, as the mapping of a config gives it; a value of null is as if it were not there.
+
+    Args:
+        block: `dense` (the original's), `spiking`, or a control without spikes (docs/explanations/controls.md).
+            `braincog` is the original's spiking temporal encoder; its direction, membrane, coding, readout and norm
+            are fixed.
+        direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
+            half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
+            simulation step later.
+        overrides: those of model.spiking, where they differ. Without `steps` of its own `braincog` takes 15; a
+            `dense` block has the `norm` that is given here, or none.
     """
 
     block: Block = "dense"
     direction: Direction = "forward"
+    overrides: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_dense(self) -> bool:
@@ -154,58 +163,44 @@ class SlotBlock:
         Raises:
             ValueError: a number out of range, an unknown name, or parts that do not go together.
         """
-        own = {f.name: getattr(self, f.name) for f in dataclasses.fields(shared)}
-        return dataclasses.replace(shared, **{name: value for name, value in own.items() if value is not None})
-
-
-SPECIAL = {
-    "steps": "; `braincog` takes 15 where this is null",
-    "norm": "; `dense` has none where this is null, else one of what its linear layer or LSTM outputs",
-}
-"""What differs from model.spiking's fields in a slot's."""
-
-if MYPY:
-
-    @dataclass
-    class SlotConfig(SlotBlock, BlockConfig): ...
-else:
-    SlotConfig = dataclasses.make_dataclass(
-        "SlotConfig",
-        [(name, hint | None, None) for name, hint in get_type_hints(BlockConfig).items()],
-        bases=(SlotBlock,),
-    )
-    SlotConfig.__module__ = __name__
-    SlotConfig.__doc__ = """One slot of the network: its block, and what differs from model.spiking; null does not.
-
-    Args:
-        block: `dense` (the original's), `spiking`, or a control without spikes (docs/explanations/controls.md).
-            `braincog` is the original's spiking temporal encoder; its direction, membrane, coding, readout and norm
-            are fixed.
-        direction: of the temporal encoder's block `spiking`: `forward` is causal in segments; `bidirectional` gives
-            half of the neurons the segments in reverse, as the BiLSTM does; `recurrent` feeds spikes back, one
-            simulation step later.
-    """ + "    ".join(
-        f"    {name}: as model.spiking.{name}{SPECIAL.get(name, '')}.\n" for name in get_type_hints(BlockConfig)
-    )
+        return dataclasses.replace(shared, **self.overrides)
 
 
 @dataclass
 class SlotsConfig:
     """Which blocks spike. Guidance attention and the contrastive projector never do.
 
+    A slot is a mapping: `block`, `direction`, and what differs from model.spiking, by its keys.
+
     Args:
         visual_projection: the layer that every patch goes through first.
-        temporal_encoder: the BiLSTM's place.
-        feed_forward: the hidden layer inside every relation block.
+        temporal_encoder: the BiLSTM's place. One key at a time, as in `--model.slots.temporal_encoder.block spiking`:
+            `block` (dense, spiking, rectified, leaky, quantised, braincog), `direction` (forward, bidirectional,
+            recurrent), and every key of model.spiking.
+        feed_forward: the hidden layer inside every relation block; `block`, and every key of model.spiking.
         interaction: the attention of the audio-visual interaction blocks; spiking, it has no softmax.
         event_head: the classifier of the clip's event.
     """
 
-    visual_projection: SlotConfig = field(default_factory=SlotConfig)
-    temporal_encoder: SlotConfig = field(default_factory=SlotConfig)
-    feed_forward: SlotConfig = field(default_factory=SlotConfig)
-    interaction: SlotConfig = field(default_factory=SlotConfig)
-    event_head: SlotConfig = field(default_factory=SlotConfig)
+    visual_projection: dict[str, Any] = field(default_factory=dict)
+    temporal_encoder: dict[str, Any] = field(default_factory=dict)
+    feed_forward: dict[str, Any] = field(default_factory=dict)
+    interaction: dict[str, Any] = field(default_factory=dict)
+    event_head: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            given = {key: value for key, value in values.items() if value is not None}
+            setattr(self, name, {"block": "dense", "direction": "forward"} | given)
+
+    def slot(self, name: str) -> Slot:
+        """The slot of this name."""
+        own = dict(getattr(self, name))
+        return Slot(own.pop("block", "dense"), own.pop("direction", "forward"), own)
+
+    def every(self) -> dict[str, Slot]:
+        """All slots, by name."""
+        return {name: self.slot(name) for name in vars(self)}
 
 
 @dataclass
@@ -460,10 +455,12 @@ def check(experiment: Experiment) -> None:
     heads = [model.heads, model.interaction_heads or model.heads]
     if any(model.d_model % number for number in (*heads, 2)):
         raise InputError(f"model.d_model ({model.d_model}) must be even and a multiple of model.heads {heads}")
+    for name, values in vars(model.slots).items():
+        setattr(model.slots, name, typed_slot(f"model.slots.{name}", values))
     find_network(model.network).check_config(model, experiment.training.supervision)
-    if model.causal and model.slots.temporal_encoder.direction == "bidirectional":
+    if model.causal and model.slots.slot("temporal_encoder").direction == "bidirectional":
         raise InputError("model.slots.temporal_encoder.direction: bidirectional sees later segments, model.causal none")
-    for name, slot in vars(model.slots).items():
+    for name, slot in model.slots.every().items():
         check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
 
 
@@ -472,23 +469,44 @@ def carried_slots(model: ModelConfig) -> list[str]:
     `event_head` start from rest.
     """
     found = []
-    for name, slot in vars(model.slots).items():
+    for name, slot in model.slots.every().items():
         if slot.spikes:
             block = slot.spiking(model.spiking)
             resets = name in ("interaction", "event_head") or block.membrane == "reset"
-            if block.node in LEAKY and (slot.is_braincog or not resets):
+            if block.neuron.is_leaky and (slot.is_braincog or not resets):
                 found.append(name)
     return found
 
 
 def refuse_drawn(model: ModelConfig, why: str) -> None:
     """Raise InputError, saying why, where a slot's coding draws anew at each run."""
-    for name, slot in vars(model.slots).items():
+    for name, slot in model.slots.every().items():
         if slot.spikes and slot.spiking(model.spiking).coding == "poisson":
             raise InputError(f"model.slots.{name}: poisson coding draws anew at each run, {why}")
 
 
-def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) -> None:
+@functools.cache
+def slot_parser() -> ArgumentParser:
+    """A parser for the keys of a slot."""
+    parser = ArgumentParser(exit_on_error=False, parser_mode=yaml_text.MODE)
+    parser.add_class_arguments(Slot, None, as_group=False, skip={"overrides"})
+    parser.add_class_arguments(BlockConfig, None, as_group=False)
+    return parser
+
+
+def typed_slot(key: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The mapping of a slot, each value of its key's type.
+
+    Raises:
+        InputError: an unknown key or a value of the wrong type, naming it.
+    """
+    try:
+        return slot_parser().parse_object(copy.deepcopy(values), defaults=False).as_dict()
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise InputError(f"{key}: {' '.join(str(error).split())}") from None
+
+
+def check_slot(key: str, slot: Slot, shared: BlockConfig, temporal: bool) -> None:
     """Raise InputError for a slot whose block, direction or numbers do not go together."""
     if not temporal and slot.is_braincog:
         raise InputError(f"{key}.block: 'braincog' is a temporal encoder; use 'spiking' or 'dense'")
@@ -500,11 +518,11 @@ def check_slot(key: str, slot: SlotConfig, shared: BlockConfig, temporal: bool) 
         block = slot.spiking(shared)
     except ValueError as error:
         raise InputError(f"{key}: {error}") from None
-    if not slot.is_dense and slot.kind == "leaky" and block.node not in LEAKY:
+    if not slot.is_dense and slot.kind == "leaky" and not block.neuron.is_leaky:
         raise InputError(f"{key}.block: {slot.block}: {block.node} has no leaky membrane; use rectified")
-    if slot.direction == "recurrent" and block.node in WHOLE_SEQUENCE:
+    if slot.direction == "recurrent" and not block.neuron.has_steps:
         raise InputError(f"{key}: a recurrent block steps its node; {block.node} runs over whole sequences only")
-    if slot.is_braincog and block.node in WHOLE_SEQUENCE:
+    if slot.is_braincog and not block.neuron.has_steps:
         raise InputError(f"{key}: braincog carries membranes over segments, which {block.node} does not have")
 
 

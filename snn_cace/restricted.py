@@ -1,8 +1,8 @@
 """Numbers within a range, as types that jsonargparse validates."""
 
-MYPY = False
-"""True for mypy, as TYPE_CHECKING is, whose blocks jsonargparse would run too."""
-if MYPY:
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
     PositiveInt = int
     NonNegativeInt = int
     PositiveFloat = float

@@ -21,7 +21,7 @@ from snn_cace.comparison.plan import Comparison
 from snn_cace.config import (
     Experiment,
     ModelConfig,
-    SlotConfig,
+    SlotsConfig,
     as_dict,
     as_yaml,
     different_keys,
@@ -48,19 +48,23 @@ def test_every_option_of_train_is_explained_in_words():
 
 def test_a_slots_own_values_go_over_the_shared_defaults():
     shared = BlockConfig(steps=8, tau=3.0)
-    own = SlotConfig(block="spiking", tau=1.5, coding="latency").spiking(shared)
+    own = (
+        SlotsConfig(feed_forward={"block": "spiking", "tau": 1.5, "coding": "latency"})
+        .slot("feed_forward")
+        .spiking(shared)
+    )
     assert (own.steps, own.tau, own.coding, own.readout) == (8, 1.5, "latency", "rate")
 
 
 def test_a_written_config_reads_back_the_same_and_overrides_win(tmp_path: Path):
     experiment = Experiment(name="x", model=ModelConfig(psi=0.25))
-    experiment.model.slots.interaction = SlotConfig(block="spiking", node="ilif", levels=3)
+    experiment.model.slots.interaction |= {"block": "spiking", "node": "ilif", "levels": 3}
     (tmp_path / "x.yaml").write_text(as_yaml(experiment))
     assert read_config(tmp_path / "x.yaml", Experiment) == experiment
     changed = read_config(
         tmp_path / "x.yaml", Experiment, {"model.slots.interaction.levels": 5, "training.precision": "64"}
     )
-    assert changed.model.slots.interaction.levels == 5
+    assert changed.model.slots.interaction["levels"] == 5
     assert changed.training.precision == "64"
     assert yaml.safe_load(as_yaml(changed))["model"]["psi"] == 0.25
 
@@ -80,7 +84,7 @@ def test_a_file_with_a_base_holds_only_what_differs(tmp_path: Path):
     third.write_text("base: sub/second.yaml\ntraining: {milestones: [3]}\nmodel.slots.feed_forward.block: spiking\n")
     found = read_config(third, Experiment, {"model.gamma": 0.9})
     assert (found.name, found.model.psi, found.model.beta, found.model.gamma) == ("second", 0.5, 0.2, 0.9)
-    assert found.training.milestones == [3] and found.model.slots.feed_forward.block == "spiking"
+    assert found.training.milestones == [3] and found.model.slots.feed_forward["block"] == "spiking"
 
 
 @pytest.mark.parametrize(
@@ -333,7 +337,7 @@ def test_merge_keys_and_a_byte_order_mark_are_read(tmp_path: Path):
         "\ufeffmodel.slots:\n  event_head: &a {block: spiking, tau: 3}\n  interaction: {<<: *a, tau: 4}\n".encode()
     )
     slots = read_config(path, Experiment).model.slots
-    assert (slots.interaction.block, slots.interaction.tau, slots.event_head.tau) == ("spiking", 4, 3)
+    assert (slots.interaction["block"], slots.interaction["tau"], slots.event_head["tau"]) == ("spiking", 4, 3)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, True, "x"])

@@ -10,9 +10,8 @@ import torch
 from small import small_experiment, small_model, write_ave
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from neurons import BlockConfig, NodeConfig
+from neurons import BlockConfig
 from neurons.layer import make_layer
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import ClipData
 from snn_cace.model import CaceNet
@@ -27,13 +26,14 @@ GPU = torch.device("cuda")
 def test_fused_rates_on_cuda_are_the_cpu_s_and_gradients_to_rounding(surrogate: str, constant: bool):
     kinds = itertools.product(("if", "lif"), ("hard", "soft"), (True, False), ("forward", "bidirectional"))
     for node, reset, detach, direction in kinds:
-        config = NodeConfig(node, threshold=0.5, reset=reset, surrogate=surrogate, alpha=2, detach_reset=detach)
-        layer = make_layer(BlockConfig(**vars(config), steps=5), direction, 300)
+        config = {"node": node, "threshold": 0.5, "reset": reset, "detach_reset": detach}
+        config |= {"surrogate": surrogate, "alpha": 2}
+        layer = make_layer(BlockConfig(**config, steps=5), direction, 300)
         current = torch.randn(1 if constant else 5, 3, 4, 300, generator=torch.Generator().manual_seed(0))
         found = []
         for device in ("cpu", "cuda"):
             given = current.to(device).requires_grad_()
-            assert layer.to(device).fuses(given)
+            assert layer.to(device).why_eager(given) is None
             rate = layer.rate(given, num_steps=5 if constant else None)
             found.append((rate.cpu(), torch.autograd.grad(rate.square().sum(), given)[0].cpu()))
         (rate, gradient), (other, other_gradient) = found
@@ -44,7 +44,7 @@ def test_fused_rates_on_cuda_are_the_cpu_s_and_gradients_to_rounding(surrogate: 
 @pytest.mark.parametrize("block", ["dense", "spiking"])
 def test_the_network_gives_on_cuda_what_it_gives_on_the_cpu(block: str):
     model = small_model()
-    model.slots.temporal_encoder = SlotConfig(block=block)
+    model.slots.temporal_encoder = {"block": block}
     torch.manual_seed(0)
     network = CaceNet(model, FeatureShape(8, 6, 3)).double().eval()
     given = torch.rand(4, 10, 2, 3, 8, dtype=torch.float64), torch.rand(4, 10, 6, dtype=torch.float64)

@@ -23,7 +23,7 @@ def test_every_config_in_readme_and_guides_is_an_experiment(tmp_path: Path):
     for block in blocks:
         (tmp_path / "page.yaml").write_text(block)
         experiment = read_config(tmp_path / "page.yaml", Experiment)
-        assert experiment.model.slots.feed_forward.spiking(experiment.model.spiking).tau == 3.0
+        assert experiment.model.slots.slot("feed_forward").spiking(experiment.model.spiking).tau == 3.0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

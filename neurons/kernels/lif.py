@@ -32,8 +32,6 @@ from neurons.kernels.threads import in_threads
 
 SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
 """Surrogates whose slopes the kernels know."""
-FUSABLE_NODES = ("if", "lif")
-"""Nodes that have kernels."""
 UPDATES_PER_THREAD = 1 << 19
 """Neuron updates below which a second thread does not pay."""
 

@@ -28,8 +28,8 @@ def simulation_steps(experiment: Experiment) -> dict[str, int]:
     """Simulation steps S per segment of each slot that spikes."""
     model = experiment.model
     return {
-        name: slot.steps or (BRAINCOG_STEPS if slot.is_braincog else model.spiking.steps)
-        for name, slot in vars(model.slots).items()
+        name: slot.overrides.get("steps", BRAINCOG_STEPS if slot.is_braincog else model.spiking.steps)
+        for name, slot in model.slots.every().items()
         if slot.spikes
     }
 
@@ -39,7 +39,7 @@ def carries_membranes(experiment: Experiment) -> bool:
     model = experiment.model
     return any(
         slot.is_braincog or slot.spiking(model.spiking).membrane == "carry"
-        for name, slot in vars(model.slots).items()
+        for name, slot in model.slots.every().items()
         if slot.spikes and name != "interaction"
     )
 
@@ -58,7 +58,8 @@ def with_steps(network: Network, experiment: Experiment, steps: int) -> Network:
     """
     changed_experiment = copy.deepcopy(experiment)
     for name, trained in simulation_steps(experiment).items():
-        getattr(changed_experiment.model.slots, name).steps = min(steps, trained)
+        own = getattr(changed_experiment.model.slots, name)
+        setattr(changed_experiment.model.slots, name, own | {"steps": min(steps, trained)})
     try:
         shape: FeatureShape = network.shape
         changed = build_network(changed_experiment, shape)

@@ -12,6 +12,7 @@ words as follow, and one without a default is required. Three kinds are more tha
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import inspect
 import itertools
@@ -30,7 +31,6 @@ from snn_cace.config import (
     Experiment,
     as_dict,
     config_errors,
-    dotted,
     hints_of,
     instantiate,
     nested,
@@ -51,8 +51,8 @@ COMMON = (
     "data.directory",
     "data.batch_size",
     "model.guidance",
-    "model.slots.temporal_encoder.block",
-    "model.slots.feed_forward.block",
+    "model.slots.temporal_encoder",
+    "model.slots.feed_forward",
     "model.spiking.node",
     "model.spiking.steps",
     "model.spiking.tau",
@@ -90,7 +90,7 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
     base = trained.experiment if trained else resumed(argv) if "resume" in names else None
     parser = make_parser(verb, function)
     if base is not None:
-        parser.set_defaults(dotted(as_dict(base)))
+        parser.set_defaults(options_of_fields(base))
     arguments: dict[str, Any] = {"trained": trained}
     with config_errors(verb):
         words = spelled_out(argv) if names & {"experiment", "overrides"} else argv
@@ -111,6 +111,15 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
     if whole_process and not verb.startswith(WITHOUT_LIGHTNING):
         import_used_metrics()
     function(*positional, **{name: value for name, value in arguments.items() if name in names})
+
+
+def options_of_fields(config: Any, above: str = "") -> dict[str, Any]:
+    """What each option is that gives a field of a config, or of one within it."""
+    found: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        inner = dataclasses.is_dataclass(value)
+        found |= options_of_fields(value, f"{above}{name}.") if inner else {f"{above}{name}": copy.deepcopy(value)}
+    return found
 
 
 def config_first(argv: Sequence[str]) -> list[str]:

@@ -229,7 +229,7 @@ def control_blocks(experiment: Experiment, kind: Control) -> dict[str, Any]:
     """The block of each slot that spikes in the control `kind` of an experiment; empty where there is no such control.
     Slots whose membrane does not carry have nothing to remember: `leaky`, they are rectified.
     """
-    spiking = {name: slot for name, slot in vars(experiment.model.slots).items() if slot.spikes}
+    spiking = {name: slot for name, slot in experiment.model.slots.every().items() if slot.spikes}
     carried = carried_slots(experiment.model)
     if kind == "leaky" and not carried:
         return {}

@@ -83,7 +83,7 @@ class Compared:
 
 def compared_slots(experiments: Iterable[Experiment]) -> list[str]:
     """Slots that spike in at least one of the experiments."""
-    return sorted({s for e in experiments for s, slot in vars(e.model.slots).items() if slot.spikes})
+    return sorted({s for e in experiments for s, slot in e.model.slots.every().items() if slot.spikes})
 
 
 def network_of(experiment: Experiment) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def network_of(experiment: Experiment) -> tuple[str, ...]:
 
 def kind_of(experiment: Experiment) -> str:
     """`snn` where something spikes, `control` where something is a control and nothing spikes, else `ann`."""
-    slots = vars(experiment.model.slots).values()
+    slots = experiment.model.slots.every().values()
     if any(slot.spikes for slot in slots):
         return "snn"
     return "ann" if all(slot.is_dense for slot in slots) else "control"

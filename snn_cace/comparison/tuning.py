@@ -101,7 +101,7 @@ class Tuned:
 
 def spikes(experiment: Experiment) -> bool:
     """Whether the ranges of spiking variants hold for it: also for a control of one, so that both are tuned alike."""
-    return any(not slot.is_dense for slot in vars(experiment.model.slots).values())
+    return any(not slot.is_dense for slot in experiment.model.slots.every().values())
 
 
 def by_key(ranges: dict[str, Any], above: str = "") -> dict[str, Any]:

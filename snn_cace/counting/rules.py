@@ -32,7 +32,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurons import LearnedStep, LinearMemory, NodeConfig, SpikeLinear, SpikingLayer
+from neurons import LearnedStep, LinearMemory, SpikeLinear, SpikingLayer
 from neurons.coding import Integer, Latency, Poisson
 from neurons.layer import RecurrentLayer
 from neurons.readout import Readout
@@ -447,49 +447,20 @@ FACTORY_OPS = {
 """ATen operations that make constants, or ask whether there is something."""
 
 
-@dataclass
-class NodeCost:
-    """Per neuron and simulation step, but `per_spike`: accumulates that each spike adds. states: words kept."""
-
-    macs: float
-    acs: float
-    comparisons: float = 1
-    states: float = 1
-    per_spike: float = 0
-
-
-def node_cost(config: NodeConfig, steps: int) -> NodeCost:
-    """From the equations in `neurons.nodes`: a LIF update is x - v (AC) and v + (x - v) / tau (MAC). A soft reset
-    subtracts per spike, a hard one selects. A learned threshold is a threshold, and free. Parallel nodes weigh the
-    steps that they see, so theirs grows with S.
-    """
-    soft = float(config.reset == "soft")
-    window = {"psn": steps, "masked_psn": min(config.order, steps), "sliding_psn": min(config.order, steps)}
-    if config.node in window:
-        return NodeCost(macs=window[config.node], acs=0, states=window[config.node])
-    costs = {
-        "if": NodeCost(macs=0, acs=1, per_spike=soft),
-        "lif": NodeCost(macs=1, acs=1, per_spike=soft),
-        "plif": NodeCost(macs=1, acs=1, per_spike=soft),
-        "alif": NodeCost(macs=3, acs=2, states=2, per_spike=soft),
-        "gated_lif": NodeCost(macs=2, acs=1, per_spike=2),
-        "ilif": NodeCost(macs=2, acs=0, comparisons=2, per_spike=1),
-    }
-    if config.node not in costs:
-        raise UncountedOperationError(
-            f"node {config.node} has no cost per update; add one to node_cost in snn_cace/counting/rules.py"
-        )
-    return costs[config.node]
-
-
 def spiking_layer(
     module: SpikingLayer, current: torch.Tensor, spikes: torch.Tensor, is_spikes: bool, layout: Layout
 ) -> Cost:
     """Current and spikes `[S, B, T, ..., N]`: a node's updates; each reads and writes its state once. A constant
     current is read as often as it is used.
+
+    Raises:
+        UncountedOperationError: a node that does not say what an update costs.
     """
     updates = float(spikes.numel())
-    node = node_cost(module.config, len(spikes))
+    try:
+        node = module.config.cost(len(spikes))
+    except NotImplementedError as error:
+        raise UncountedOperationError(str(error)) from None
     fired = spike_count(spikes)
     per_spike = Operations(acs=node.per_spike * fired, value_writes=fired)
     if isinstance(module, RecurrentLayer):

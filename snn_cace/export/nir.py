@@ -25,14 +25,14 @@ from typing import Any, cast
 import nir
 import numpy as np
 import torch
-from spikingjelly.activation_based import neuron
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
-from neurons import BrainCogEncoder, SpikeLinear, SpikingLayer, SpikingProjection
+from neurons import SpikeLinear, SpikingLayer, SpikingProjection
 from neurons.layer import BidirectionalLayer, RecurrentLayer
 from snn_cace.files import replacing, write_json
 from snn_cace.model import Network
+from snn_cace.model.braincog import BrainCogEncoder
 from snn_cace.training.checkpoints import Trained
 
 NEVER_LEAKS = 1e20
@@ -114,12 +114,7 @@ class Block:
     def tau(self) -> float:
         """Membrane time constant in simulation steps; infinite without a leak."""
         config = self.layer.config
-        if config.node == "if":
-            return float("inf")
-        if config.node == "plif":
-            learned = cast(neuron.ParametricLIFNode, self.layer.node).w
-            return float(1 / learned.detach().double().sigmoid())
-        return float(config.tau)
+        return cast(float, config.time_constant(config.leak_of(self.layer.node)))
 
 
 def blocks_of(network: Network) -> list[Block]:
@@ -169,8 +164,8 @@ def blocks_at(name: str, slot: str, module: SpikingProjection | BrainCogEncoder,
 
 def why_refused(layer: SpikingLayer) -> str | None:
     config = layer.config
-    if config.node not in ("if", "lif", "plif"):
-        return f"NIR has no {config.node} neuron"
+    if config.time_constant() is None:
+        return f"NIR has no {config.name} neuron"
     if config.reset == "soft":
         return "NIR's neurons are reset to a value; it cannot say that the threshold is subtracted"
     if isinstance(layer, RecurrentLayer):
@@ -282,7 +277,7 @@ def described(block: Block, target: Target) -> dict[str, Any]:
         "steps": block.steps,
         "membranes": order,
         "leaves": f"spikes, of which the {block.readout} is read",
-        "node": config.node,
+        "node": config.name,
         "tau_steps": None if block.tau == float("inf") else block.tau,
         "threshold": config.threshold,
         "fires": "strictly above the threshold" if block.strict else "at or above the threshold",

@@ -1,13 +1,12 @@
 """A whole network, ANN or SNN, as an ONNX graph of any number of clips and segments, compared with PyTorch.
 
-Neurons that run step by step become one Scan over all segments and simulation steps, from `neurons.nodes.step`; batch
+Neurons that run step by step become one Scan over all segments and simulation steps, from their `step`; batch
 norms are folded. Dropout and the contrastive views, whose noise is drawn anew each time, are left out.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import io
 import logging
 import warnings
@@ -20,12 +19,10 @@ from typing import Any, cast
 import numpy as np
 import onnxruntime
 import torch
-from spikingjelly.activation_based import neuron
 from torch import nn
 from torch._higher_order_ops.scan import scan
 
-from neurons import NodeState, SpikingLayer, eager, fold, step
-from neurons.config import WHOLE_SEQUENCE
+from neurons import SpikingLayer, eager, fold
 from neurons.layer import RecurrentLayer
 from snn_cace.analysis.stopwatch import side_by_side
 from snn_cace.errors import InputError
@@ -63,22 +60,16 @@ def output_names(network: Network, visual: torch.Tensor, audio: torch.Tensor) ->
 
 def scanned(layer: SpikingLayer, current: torch.Tensor) -> torch.Tensor:
     """What `layer.fire` outputs, time-major `[time, ...]`, as one scan over time."""
-    config = layer.config
-    if config.node == "plif":
-        config = dataclasses.replace(config, tau=2.0)
-    rest = [torch.zeros_like(current[0]) for _ in range(3)]
+    config, node = layer.config, cast(Any, layer.node)
+    rest = [torch.zeros_like(current[0]) for _ in range(1 + len(config.states))]
 
     def one(before: list[torch.Tensor], now: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        v, a, fired = before
+        *state, fired = before
         if isinstance(layer, RecurrentLayer):
             now = now + layer.feedback(fired)
-        driven = layer._scaled(now)
-        if config.node == "plif":
-            # v + (x - v) w: the same as tau = 2 with the distance stretched.
-            learned = cast(neuron.ParametricLIFNode, layer.node).w.sigmoid()
-            driven = v + 2 * learned * (driven - v)
-        spikes, state = step(driven, NodeState(v, a), config)
-        return [state.v, state.a.clone(), spikes.clone()], spikes
+        leak = config.leak_of(node)
+        spikes, after = config.step(layer._scaled(now), tuple(state), node.surrogate_function, leak)
+        return [*(x.clone() for x in after), spikes.clone()], spikes
 
     return scan(one, rest, current)[1]
 
@@ -150,7 +141,7 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
     for layer in exported.modules():
         if isinstance(layer, LocalisationHead):
             layer.draw_noise = torch.zeros_like  # type: ignore[assignment]
-        if isinstance(layer, SpikingLayer) and layer.config.node not in WHOLE_SEQUENCE:
+        if isinstance(layer, SpikingLayer) and layer.config.has_steps:
             layer.fire = partial(scanned, layer)  # type: ignore[method-assign]
         if isinstance(layer, BiLSTM | ForwardLSTM):
             layer.lstm = ScannedLSTM(layer.lstm)  # type: ignore[assignment]

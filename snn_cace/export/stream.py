@@ -83,7 +83,7 @@ class Stream:
         network = copy.deepcopy(network)
         self.networks = {trained_with: network}
         if confidence is not None and trained_with:
-            if experiment.model.slots.interaction.spikes:
+            if experiment.model.slots.slot("interaction").spikes:
                 raise InputError(
                     "--confidence: spiking interaction attends to spikes of one number of simulation steps"
                 )

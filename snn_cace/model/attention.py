@@ -14,7 +14,10 @@ from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import Dropout, LookBack, project, residual_norm
+from neurons import LookBack
+from snn_cace.kernels.dropout import Dropout
+from snn_cace.kernels.linear import project
+from snn_cace.kernels.residual import residual_norm
 
 
 class GuidedFeatures(NamedTuple):

@@ -12,7 +12,7 @@ from torch import nn
 
 from neurons import BlockConfig, SpikingCrossAttention, SpikingLinear, SpikingMLP
 from neurons.config import Kind
-from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.config import ModelConfig
 from snn_cace.model.attention import GuidanceAttention
 from snn_cace.model.dense import DenseParts, rounded_linear
 from snn_cace.model.relation import FeedForward, Interaction, RelationBlock, RoundedAttention
@@ -48,7 +48,7 @@ def guidance_attention(config: ModelConfig, audio_dim: int) -> GuidanceAttention
 def temporal_encoders(config: ModelConfig, *sizes: tuple[int, int]) -> list[nn.Module]:
     """Temporal encoders of several modalities, by their `(inputs, outputs)`."""
     with independent_stream("temporal_encoder"):
-        slot = config.slots.temporal_encoder
+        slot = config.slots.slot("temporal_encoder")
         return [temporal_encoder(inputs, outputs, slot, config.spiking, config.causal) for inputs, outputs in sizes]
 
 
@@ -72,7 +72,7 @@ def fill(
     spiking: Callable[[BlockConfig, Kind], nn.Module],
 ) -> nn.Module:
     """The block that the config puts into `slot`, with initial weights from random numbers of its own."""
-    chosen: SlotConfig = getattr(config.slots, slot)
+    chosen = config.slots.slot(slot)
     with independent_stream(slot):
         if chosen.is_dense:
             return dense(DenseParts.of(chosen, config.spiking))

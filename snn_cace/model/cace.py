@@ -6,9 +6,10 @@ import torch
 from torch import nn
 from torch.nn import Linear
 
-from neurons import Dropout, LookBack, rectified_dropout
+from neurons import LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
+from snn_cace.kernels.dropout import Dropout, rectified_dropout
 from snn_cace.model.blocks import (
     event_classifier,
     guidance_attention,

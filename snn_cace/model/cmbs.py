@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.nn import Linear
 
-from neurons import Dropout, rectified_dropout
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
+from snn_cace.kernels.dropout import Dropout, rectified_dropout
 from snn_cace.model.blocks import event_classifier, guidance_attention, interaction, relation_block, visual_projection
 from snn_cace.model.cace import CaceNet
 from snn_cace.model.localisation import mean_of_largest, pooled

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from neurons import Dropout, rectified_dropout
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
+from snn_cace.kernels.dropout import Dropout, rectified_dropout
 from snn_cace.model.attention import ChannelSpatialAttention
 from snn_cace.model.blocks import event_classifier, interaction, relation_block, visual_projection
 from snn_cace.model.localisation import LocalisationHead, pooled

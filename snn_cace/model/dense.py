@@ -9,7 +9,7 @@ from torch.nn import Linear
 
 from neurons import BlockConfig, LearnedStep, bits_for, value_levels
 from neurons.norm import make_norm
-from snn_cace.config import SlotConfig
+from snn_cace.config import Slot
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class DenseParts:
     bits: int | None = None
 
     @classmethod
-    def of(cls, slot: SlotConfig, shared: BlockConfig) -> DenseParts:
+    def of(cls, slot: Slot, shared: BlockConfig) -> DenseParts:
         """The parts that a dense slot names; its bits tell the levels apart that a spiking block there would have."""
         rounds = slot.block == "dense-quantised"
-        return cls(slot.norm or "none", bits_for(value_levels(slot.spiking(shared))) if rounds else None)
+        return cls(slot.overrides.get("norm", "none"), bits_for(value_levels(slot.spiking(shared))) if rounds else None)
 
     def make_norm(self, channels: int) -> nn.Module:
         return make_norm(self.norm, channels, 1.0)

@@ -13,7 +13,9 @@ from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import Dropout, LearnedStep, LookBack, rectified_dropout, residual_norm
+from neurons import LearnedStep, LookBack
+from snn_cace.kernels.dropout import Dropout, rectified_dropout
+from snn_cace.kernels.residual import residual_norm
 from snn_cace.model.dense import ORIGINAL, DenseParts
 
 

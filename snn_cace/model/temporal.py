@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurons import BlockConfig, BrainCogEncoder, SpikingLinear, Streamed
-from snn_cace.config import SlotConfig
+from neurons import BlockConfig, SpikingLinear, Streamed
+from snn_cace.config import Slot
+from snn_cace.model.braincog import BrainCogEncoder
 from snn_cace.model.dense import ORIGINAL, DenseParts
 
 BRAINCOG_STEPS = 15
@@ -56,7 +57,7 @@ def run_lstm(lstm: nn.LSTM, values: torch.Tensor, state: Any = None) -> tuple[to
     return lstm(values, state)
 
 
-def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: BlockConfig, causal: bool) -> nn.Module:
+def temporal_encoder(inputs: int, outputs: int, slot: Slot, shared: BlockConfig, causal: bool) -> nn.Module:
     """The block that `slot` names, `outputs` even."""
     if slot.is_dense:
         lstm = ForwardLSTM(inputs, outputs) if causal else BiLSTM(inputs, outputs)
@@ -66,5 +67,7 @@ def temporal_encoder(inputs: int, outputs: int, slot: SlotConfig, shared: BlockC
         return nn.Sequential(dense.make_rounding(inputs), lstm, dense.make_rounding(outputs), dense.make_norm(outputs))
     block = slot.spiking(shared)
     if slot.is_braincog:
-        return BrainCogEncoder(inputs, outputs, block, slot.steps or BRAINCOG_STEPS, kind=slot.kind)
+        return BrainCogEncoder(
+            inputs, outputs, block.neuron, slot.overrides.get("steps", BRAINCOG_STEPS), kind=slot.kind
+        )
     return SpikingLinear(inputs, outputs, block, slot.direction, slot.kind)

@@ -72,7 +72,7 @@ class NetworkSpec:
         if model.reference and not self.has_fault(model, weak):
             raise InputError(f"model.reference: {name} has no fault of its own here; see training.losses")
         there = self.slots(model, weak)
-        for slot, filled in vars(model.slots).items():
+        for slot, filled in model.slots.every().items():
             if filled.block != "dense" and slot not in there:
                 has = ", ".join(there) or "none"
                 raise InputError(f"model.slots.{slot}: {name} has no such slot; it has {has}")

@@ -8,8 +8,8 @@ def prepare() -> None:
     import_used_metrics()
     import torch
 
-    from neurons.kernels.dropout import Draw, dropped
     from snn_cace.config import Experiment, defaults_of
+    from snn_cace.kernels.dropout import Draw, dropped
 
     defaults_of(Experiment)
     dropped(torch.zeros(1), Draw(0.5))  # Numba readies itself when it first runs a kernel

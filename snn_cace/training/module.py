@@ -8,7 +8,8 @@ from typing import Any, cast
 import lightning as L
 import torch
 
-from neurons import RateMonitor, RateObserver, RateRegulariser, count_over_processes, gather_rows, run_layers
+from neurons import RateMonitor, RateObserver, RateRegulariser, count_over_processes, run_layers, sum_over_processes
+from neurons.collective import process_count
 from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
@@ -154,3 +155,15 @@ def make_optimiser(parameters: Iterable[torch.nn.Parameter], training: TrainingC
     if training.weight_decay:
         return torch.optim.AdamW(parameters, weight_decay=training.weight_decay, **options)
     return torch.optim.Adam(parameters, **options)
+
+
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes in the order of the whole batch, `[b, ...]` to `[B, ...]`, differentiable: process r of
+    P holds rows r, r + P, r + 2 P and so on; b may differ by one, and be 0.
+    """
+    processes = process_count()
+    if processes == 1:
+        return rows
+    whole = rows.new_zeros(count_over_processes(len(rows), rows.device), *rows.shape[1:])
+    whole[torch.distributed.get_rank() :: processes] = rows
+    return sum_over_processes(whole)

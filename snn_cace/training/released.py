@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from snn_cace.config import Experiment, SlotConfig, TrainingConfig, as_yaml
+from snn_cace.config import Experiment, TrainingConfig, as_yaml
 from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError
 from snn_cace.files import write_text
@@ -59,7 +60,7 @@ def import_weights(
     return [key for key in unused if state_scalar(key) not in ("threshold", "alpha")]
 
 
-def published_experiment(guidance: str, temporal_encoder: SlotConfig | None) -> Experiment:
+def published_experiment(guidance: str, temporal_encoder: dict[str, Any] | None) -> Experiment:
     """CACE-Net at the paper's settings."""
     training = TrainingConfig(seed=3917, precision="64", protocol="paper", losses="reference")
     experiment = Experiment(training=training)
@@ -77,15 +78,15 @@ def reference_shape(state: dict[str, torch.Tensor], weights: Path, original: Ori
     return FeatureShape(state[original.first].shape[-1], 128, state[original.last].shape[0] - original.background)
 
 
-def reference_slot(state: dict[str, torch.Tensor]) -> SlotConfig:
+def reference_slot(state: dict[str, torch.Tensor]) -> dict[str, Any]:
     """The original's spiking encoder; threshold and surrogate slope are scalars of its state dict."""
     scalars = {state_scalar(key): float(value) for key, value in state.items() if value.ndim == 0}
-    return SlotConfig(
-        block="braincog",
-        surrogate="quadratic_gate",
-        threshold=scalars.get("threshold", 0.5),
-        alpha=scalars.get("alpha", 2.0),
-    )
+    return {
+        "block": "braincog",
+        "surrogate": "quadratic_gate",
+        "threshold": scalars.get("threshold", 0.5),
+        "alpha": scalars.get("alpha", 2.0),
+    }
 
 
 def state_scalar(key: str) -> str:

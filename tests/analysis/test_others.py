@@ -8,7 +8,6 @@ from others import other_counts
 from small import small_model
 
 from neurons import eager
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.operations import count_operations
 from snn_cace.model import CaceNet
@@ -19,8 +18,8 @@ CLIPS = 3
 @pytest.fixture
 def network() -> CaceNet:
     config = small_model()
-    config.slots.visual_projection = SlotConfig(block="spiking", membrane="reset", steps=2, threshold=0.1)
-    config.slots.temporal_encoder = SlotConfig(block="spiking", steps=2, threshold=0.1)
+    config.slots.visual_projection = {"block": "spiking", "membrane": "reset", "steps": 2, "threshold": 0.1}
+    config.slots.temporal_encoder = {"block": "spiking", "steps": 2, "threshold": 0.1}
     torch.manual_seed(0)
     return CaceNet(config, FeatureShape(visual_channels=5, audio_channels=6, classes=3)).eval()
 

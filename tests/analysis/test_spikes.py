@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from neurons import SpikingLayer
 from snn_cace.analysis.anytime import Depth, anytime, carries_membranes, early_exit, evaluated_steps, with_steps
 from snn_cace.analysis.record import record_network
 from snn_cace.cli import main
-from snn_cace.config import Experiment, SlotConfig
+from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import read_prices, with_reuse
 from snn_cace.counting.operations import COUNTS
@@ -28,10 +28,10 @@ from snn_cace.training.checkpoints import RunFiles, save_checkpoint
 from snn_cace.training.evaluation import evaluate_network
 
 CPU = torch.device("cpu")
-SPIKING = SlotConfig(block="spiking", steps=4, threshold=0.2)
+SPIKING = {"block": "spiking", "steps": 4, "threshold": 0.2}
 
 
-def experiment_with(tmp_path: Path, **slots: SlotConfig) -> Experiment:
+def experiment_with(tmp_path: Path, **slots: dict[str, Any]) -> Experiment:
     if not (tmp_path / "ave").is_dir():
         write_ave(tmp_path / "ave")
     experiment = small_experiment(tmp_path / "ave")
@@ -106,7 +106,7 @@ def test_as_many_steps_as_trained_change_nothing_and_fewer_are_another_config(tm
     found = anytime(network, data.loader("test"), experiment, CPU)
     assert [depth["steps"] for depth in found["depths"]] == [1, 2, 4]
     for depth in found["depths"]:
-        slot = dataclasses.replace(SPIKING, steps=depth["steps"])
+        slot = SPIKING | {"steps": depth["steps"]}
         changed = experiment_with(tmp_path, temporal_encoder=slot, feed_forward=slot)
         fresh = network_of(changed)
         fresh.load_state_dict(network.state_dict())
@@ -115,14 +115,14 @@ def test_as_many_steps_as_trained_change_nothing_and_fewer_are_another_config(tm
 
 
 def test_depths_are_powers_of_two_up_to_what_was_trained(tmp_path: Path):
-    assert evaluated_steps(experiment_with(tmp_path, temporal_encoder=SlotConfig(block="braincog"))) == [1, 2, 4, 8, 15]
-    assert evaluated_steps(experiment_with(tmp_path, feed_forward=SlotConfig(block="spiking", steps=1))) == [1]
+    assert evaluated_steps(experiment_with(tmp_path, temporal_encoder={"block": "braincog"})) == [1, 2, 4, 8, 15]
+    assert evaluated_steps(experiment_with(tmp_path, feed_forward={"block": "spiking", "steps": 1})) == [1]
     assert evaluated_steps(experiment_with(tmp_path)) == []
 
 
 def test_weights_per_step_cannot_run_with_fewer_and_say_so(tmp_path: Path):
     for changes in ({"node": "psn", "membrane": "reset"},):
-        experiment = experiment_with(tmp_path, feed_forward=dataclasses.replace(SPIKING, **changes))
+        experiment = experiment_with(tmp_path, feed_forward=SPIKING | changes)
         with pytest.raises(InputError, match="cannot run with 2 simulation steps: it has weights per simulation step"):
             with_steps(network_of(experiment), experiment, 2)
         found = anytime(network_of(experiment), data_of(experiment).loader("test"), experiment, CPU)
@@ -146,9 +146,9 @@ def test_early_exit_by_hand():
 
 
 def test_membranes_are_carried_only_where_a_slot_says_so(tmp_path: Path):
-    reset = dataclasses.replace(SPIKING, membrane="reset")
+    reset = SPIKING | {"membrane": "reset"}
     assert carries_membranes(experiment_with(tmp_path, temporal_encoder=SPIKING, feed_forward=reset))
-    assert carries_membranes(experiment_with(tmp_path, temporal_encoder=SlotConfig(block="braincog")))
+    assert carries_membranes(experiment_with(tmp_path, temporal_encoder={"block": "braincog"}))
     assert not carries_membranes(experiment_with(tmp_path, temporal_encoder=reset, interaction=SPIKING))
 
 

@@ -28,7 +28,7 @@ def test_the_verb_writes_nix(tmp_path: Path, capsys: pytest.CaptureFixture):
     import neo
 
     experiment = small_experiment(write_ave(tmp_path / "ave"), block="spiking")
-    experiment.model.slots.feed_forward.block = "spiking"
+    experiment.model.slots.feed_forward["block"] = "spiking"
     torch.manual_seed(0)
     network = CaceNet(experiment.model, FeatureShape(8, 6, 3)).eval()
     save_checkpoint(RunFiles(tmp_path / "run").best, network, experiment)

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from small import small_experiment, write_variants
 
-from neurons import NodeConfig
+from neurons import LIF, Node
 from snn_cace.cli import main
 from snn_cace.comparison.plan import Variant, refuse_other_study
 from snn_cace.config import as_yaml
-from snn_cace.counting.rules import UncountedOperationError
 
 
 @pytest.fixture
@@ -146,10 +145,7 @@ def test_a_comparison_of_another_study_is_not_written_over(
 def test_a_node_that_cannot_be_counted_is_refused_before_anything_trains(
     comparison: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
-    def without_rule(config: NodeConfig, steps: int) -> None:
-        raise UncountedOperationError(f"node {config.node} has no cost per update")
-
-    monkeypatch.setattr("snn_cace.counting.rules.node_cost", without_rule)
+    monkeypatch.setattr(LIF, "cost", Node.cost)
     assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out")]) == 2
     assert "small-spiking: node lif has no cost per update" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("small-*"))

@@ -30,14 +30,14 @@ def test_controls_are_made_of_the_slots_that_spike_and_of_nothing_else():
     experiments = [variant.read() for variant in made]
     assert [experiment.name for experiment in experiments] == ["ann", "snn", *(f"snn-{kind}" for kind in KINDS)]
     blocks = [
-        (experiment.model.slots.temporal_encoder.block, experiment.model.slots.feed_forward.block)
+        (experiment.model.slots.temporal_encoder["block"], experiment.model.slots.feed_forward["block"])
         for experiment in experiments[2:]
     ]
     # The feed-forward block's membranes are reset at each segment: it has nothing to remember.
     assert blocks == [("rectified", "rectified"), ("leaky", "rectified"), ("quantised", "quantised")]
     for experiment in experiments[2:]:
-        assert experiment.model.slots.event_head.block == "dense"
-        assert experiment.model.slots.temporal_encoder.direction == "bidirectional"
+        assert experiment.model.slots.event_head["block"] == "dense"
+        assert experiment.model.slots.temporal_encoder["direction"] == "bidirectional"
         assert (experiment.training, experiment.data) == (experiments[1].training, experiments[1].data)
 
 
@@ -67,9 +67,9 @@ def test_every_slot_of_every_network_has_every_control(network: str, weak: bool,
     experiment = peer_experiment(None, network, weak)
     there = find_network(network).slots(experiment.model, weak)
     for slot in there:
-        getattr(experiment.model.slots, slot).block = "spiking"
+        getattr(experiment.model.slots, slot)["block"] = "spiking"
     for slot, block in control_blocks(experiment, kind).items():
-        getattr(experiment.model.slots, slot).block = block["block"]
+        getattr(experiment.model.slots, slot)["block"] = block["block"]
     torch.manual_seed(0)
     network_of_it = build_network(experiment, SHAPE)
     generator = torch.Generator().manual_seed(0)
@@ -86,7 +86,7 @@ def test_a_penalty_on_energy_holds_a_control_s_values_above_zero_down():
     experiment = peer_experiment(None, "cace", spiking=True)
     experiment.training.energy_model = "compute"
     for slot in ("feed_forward", "temporal_encoder"):
-        getattr(experiment.model.slots, slot).block = "rectified"
+        getattr(experiment.model.slots, slot)["block"] = "rectified"
     torch.manual_seed(0)
     network = build_network(experiment, SHAPE)
     regulariser = EnergyRegulariser(network, experiment, SHAPE)

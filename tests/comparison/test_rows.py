@@ -63,7 +63,7 @@ common: {training.epochs: 7}
     assert (dense.name, fast.name, faster.name) == ("small-dense", "fast", "faster")
     assert (fast.training.learning_rate, faster.training.learning_rate) == (0.1, 0.2)
     assert faster.model.psi == 0.1
-    assert any(slot.spikes for slot in vars(faster.model.slots).values())
+    assert any(slot.spikes for slot in faster.model.slots.every().values())
     assert {e.training.epochs for e in (dense, fast, faster)} == {7}
     study.write_text("experiments: [{name: fast}]")
     comparison = read_config(study, Comparison)
@@ -104,7 +104,7 @@ def test_rows_train_with_their_files_own_settings_however_keys_are_spelled(tmp_p
 def check_mine(run: Run) -> None:
     """A run of mine.yaml with tau 3 and batches of 8."""
     model, training = run.experiment.model, run.experiment.training
-    assert (model.d_model, model.slots.feed_forward.block, model.spiking.tau) == (16, "spiking", 3.0)
+    assert (model.d_model, model.slots.feed_forward["block"], model.spiking.tau) == (16, "spiking", 3.0)
     assert (training.epochs, training.seed, run.experiment.data.batch_size) == (1, 4, 8)
 
 

@@ -9,7 +9,7 @@ import torch
 from spikingjelly.activation_based.op_counter import LemaireEnergyProfiler, SimpleEnergyProfiler
 from torch import nn
 
-from neurons import NodeConfig, SpikingLayer
+from neurons import IF, SpikingLayer
 from snn_cace.counting.energy import Energy, break_even_rate, energies_mj, energy, read_prices, sources, with_reuse
 from snn_cace.counting.models import MODELS
 from snn_cace.counting.operations import ModuleCount, count_operations
@@ -112,7 +112,7 @@ def test_the_sram_model_is_spikingjelly_s_lemaire_one_on_a_dense_layer_but_for_a
 
 
 def test_membranes_cost_what_lemaire_s_model_says_on_a_layer_of_if_neurons():
-    layer = SpikingLayer(NodeConfig("if", threshold=0.5))
+    layer = SpikingLayer(IF(threshold=0.5))
     current = torch.randn(4, 1, 1000, generator=torch.Generator().manual_seed(0))
     profiler = LemaireEnergyProfiler()
     profiler.bind_model(layer)

@@ -9,16 +9,18 @@ from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import BlockConfig, BrainCogEncoder, Dropout, NodeConfig, SpikingLinear, SpikingMLP, project
+from neurons import LIF, BlockConfig, SpikingLinear, SpikingMLP
 from neurons.coding import make_coding
 from neurons.config import CODINGS, READOUTS
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import energy, read_prices
 from snn_cace.counting.execution import run_event_driven
 from snn_cace.counting.operations import Count, count_operations, summed
 from snn_cace.counting.rules import Cost
+from snn_cace.kernels.dropout import Dropout
+from snn_cace.kernels.linear import project
 from snn_cace.model import CaceNet
+from snn_cace.model.braincog import BrainCogEncoder
 
 CLIPS, SEGMENTS, PATCHES, WIDTH, OUT = 2, 3, 4, 5, 7
 ROWS = CLIPS * SEGMENTS * PATCHES
@@ -144,7 +146,7 @@ def test_input_spikes_are_added_too(coding: str):
 def test_the_original_s_encoder_outputs_rates_too():
     """Its rate is a plain mean over simulation steps; the layer that reads it adds columns."""
     torch.manual_seed(0)
-    encoder = BrainCogEncoder(3, WIDTH, NodeConfig(threshold=0.5, surrogate="quadratic_gate"), simulation_steps=4)
+    encoder = BrainCogEncoder(3, WIDTH, LIF(threshold=0.5, surrogate="quadratic_gate"), simulation_steps=4)
     network = nn.Sequential(encoder, Linear(WIDTH, OUT)).double().eval()
     values = 2 * patches(torch.float64)[:, :, 0]
     with torch.no_grad():
@@ -159,9 +161,9 @@ def test_the_original_s_encoder_outputs_rates_too():
 def guided(spiking: bool, **coding: object) -> CaceNet:
     config = small_model()
     for slot in ("temporal_encoder", "feed_forward", "event_head"):
-        setattr(config.slots, slot, SlotConfig(block="spiking" if spiking else "dense", membrane="reset"))
+        setattr(config.slots, slot, {"block": "spiking" if spiking else "dense", "membrane": "reset"})
     if spiking:
-        config.slots.visual_projection = SlotConfig(block="spiking", membrane="reset", steps=2, **coding)
+        config.slots.visual_projection = {"block": "spiking", "membrane": "reset", "steps": 2, **coding}
     torch.manual_seed(0)
     return CaceNet(config, FeatureShape(visual_channels=5, audio_channels=6, classes=3)).double().eval()
 

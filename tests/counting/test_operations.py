@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from small import small_model
@@ -16,10 +18,18 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from neurons import (
+    ALIF,
+    IF,
+    ILIF,
+    LIF,
+    PLIF,
+    PSN,
     BlockConfig,
-    BrainCogEncoder,
-    NodeConfig,
+    GatedLIF,
+    MaskedPSN,
+    Node,
     Readout,
+    SlidingPSN,
     SpikeLinear,
     SpikingCrossAttention,
     SpikingLayer,
@@ -27,12 +37,12 @@ from neurons import (
     SpikingMLP,
 )
 from neurons.layer import RecurrentLayer
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.operations import Count, UncountedOperationError, count_operations, summed
 from snn_cace.counting.rules import Operations
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import SpatialAttention, UnscaledAttention
+from snn_cace.model.braincog import BrainCogEncoder
 from snn_cace.model.relation import DenseAttention, FeedForward
 from snn_cace.model.temporal import BiLSTM
 
@@ -46,7 +56,7 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def build(**slots: SlotConfig) -> CaceNet:
+def build(**slots: dict[str, Any]) -> CaceNet:
     config = small_model()
     for name, slot in slots.items():
         setattr(config.slots, name, slot)
@@ -160,21 +170,21 @@ def test_norms_activations_and_feed_forward_by_hand(module: nn.Module, expected:
 @pytest.mark.parametrize(
     ("node", "macs", "acs", "comparisons", "per_spike", "states"),
     [
-        (NodeConfig("if"), 0, 1, 1, 0, 1),
-        (NodeConfig("lif"), 1, 1, 1, 0, 1),
-        (NodeConfig("lif", reset="soft"), 1, 1, 1, 1, 1),
-        (NodeConfig("plif"), 1, 1, 1, 0, 1),
-        (NodeConfig("lif", learn_threshold=True), 1, 1, 1, 0, 1),
-        (NodeConfig("alif"), 3, 2, 1, 0, 2),
-        (NodeConfig("gated_lif"), 2, 1, 1, 2, 1),
-        (NodeConfig("ilif"), 2, 0, 2, 1, 1),
-        (NodeConfig("psn"), 4, 0, 1, 0, 4),
-        (NodeConfig("masked_psn", order=3), 3, 0, 1, 0, 3),
-        (NodeConfig("sliding_psn", order=2), 2, 0, 1, 0, 2),
+        (IF(), 0, 1, 1, 0, 1),
+        (LIF(), 1, 1, 1, 0, 1),
+        (LIF(reset="soft"), 1, 1, 1, 1, 1),
+        (PLIF(), 1, 1, 1, 0, 1),
+        (LIF(learn_threshold=True), 1, 1, 1, 0, 1),
+        (ALIF(), 3, 2, 1, 0, 2),
+        (GatedLIF(), 2, 1, 1, 2, 1),
+        (ILIF(), 2, 0, 2, 1, 1),
+        (PSN(), 4, 0, 1, 0, 4),
+        (MaskedPSN(order=3), 3, 0, 1, 0, 3),
+        (SlidingPSN(order=2), 2, 0, 1, 0, 2),
     ],
-    ids=lambda value: value.node if isinstance(value, NodeConfig) else "",
+    ids=lambda value: value.name if isinstance(value, Node) else "",
 )
-def test_every_node_by_hand(node: NodeConfig, macs: int, acs: int, comparisons: int, per_spike: int, states: int):
+def test_every_node_by_hand(node: Node, macs: int, acs: int, comparisons: int, per_spike: int, states: int):
     """4 steps of 2 clips of 6 neurons: 48 updates at the node's own cost; states read and written once each."""
     layer = SpikingLayer(node, 4)
     current = 2 * torch.randn(4, 2, 6)
@@ -195,7 +205,7 @@ def test_every_node_by_hand(node: NodeConfig, macs: int, acs: int, comparisons: 
     assert found.modules[0].firing_rate == pytest.approx(spikes / 48)
 
 
-SOURCE = NodeConfig("lif", threshold=0.3)
+SOURCE = LIF(threshold=0.3)
 
 
 class Chain(nn.Module):
@@ -334,7 +344,7 @@ def test_recurrent_feedback_costs_a_column_for_every_spike_but_those_of_the_last
         (nn.Linear(4, 6), torch.zeros(2, 4), 4 * 6 + 6),
         (DenseAttention(8, 2, 0.0), torch.zeros(2, 3, 8), 4 * 8 * 8 + 4 * 8),
         (BiLSTM(4, 6), torch.zeros(2, 3, 4), 2 * (4 * 3 * (4 + 3) + 8 * 3)),
-        (RecurrentLayer(NodeConfig("lif"), 2, "carry", 5), torch.zeros(2, 1, 3, 5), 25),
+        (RecurrentLayer(LIF(), 2, "carry", 5), torch.zeros(2, 1, 3, 5), 25),
     ],
 )
 def test_a_module_s_weights_are_all_that_it_reads_its_children_s_too(
@@ -346,8 +356,8 @@ def test_a_module_s_weights_are_all_that_it_reads_its_children_s_too(
 
 
 def test_a_network_is_the_sum_of_its_modules_and_every_leaf_is_accounted_for():
-    spiking = SlotConfig(block="spiking", steps=4, threshold=0.2)
-    for network in (build(), build(**dict.fromkeys(SLOTS, spiking)), build(temporal_encoder=SlotConfig("braincog"))):
+    spiking = {"block": "spiking", "steps": 4, "threshold": 0.2}
+    for network in (build(), build(**dict.fromkeys(SLOTS, spiking)), build(temporal_encoder={"block": "braincog"})):
         count = count_operations(network, *clips())
         parts = [count_operations_of(count, name) for name in top_level(network)]
         whole = sum(parts, summed(m for m in count.modules if m.name == ""))
@@ -376,7 +386,7 @@ def test_an_operation_that_no_rule_knows_stops_the_count_and_names_the_module():
 
 def test_doubling_the_simulation_steps_doubles_updates_and_states_and_no_current():
     def counted(steps: int) -> dict[str, Operations]:
-        slot = SlotConfig(block="spiking", steps=steps, threshold=0.2)
+        slot = {"block": "spiking", "steps": steps, "threshold": 0.2}
         count = count_operations(build(temporal_encoder=slot, feed_forward=slot), *clips())
         return {
             kind: summed(m for m in count.modules if m.kind == kind)
@@ -398,7 +408,7 @@ def test_the_count_does_not_depend_on_how_many_clips_it_is_taken_over_where_noth
 
 
 def test_a_second_count_finds_the_same_and_the_network_is_left_as_it_was():
-    network = build(feed_forward=SlotConfig(block="spiking")).train()
+    network = build(feed_forward={"block": "spiking"}).train()
     visual, audio = clips()
     first = count_operations(network, visual, audio)
     assert network.training
@@ -473,7 +483,7 @@ def test_synaptic_operations_and_sparsity_agree_with_neurobench():
 
 def test_a_slot_s_blocks_cost_what_they_cost_alone():
     """The spiking feed-forward blocks: 6 of them over 10 segments, 8 to 16 to 8, 4 steps, norm in the weights."""
-    slot = SlotConfig(block="spiking", steps=4, threshold=0.2, membrane="reset")
+    slot = {"block": "spiking", "steps": 4, "threshold": 0.2, "membrane": "reset"}
     network = build(feed_forward=slot)
     layers = [m for m in network.modules() if isinstance(m, SpikingMLP)]
     spikes: list[float] = []

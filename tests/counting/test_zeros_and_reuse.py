@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import Linear
 
 from neurons import BlockConfig, LearnedStep, SpikingLinear, SpikingMLP
-from snn_cace.config import SlotConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import energies_mj, read_prices
 from snn_cace.counting.models import MODELS
@@ -162,7 +161,7 @@ def test_rounded_values_are_few_bits_behind_a_gate_and_a_factor_too():
 def network_of(block: str) -> CaceNet:
     config = small_model()
     for slot in ("visual_projection", "temporal_encoder", "feed_forward", "event_head"):
-        setattr(config.slots, slot, SlotConfig(block=block))
+        setattr(config.slots, slot, {"block": block})
     torch.manual_seed(0)
     network = CaceNet(config, FeatureShape(visual_channels=5, audio_channels=6, classes=3))
     network(*features())

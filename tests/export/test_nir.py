@@ -30,8 +30,8 @@ def trained(
     """A network whose batch norms and thresholds are away from where they start."""
     experiment = small_experiment(directory, block=block)
     for name in SLOTS:
-        getattr(experiment.model.slots, name).block = "spiking"
-    experiment.model.slots.temporal_encoder.direction = direction
+        getattr(experiment.model.slots, name)["block"] = "spiking"
+    experiment.model.slots.temporal_encoder["direction"] = direction
     for key, value in shared.items():
         setattr(experiment.model.spiking, key, value)
     experiment = Experiment(experiment.name, experiment.data, experiment.model, experiment.training)

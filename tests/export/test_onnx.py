@@ -9,7 +9,7 @@ import pytest
 import torch
 from small import CLASSES, SEGMENTS, peer_experiment, write_ave
 
-from neurons.config import FIXED_LENGTH
+from neurons import NODES
 from snn_cace.cli import main
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
@@ -37,13 +37,14 @@ def small(
     experiment = peer_experiment(None, network)
     experiment.model.causal, experiment.model.window = causal, 6
     experiment.model.encoder_layers = 1
-    encoder, hidden = experiment.model.slots.temporal_encoder, experiment.model.slots.feed_forward
-    encoder.block, encoder.direction = block, direction
+    filled = experiment.model.slots
+    filled.temporal_encoder = {"block": block, "direction": direction}
     for name in slots:
-        getattr(experiment.model.slots, name).block = "spiking"
+        getattr(experiment.model.slots, name)["block"] = "spiking"
     if feed_forward is not None:
-        hidden.block, hidden.node, hidden.learn_threshold = "spiking", feed_forward, False
-        hidden.membrane = "reset" if feed_forward in FIXED_LENGTH else None
+        hidden = {"block": "spiking", "node": feed_forward, "learn_threshold": False}
+        membrane = {"membrane": "reset"} if NODES[feed_forward].fixed_length else {}
+        filled.feed_forward = hidden | membrane
     for key, value in shared.items():
         setattr(experiment.model.spiking, key, value)
     return Experiment(experiment.name, experiment.data, experiment.model, experiment.training)

@@ -104,7 +104,7 @@ def test_what_cannot_stream_is_refused_by_name():
     with pytest.raises(InputError, match=r"model.slots.temporal_encoder: poisson coding draws anew"):
         Stream(settled_network(experiment), experiment)
     experiment = causal()
-    experiment.model.slots.interaction.block = "spiking"
+    experiment.model.slots.interaction["block"] = "spiking"
     with pytest.raises(InputError, match=r"--confidence: spiking interaction"):
         Stream(settled_network(experiment), experiment, confidence=0.9)
 

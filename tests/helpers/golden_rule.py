@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from snn_cace.config import ModelConfig, SlotConfig
+from snn_cace.config import ModelConfig
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import CaceNet
 from snn_cace.networks.cace import module_names
@@ -97,7 +97,7 @@ def reference_network(case: str, enhance: bool, contrast: bool = True) -> CaceNe
     config = ModelConfig(guidance=GUIDANCE[guide])
     config.contrast.enabled = contrast
     if kind == "snn":
-        config.slots.temporal_encoder = SlotConfig(block="braincog", surrogate="quadratic_gate")
+        config.slots.temporal_encoder = {"block": "braincog", "surrogate": "quadratic_gate"}
     network = CaceNet(config, FeatureShape(512, 128, 28))
     state = rename(reference_state(case), module_names(GUIDANCE[guide]))[0]
     load_state(network, {**state, "_extra_state": {"enhance": enhance}}, Path(case))

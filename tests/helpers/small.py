@@ -71,7 +71,7 @@ def small_experiment(directory: Path | None, epochs: int = 3, block: str = "dens
     experiment.data.directory = None if directory is None else str(directory)
     experiment.data.avdigits = AVDigitsConfig(train_clips=27, val_clips=9, test_clips=9)
     experiment.data.batch_size = 4
-    experiment.model.slots.temporal_encoder.block = block
+    experiment.model.slots.temporal_encoder["block"] = block
     experiment.training.epochs = epochs
     experiment.training.milestones = [1]
     experiment.training.device = "cpu"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small import small_experiment, small_model, write_ave
 
-from neurons.config import CODINGS, NODES, READOUTS
+from neurons import CODINGS, NODES, READOUTS
 from neurons.streaming import restore, snapshot, stream
 from snn_cace.config import Experiment, ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
@@ -30,8 +30,8 @@ RANDOM = ("poisson",)
 def config_of(*spiking: str, window: int = 4, temporal: str = "dense", **shared: object) -> ModelConfig:
     config = small_model(causal=True, window=window, guidance="co")
     for slot in spiking:
-        getattr(config.slots, slot).block = "spiking"
-    config.slots.temporal_encoder.block = temporal
+        getattr(config.slots, slot)["block"] = "spiking"
+    config.slots.temporal_encoder["block"] = temporal
     for key, value in shared.items():
         setattr(config.spiking, key, value)
     config.spiking.__post_init__()
@@ -143,7 +143,7 @@ def test_every_coding_and_readout_streams(coding: str, readout: str):
 
 def test_recurrent_spikes_go_on_within_a_stream():
     config = config_of(temporal="spiking")
-    config.slots.temporal_encoder.direction = "recurrent"
+    config.slots.temporal_encoder["direction"] = "recurrent"
     network = build(config)
     assert_same(by_segment(network, *clips()), whole(network, *clips()))
 
@@ -198,6 +198,6 @@ def test_a_causal_run_trains_and_predicts_by_the_segments_so_far(tmp_path: Path)
 
 def test_a_bidirectional_encoder_is_not_causal():
     config = ModelConfig(causal=True)
-    config.slots.temporal_encoder.direction = "bidirectional"
+    config.slots.temporal_encoder["direction"] = "bidirectional"
     with pytest.raises(InputError, match=r"direction: bidirectional sees later segments, model.causal none"):
         Experiment(model=config)

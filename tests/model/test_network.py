@@ -8,11 +8,13 @@ import pytest
 import torch
 from small import small_model
 
-from neurons import BlockConfig, Dropout, SpikingLayer, eager, rectified_dropout, residual_norm
-from neurons.kernels import residual
+from neurons import BlockConfig, SpikingLayer, eager
 from neurons.norm import ChannelBatchNorm
-from snn_cace.config import Experiment, ModelConfig, SlotConfig
+from snn_cace.config import Experiment, ModelConfig, Slot
 from snn_cace.contracts import FeatureShape
+from snn_cace.kernels import residual
+from snn_cace.kernels.dropout import Dropout, rectified_dropout
+from snn_cace.kernels.residual import residual_norm
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
 from snn_cace.model.dense import DenseParts
@@ -26,9 +28,9 @@ SLOTS = tuple(vars(ModelConfig().slots))
 def build(seed: int = 0, spiking: tuple[str, ...] = (), temporal: str = "dense", **changes: object) -> CaceNet:
     config = small_model(**changes)
     for name in spiking:
-        getattr(config.slots, name).block = "spiking"
+        getattr(config.slots, name)["block"] = "spiking"
     if temporal != "dense":
-        config.slots.temporal_encoder.block = temporal
+        config.slots.temporal_encoder["block"] = temporal
     torch.manual_seed(seed)
     return CaceNet(config, SHAPE)
 
@@ -43,7 +45,7 @@ def test_parameters_are_the_references_less_those_that_never_get_a_gradient():
     full = FeatureShape(512, 128, 28)
     assert count(CaceNet(ModelConfig(), full)) == 13_118_681 - 3_835_264
     spiking = ModelConfig()
-    spiking.slots.temporal_encoder = SlotConfig(block="braincog")
+    spiking.slots.temporal_encoder = {"block": "braincog"}
     assert count(CaceNet(spiking, full)) == 12_692_701 - 4_953_220
 
 
@@ -52,8 +54,8 @@ def test_every_channel_of_any_block_may_learn_its_threshold(temporal: str):
     config = small_model()
     config.spiking.learn_threshold = "channel"
     for slot in vars(config.slots).values():
-        slot.block = "spiking"
-    config.slots.temporal_encoder.block = temporal
+        slot["block"] = "spiking"
+    config.slots.temporal_encoder["block"] = temporal
     network = CaceNet(config, SHAPE)
     output = network(*inputs())
     (output.segment_relevance.sum() + output.event_logits.square().sum()).backward()
@@ -64,10 +66,15 @@ def test_every_channel_of_any_block_may_learn_its_threshold(temporal: str):
 def test_the_originals_encoder_reads_no_key_that_is_fixed_for_it():
     """Runs that were stored with such keys, set for another block in its place, give what they gave."""
     plain, given = small_model(), small_model()
-    plain.slots.temporal_encoder = SlotConfig(block="braincog")
-    given.slots.temporal_encoder = SlotConfig(
-        "braincog", "bidirectional", membrane="reset", coding="poisson", readout="membrane", norm="layer"
-    )
+    plain.slots.temporal_encoder = {"block": "braincog"}
+    given.slots.temporal_encoder = {
+        "block": "braincog",
+        "direction": "bidirectional",
+        "membrane": "reset",
+        "coding": "poisson",
+        "readout": "membrane",
+        "norm": "layer",
+    }
     outputs = []
     for config in (plain, given):
         Experiment(model=config)
@@ -128,7 +135,7 @@ def test_only_the_temporal_encoder_knows_the_order_of_segments():
     visual, audio = inputs()
     for membrane, blind in (("reset", True), ("carry", False)):
         config = small_model()
-        config.slots.temporal_encoder = SlotConfig(block="spiking", membrane=membrane, threshold=0.1)
+        config.slots.temporal_encoder = {"block": "spiking", "membrane": membrane, "threshold": 0.1}
         torch.manual_seed(0)
         network = CaceNet(config, SHAPE).eval()
         with torch.no_grad():
@@ -277,7 +284,7 @@ def test_a_listener_sees_every_projection_and_changes_no_output(guidance: str):
 def test_a_dense_block_may_have_the_norm_of_a_spiking_one(slot: str):
     config = small_model()
     plain = CaceNet(config, SHAPE)
-    getattr(config.slots, slot).norm = "batch"
+    getattr(config.slots, slot)["norm"] = "batch"
     network = CaceNet(config, SHAPE)
     added = network.state_dict().keys() - plain.state_dict().keys()
     norms = {name for name, module in network.named_modules() if isinstance(module, ChannelBatchNorm)}
@@ -296,6 +303,6 @@ def test_the_norm_of_a_dense_feed_forward_block_comes_before_its_rectifier():
 
 def test_activations_of_dense_blocks_have_the_bits_of_a_spiking_block_s_levels():
     shared = BlockConfig(steps=4)
-    assert DenseParts.of(SlotConfig(block="dense-quantised"), shared).bits == 3
-    assert DenseParts.of(SlotConfig(block="dense-quantised", steps=15), shared).bits == 4
-    assert DenseParts.of(SlotConfig(block="dense"), shared) == DenseParts()
+    assert DenseParts.of(Slot("dense-quantised"), shared).bits == 3
+    assert DenseParts.of(Slot("dense-quantised", overrides={"steps": 15}), shared).bits == 4
+    assert DenseParts.of(Slot(), shared) == DenseParts()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurons import BlockConfig, LayerActivity, NodeConfig, RateMonitor, RateRegulariser, SpikingLayer, SpikingLinear
+from neurons import IF, BlockConfig, LayerActivity, RateMonitor, RateRegulariser, SpikingLayer, SpikingLinear
 
 
 class Currents(nn.Module):
@@ -14,7 +14,7 @@ class Currents(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layer = SpikingLayer(NodeConfig("if", threshold=1, reset="soft"))
+        self.layer = SpikingLayer(IF(threshold=1, reset="soft"))
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         return self.layer(current.expand(4, 2, -1))
@@ -59,8 +59,8 @@ def test_warnings_name_the_layer_the_share_and_what_to_try():
 
 def test_the_penalty_is_the_mean_squared_distance_to_the_target_and_pulls_rates_there():
     torch.manual_seed(0)
-    node = NodeConfig(threshold=0.5, surrogate="atan", alpha=2)
-    network = nn.Sequential(*(SpikingLinear(16, 16, BlockConfig(**vars(node), steps=4, norm="none")) for _ in range(2)))
+    config = BlockConfig(threshold=0.5, surrogate="atan", alpha=2, steps=4, norm="none")
+    network = nn.Sequential(*(SpikingLinear(16, 16, config) for _ in range(2)))
     regulariser, monitor = RateRegulariser(network, target=0.1), RateMonitor(network)
     values = 2 * torch.randn(4, 10, 16)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.02)

@@ -10,10 +10,10 @@ import torch
 from neurons import (
     CODINGS,
     DIRECTIONS,
+    LIF,
     NORMS,
     READOUTS,
     BlockConfig,
-    NodeConfig,
     Readout,
     SpikeLinear,
     SpikingCrossAttention,
@@ -25,7 +25,7 @@ from neurons import (
 )
 from neurons.coding import ChannelThreshold, Integer, Latency, LearnedEncoder, Poisson, make_coding
 
-NODE = NodeConfig(tau=2, threshold=0.5, alpha=2)
+NODE = LIF(tau=2, threshold=0.5, alpha=2)
 
 
 def config(**changes: object) -> BlockConfig:

@@ -10,12 +10,12 @@ import torch
 
 from neurons import (
     CONTROLS,
+    LIF,
+    NODES,
     BlockConfig,
-    BrainCogEncoder,
     ControlLayer,
     LearnedStep,
     LinearMemory,
-    NodeConfig,
     SpikingCrossAttention,
     SpikingLayer,
     SpikingLinear,
@@ -24,15 +24,15 @@ from neurons import (
     stream,
 )
 from neurons.blocks import ControlProjection
-from neurons.config import LEAKY
 from neurons.layer import make_layer
+from snn_cace.model.braincog import BrainCogEncoder
 
 BLOCKS = {
     "linear": lambda config, kind: SpikingLinear(6, 4, config, "bidirectional", kind),
     "recurrent": lambda config, kind: SpikingLinear(6, 4, config, "recurrent", kind),
     "mlp": lambda config, kind: SpikingMLP(6, 8, 6, 0.0, config, kind),
     "attention": lambda config, kind: SpikingCrossAttention(6, 2, config, None, kind),
-    "braincog": lambda config, kind: BrainCogEncoder(6, 4, NodeConfig("lif"), kind=kind),
+    "braincog": lambda config, kind: BrainCogEncoder(6, 4, LIF(), kind=kind),
 }
 
 
@@ -66,8 +66,8 @@ def test_many_bits_equal_no_rounding(block: str):
     values = torch.randn(3, 5, 6)
     rectified, quantised = made(block, config, "rectified"), made(block, config, "quantised")
     if block == "braincog":  # whose membrane is carried whatever its slot says
-        rectified = BrainCogEncoder(6, 4, NodeConfig("lif"), 2**14 - 1, kind="leaky")
-        quantised = BrainCogEncoder(6, 4, NodeConfig("lif"), 2**14 - 1, kind="quantised")
+        rectified = BrainCogEncoder(6, 4, LIF(), 2**14 - 1, kind="leaky")
+        quantised = BrainCogEncoder(6, 4, LIF(), 2**14 - 1, kind="quantised")
         rectified.dropout.p = quantised.dropout.p = 0.0
         rectified.load_state_dict(quantised.state_dict(), strict=False)
     exact, rounded = run(block, rectified, values), run(block, quantised, values)
@@ -105,7 +105,7 @@ def test_bits_tell_levels_apart(levels: int, bits: int):
     assert bits_for(levels) == bits
 
 
-@pytest.mark.parametrize("node", LEAKY)
+@pytest.mark.parametrize("node", [node for node, kind in NODES.items() if kind().is_leaky])
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 @pytest.mark.parametrize("membrane", ["carry", "reset"])
 @pytest.mark.parametrize("steps", [1, 3])
@@ -167,6 +167,6 @@ def test_what_watches_a_control_sees_where_it_is_above_zero_with_the_gradient_of
     assert (active.tolist(), steps) == ([[[0.0, 1.0, 1.0]]], 1)
     active.sum().backward()
     fires = copy.deepcopy(current).detach().requires_grad_()
-    spiking = SpikingLayer(dataclasses.replace(config, node="if", threshold=1.0))
+    spiking = SpikingLayer(dataclasses.replace(config, node="if", threshold=1.0).neuron)
     spiking(fires[None] + 1.0).sum().backward()  # as far from its threshold as the values are from zero
     assert torch.allclose(current.grad, fires.grad)

@@ -1,4 +1,4 @@
-"""The examples in docstrings of `neurons` give what they say."""
+"""The examples in docstrings of `neurons`, and of the modules that speed networks up, give what they say."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import neurons
 
 GLOBALS = {"torch": torch, "nn": torch.nn} | {name: getattr(neurons, name) for name in neurons.__all__}
 MODULES = [name for _, name, _ in pkgutil.walk_packages(neurons.__path__, "neurons.") if not name.endswith("_cuda")]
+MODULES += ["snn_cace.kernels.dropout", "snn_cace.model.braincog"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -7,9 +7,10 @@ import pytest
 import torch
 from golden_rule import cotangent, features, golden, normal, reference_state
 
-from neurons import BrainCogEncoder, NodeConfig, SpikingLayer
+from neurons import LIF, SpikingLayer
+from snn_cace.model.braincog import BrainCogEncoder
 
-REFERENCE_NODE = NodeConfig(tau=2, threshold=0.5, surrogate="quadratic_gate", alpha=2)
+REFERENCE_NODE = LIF(tau=2, threshold=0.5, surrogate="quadratic_gate", alpha=2)
 LIF_TIE_INPUT = [[1.0, 0.5, 0.5, 1.5], [0.5, 0.5, 1.0, -0.5], [1.0, 0.5, 1.0, 1.25], [0.25, 0.5, 0.0, 1.0]]
 
 
@@ -41,7 +42,7 @@ def test_at_a_tie_the_default_surrogate_fires_and_the_original_does_not():
     """A current of 1 for one step of tau 2 charges the membrane to exactly 0.5."""
     for surrogate, spike in (("piecewise_quadratic", 1.0), ("quadratic_gate", 0.0)):
         current = torch.ones(1, 1, requires_grad=True)
-        spikes = SpikingLayer(NodeConfig(threshold=0.5, surrogate=surrogate, alpha=2))(current)
+        spikes = SpikingLayer(LIF(threshold=0.5, surrogate=surrogate, alpha=2))(current)
         spikes.sum().backward()
         assert spikes.item() == spike
         assert current.grad.item() == 2 * 0.5  # slope alpha at the threshold, times 1 / tau

@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 from neurons import (
+    IF,
+    ILIF,
+    LIF,
+    PSN,
     BlockConfig,
-    BrainCogEncoder,
-    NodeConfig,
+    Node,
     RateMonitor,
     SpikeRecorder,
     SpikingCrossAttention,
@@ -17,15 +20,16 @@ from neurons import (
     SpikingLinear,
     trace_layers,
 )
+from snn_cace.model.braincog import BrainCogEncoder
 
-NODE = NodeConfig(threshold=0.4)
+NODE = LIF(threshold=0.4)
 GROUPS = 3
 
 
 class Network(nn.Module):
     """A block of every kind that lays out time differently."""
 
-    def __init__(self, node: NodeConfig = NODE) -> None:
+    def __init__(self, node: Node = NODE) -> None:
         super().__init__()
         self.carried = SpikingLinear(4, 6, BlockConfig(**vars(node), steps=4, membrane="carry"))
         self.both = SpikingLinear(6, 6, BlockConfig(**vars(node), steps=4, membrane="carry"), "bidirectional")
@@ -112,7 +116,7 @@ def test_a_layer_that_does_not_run_through_segments_has_no_groups():
 
 def test_integer_neurons_count_every_spike():
     torch.manual_seed(0)
-    layer = SpikingLayer(NodeConfig("ilif", threshold=0.2, levels=3))
+    layer = SpikingLayer(ILIF(threshold=0.2, levels=3))
     current = torch.randn(4, 2, 5, 6).abs()
     with SpikeRecorder(layer) as recorder:
         spikes = layer(current)
@@ -165,7 +169,7 @@ def test_traced_membranes_by_hand():
     """
     current = torch.tensor([0.6, -0.5]).expand(2, 1, 2, 2)
     for membrane, second in (("carry", [[-0.5, -1.5], [-1.0, -2.0]]), ("reset", [[-0.5, -0.5], [-1.0, -1.0]])):
-        layer = SpikingLayer(NodeConfig("if", threshold=1), 2, membrane)
+        layer = SpikingLayer(IF(threshold=1), 2, membrane)
         traced = trace_layers(layer, current)[""]
         assert traced.membrane[:, 0, :, 0].tolist() == [pytest.approx([0.6, 0.6]), [0.0, 0.0]]
         assert traced.membrane[:, 0, :, 1].tolist() == second
@@ -181,5 +185,5 @@ def test_a_trace_spikes_where_the_membrane_was_reset_whatever_the_direction(netw
 
 
 def test_a_node_without_a_membrane_has_no_trace():
-    layer = SpikingLayer(NodeConfig("psn"), 4)
+    layer = SpikingLayer(PSN(), 4)
     assert trace_layers(layer, torch.randn(4, 1, 2, 3))[""].membrane is None

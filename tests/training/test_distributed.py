@@ -40,12 +40,12 @@ def experiments(directory: Path) -> dict[str, Experiment]:
     braincog = without_chance(directory / "data", "braincog")
     normed = without_chance(directory / "data", "spiking")
     normed.model.spiking.norm = "batch"
-    normed.model.slots.feed_forward.block = "spiking"
+    normed.model.slots.feed_forward["block"] = "spiking"
     normed.training.firing_rate_weight = normed.training.energy_weight = 1.0
     normed.training.energy_target = 0.0
     lonely = without_chance(directory / "lonely", "spiking", ORDERS | {"train": [0, 1, 2, 3, 4]})
     lonely.training.losses = "reference"
-    lonely.model.slots.event_head.block = "spiking"  # whose norm then sees one value per channel
+    lonely.model.slots.event_head["block"] = "spiking"  # whose norm then sees one value per channel
     return {"dense": dense, "braincog": braincog, "lonely": lonely, "normed": normed}
 
 

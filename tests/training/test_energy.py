@@ -6,7 +6,7 @@ import pytest
 import torch
 from small import peer_experiment, small_model
 
-from snn_cace.config import Experiment, SlotConfig
+from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import energies_mj, read_prices
 from snn_cace.counting.models import MODELS
@@ -21,8 +21,8 @@ def guided(energy_model: str, **visual: object) -> Experiment:
     experiment = Experiment(model=small_model())
     experiment.training.energy_model = energy_model  # type: ignore[assignment]
     for slot in ("temporal_encoder", "feed_forward"):
-        setattr(experiment.model.slots, slot, SlotConfig(block="spiking", membrane="reset"))
-    experiment.model.slots.visual_projection = SlotConfig(block="spiking", membrane="reset", steps=2, **visual)
+        setattr(experiment.model.slots, slot, {"block": "spiking", "membrane": "reset"})
+    experiment.model.slots.visual_projection = {"block": "spiking", "membrane": "reset", "steps": 2, **visual}
     return experiment
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from small import PEERS, SEGMENTS, peer_experiment, small_experiment, write_ave
 
-from neurons.braincog import PerSegmentBatchNorm
 from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, as_dict, from_dict
 from snn_cace.contracts import FeatureShape
+from snn_cace.model.braincog import PerSegmentBatchNorm
 from snn_cace.networks import find_network
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.run import train
@@ -91,5 +91,5 @@ def test_training_ends_whose_last_batch_is_one_clip(tmp_path: Path, batch_size: 
     """Six clips: all alone, or the last."""
     experiment = small_experiment(write_ave(tmp_path / "ave"), epochs=2, block="spiking")
     experiment.data.batch_size = batch_size
-    experiment.model.slots.event_head.block = "spiking"
+    experiment.model.slots.event_head["block"] = "spiking"
     assert 0 <= train(experiment, tmp_path / "run", quiet=True)["test"]["segment_accuracy"] <= 100

@@ -10,8 +10,9 @@ import torch
 from numba import njit
 from torch import nn
 
-from neurons import BlockConfig, Dropout, NodeConfig, SpikingLayer, SpikingLinear, eager, why_eager
+from neurons import LIF, PLIF, BlockConfig, SpikingLayer, SpikingLinear, eager, why_eager
 from neurons.kernels.threads import compiled
+from snn_cace.kernels.dropout import Dropout
 
 
 @pytest.mark.parametrize(
@@ -50,12 +51,12 @@ def test_asking_for_eager_holds_within_and_is_undone_by_an_error():
 
 def test_a_layer_says_why_it_runs_eagerly():
     current = torch.zeros(1, 2, 3, 4)
-    layer = SpikingLayer(NodeConfig())
+    layer = SpikingLayer(LIF())
     assert layer.why_eager(current) is None
     assert "Numba" in layer.implementation(torch.device("cpu"))
-    assert SpikingLayer(NodeConfig("plif")).why_eager(current) == "no kernels for plif with piecewise_quadratic"
+    assert SpikingLayer(PLIF()).why_eager(current) == "no kernels for plif with piecewise_quadratic"
     layer.fused = False
-    assert layer.why_eager(current) == "training.fused is off"
+    assert layer.why_eager(current) == "the layer's `fused` is off"
 
 
 def test_a_block_is_the_same_with_and_without_kernels():

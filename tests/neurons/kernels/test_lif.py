@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from neurons import BlockConfig, BrainCogEncoder, NodeConfig, SpikeRecorder, SpikingLinear, SpikingMLP
+from neurons import LIF, NODES, BlockConfig, SpikeRecorder, SpikingLinear, SpikingMLP
 from neurons.kernels.lif import SLOPES, Dynamics, firing_rate
 from neurons.kernels.threads import in_every_thread
 from neurons.layer import SpikingLayer, make_layer, run_layers
+from snn_cace.model.braincog import BrainCogEncoder
 
 STEPS, CLIPS, SEGMENTS = 5, 3, 4
 
@@ -31,9 +32,10 @@ def layers() -> Iterator[SpikingLayer]:
     )
     for node, reset, surrogate, detach in nodes:
         tau = 2.0 if detach else 3.0
-        config = NodeConfig(node, tau, 0.5, reset=reset, surrogate=surrogate, alpha=2, detach_reset=detach)
+        config = {"node": node, "tau": tau, "threshold": 0.5, "reset": reset, "detach_reset": detach}
+        config |= {"surrogate": surrogate, "alpha": 2, "steps": STEPS}
         for membrane, direction in (("carry", "forward"), ("reset", "forward"), ("carry", "bidirectional")):
-            yield make_layer(BlockConfig(**vars(config), steps=STEPS, membrane=membrane), direction, 7)
+            yield make_layer(BlockConfig(**config, membrane=membrane), direction, 7)
 
 
 def both(layer: SpikingLayer, constant: bool, dtype: torch.dtype, neurons: int) -> list[tuple[torch.Tensor, ...]]:
@@ -92,7 +94,7 @@ def test_whole_blocks_give_the_same_fused_plain_and_between_compiled_graphs(memb
         SpikingLinear(6, 8, block, "bidirectional"),
         SpikingLinear(6, 8, learned),
         SpikingMLP(6, 8, 6, 0.0, block),
-        BrainCogEncoder(6, 8, NodeConfig(threshold=0.5, surrogate="quadratic_gate"), dropout=0.0),
+        BrainCogEncoder(6, 8, LIF(threshold=0.5, surrogate="quadratic_gate"), dropout=0.0),
     ]
     values = torch.randn(3, 5, 6)
     for network in networks:
@@ -111,7 +113,7 @@ def test_whole_blocks_give_the_same_fused_plain_and_between_compiled_graphs(memb
 
 
 def test_half_precision_currents_give_rates_in_their_own_type():
-    layer = SpikingLayer(NodeConfig(threshold=0.5), membrane="carry")
+    layer = SpikingLayer(LIF(threshold=0.5), membrane="carry")
     current = torch.randn(1, 2, 3, 8, dtype=torch.bfloat16)
     fused = layer.rate(current, num_steps=4)
     layer.fused = False
@@ -132,14 +134,14 @@ def test_who_listens_sees_spikes_and_the_same_rates():
 
 @pytest.mark.parametrize("node", ["plif", "alif", "gated_lif", "ilif", "psn"])
 def test_nodes_without_a_kernel_go_the_plain_way(node: str):
-    layer = SpikingLayer(NodeConfig(node), 4)
+    layer = SpikingLayer(NODES[node](), 4)
     current = torch.randn(4, 2, 3, 5)
     assert node in layer.why_eager(current)
     assert torch.equal(layer.rate(current), layer(current).mean(0))
 
 
 def test_a_slope_on_a_schedule_is_read_when_it_is_used():
-    layer = SpikingLayer(NodeConfig(threshold=0.5, surrogate="atan", alpha=2), membrane="carry")
+    layer = SpikingLayer(LIF(threshold=0.5, surrogate="atan", alpha=2), membrane="carry")
     current = torch.randn(1, 2, 3, 5, requires_grad=True)
     gradients = []
     for layer.node.surrogate_function.alpha in (2.0, 5.0):

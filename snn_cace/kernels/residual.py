@@ -16,8 +16,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from neurons.kernels.dispatch import on_cpu, why_eager
-from neurons.kernels.dropout import ELEMENTS_PER_THREAD, Draw, Dropout
 from neurons.kernels.threads import in_threads
+from snn_cace.kernels.dropout import ELEMENTS_PER_THREAD, Draw, Dropout
 
 
 class ResidualNorm(torch.autograd.Function):
@@ -33,7 +33,7 @@ class ResidualNorm(torch.autograd.Function):
         eps: float,
         draw: Draw,
     ) -> torch.Tensor:
-        from neurons.kernels import cpu
+        from snn_cace.kernels import cpu
 
         rows = kept.detach().reshape(-1, kept.shape[-1]).contiguous()
         given = (rows, branch.detach().reshape(rows.shape))
@@ -48,7 +48,7 @@ class ResidualNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        from neurons.kernels import cpu
+        from snn_cace.kernels import cpu
 
         total, moments, weight = ctx.saved_tensors
         draw = ctx.draw

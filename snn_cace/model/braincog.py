@@ -6,15 +6,14 @@ rate. Membranes are reset once per clip batch and carry from each segment to the
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import torch
 from torch import nn
 
 from neurons.collective import batch_norm
-from neurons.config import BlockConfig, Kind, NodeConfig
+from neurons.config import BlockConfig, Kind
 from neurons.controls import ControlLayer
 from neurons.layer import SpikingLayer
+from neurons.nodes.node import Node
 
 
 class PerSegmentBatchNorm(nn.BatchNorm1d):
@@ -65,7 +64,7 @@ class BrainCogEncoder(nn.Module):
     The linear layer runs once per segment, not once per copy, since its copies are equal; dropout is drawn afresh for
     each copy and comes before the norm, as in the original.
 
-    >>> encoder = BrainCogEncoder(3, 4, NodeConfig(threshold=0.5, surrogate="quadratic_gate"))
+    >>> encoder = BrainCogEncoder(3, 4, LIF(threshold=0.5, surrogate="quadratic_gate"))
     >>> encoder(torch.zeros(2, 10, 3)).shape
     torch.Size([2, 10, 4])
     """
@@ -74,7 +73,7 @@ class BrainCogEncoder(nn.Module):
         self,
         inputs: int,
         outputs: int,
-        node: NodeConfig,
+        node: Node,
         simulation_steps: int = 15,
         dropout: float = 0.1,
         kind: Kind = "spiking",
@@ -90,8 +89,7 @@ class BrainCogEncoder(nn.Module):
         if kind == "spiking":
             self.layer = SpikingLayer(node, membrane="carry", neurons=outputs)
         else:
-            shared = {f.name: getattr(node, f.name) for f in fields(NodeConfig)}
-            self.layer = ControlLayer(BlockConfig(**shared, steps=simulation_steps), "forward", outputs, kind)
+            self.layer = ControlLayer(BlockConfig.of(node, steps=simulation_steps), "forward", outputs, kind)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         current = self.linear(values.transpose(0, 1))

@@ -50,7 +50,7 @@ class CountedDropout(torch.autograd.Function):
 
 def dropped(values: torch.Tensor, draw: Draw) -> torch.Tensor:
     """`[...]` to `[...]`: what `draw` leaves, scaled."""
-    from neurons.kernels.cpu import drop
+    from snn_cace.kernels.cpu import drop
 
     values = values.detach().contiguous()
     result = torch.empty_like(values)
@@ -65,7 +65,7 @@ class RectifiedDropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, draw: Draw) -> torch.Tensor:
-        from neurons.kernels.cpu import drop_rectified
+        from snn_cace.kernels.cpu import drop_rectified
 
         ctx.scale = draw.scale
         out = torch.empty(values.shape, dtype=values.dtype)
@@ -78,7 +78,7 @@ class RectifiedDropout(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        from neurons.kernels.cpu import where_above
+        from snn_cace.kernels.cpu import where_above
 
         (out,) = ctx.saved_tensors
         result = torch.empty_like(out)

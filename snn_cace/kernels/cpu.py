@@ -1,4 +1,4 @@
-"""The Numba kernels behind `neurons.kernels.dropout` and `neurons.kernels.residual`.
+"""The Numba kernels behind `snn_cace.kernels.dropout` and `snn_cace.kernels.residual`.
 
 Loops run from 0 over slices: an index that might be negative keeps them from being vectorised.
 """

@@ -1,0 +1,45 @@
+"""Neurons, a file each: parameters, equation, states and cost. Nothing here imports torch before a neuron runs.
+
+A config may also name a neuron from elsewhere, a class below `Node`, as `package.module:Class`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from neurons.nodes.alif import ALIF
+from neurons.nodes.gated import GatedLIF
+from neurons.nodes.ilif import ILIF
+from neurons.nodes.lif import IF, LIF, PLIF
+from neurons.nodes.node import Node
+from neurons.nodes.psn import PSN, MaskedPSN, SlidingPSN
+
+NODES: dict[str, type[Node]] = {
+    kind.name: kind for kind in (IF, LIF, PLIF, ALIF, GatedLIF, ILIF, PSN, MaskedPSN, SlidingPSN)
+}
+
+
+def find_node(name: str) -> type[Node]:
+    """The neuron that a config names.
+
+    Raises:
+        ValueError: there is none of this name, or what is imported by it is none.
+    """
+    if name in NODES:
+        return NODES[name]
+    if ":" not in name:
+        raise ValueError(f"node must be one of {', '.join(NODES)}, or package.module:Class, not '{name}'")
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except Exception as error:  # a module may raise whatever it does while it is imported
+        raise ValueError(f"node: {name} cannot be imported: {' '.join(f'{error!r}'.split())}") from None
+    if not (isinstance(found, type) and issubclass(found, Node)):
+        raise ValueError(f"node: {name} is no class derived from neurons.Node")
+    return found
+
+
+def name_of(node: Node) -> str:
+    """What a config names it by."""
+    kind = type(node)
+    return node.name if NODES.get(node.name) is kind else f"{kind.__module__}:{kind.__qualname__}"
