@@ -23,7 +23,7 @@ from torch import nn
 from neurons import eager
 from snn_cace import counting
 from snn_cace.cli import main
-from snn_cace.config import SlotConfig, as_dict
+from snn_cace.config import as_dict
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.foreign import NEURONS, Neuron
 from snn_cace.counting.operations import count_operations
@@ -240,7 +240,7 @@ def test_a_neuron_and_a_rule_from_outside_are_a_line_each():
 
 def test_our_own_network_counts_as_in_a_comparison():
     config = small_model()
-    config.slots.feed_forward = SlotConfig(block="spiking", steps=3, threshold=0.1)
+    config.slots.feed_forward = {"block": "spiking", "steps": 3, "threshold": 0.1}
     network = CaceNet(config, FeatureShape(visual_channels=5, audio_channels=6, classes=3)).eval()
     clips = torch.rand(2, 10, 2, 3, 5), torch.rand(2, 10, 6)
     audited, counted = counting.audit(network, *clips), count_operations(network, *clips)
@@ -299,7 +299,7 @@ def test_one_command_audits_a_network(library: str, tmp_path: Path, capsys, monk
 
 def test_one_command_audits_our_own_network_on_its_own_clips(tmp_path: Path, capsys):
     experiment = small_experiment(None)
-    experiment.model.slots.temporal_encoder = SlotConfig(block="spiking")
+    experiment.model.slots.temporal_encoder = {"block": "spiking"}
     (tmp_path / "snn.yaml").write_text(yaml.safe_dump(as_dict(experiment)))
     assert main(["audit", str(tmp_path / "snn.yaml"), "--output", str(tmp_path / "out")]) == 0
     assert "no trained weights" in capsys.readouterr().out
