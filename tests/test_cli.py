@@ -168,7 +168,7 @@ def test_every_verb_has_help_of_two_screens_at_most_and_explains_every_option(ve
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["trian"], "unknown verb 'trian'; choose from: train, evaluate"),
+        (["trian"], "unknown verb 'trian'; choose from: init, train, evaluate"),
         (["data"], "unknown verb 'data'; choose from: data check, data labels"),
         (["train"], "the following arguments are required: output"),
         (["train", "--output", "x"], "train needs --config FILE"),

@@ -32,6 +32,7 @@ def test_tab_completes_verbs_options_and_values(
     assert completed("data", "ch") == ["check"]
     assert completed("train", "--model.guid") == ["--model.guidance", "--model.guidance_dropout"]
     assert completed("train", "--model.guidance", "a") == ["audio"]
+    assert completed("train", "--model.spiking.node", "al") == ["alif"]
     assert completed("compare", "--config", "stu") == ["study.yaml"]
     assert "--data" in completed("evaluate", "--dat")
 

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from jsonargparse import ArgumentParser
 
+from neurons.nodes import NODES
 from snn_cace.commands import SHORT, extra_packages, make_parser
 from snn_cace.errors import InputError
 
@@ -35,7 +36,9 @@ def completion_script(shell: str, verbs: Mapping[str, tuple[str, str]]) -> str:
             if full in parser._option_string_actions:
                 parser._option_string_actions[full].option_strings = [short, full]
         for action in parser._actions:
-            if getattr(action, "_typehint", str) in (str, str | None) and action.nargs != 0:
+            if action.dest == "model.spiking.node":
+                action.choices = tuple(NODES)
+            elif getattr(action, "_typehint", str) in (str, str | None) and action.nargs != 0:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
         groups[group].add_subcommand(last, parser, help=what)
     return root.get_completion_script("shtab-bash")
