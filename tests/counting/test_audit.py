@@ -195,12 +195,10 @@ def test_networks_are_left_as_they_were(build: Callable[[], tuple[nn.Module, tor
 
 
 def test_membranes_start_from_rest_and_are_put_to_rest():
-    network = spiking_vgg.spiking_vgg11(spiking_neuron=neuron.LIFNode, num_classes=3)
-    functional.set_step_mode(network, "m")
-    pictures = torch.rand(2, 1, 3, 32, 32)
+    network, pictures = resnet(True), torch.rand(2, 1, 3, 32, 32)
     first, second = (counting.audit(network, pictures, batch_dim=1).count.total for _ in range(2))
     assert vars(first) == vars(second)
-    assert all(not torch.is_tensor(module.v) for module in network.modules() if isinstance(module, neuron.LIFNode))
+    assert all(not torch.is_tensor(module.v) for module in network.modules() if isinstance(module, neuron.IFNode))
 
 
 def test_recurrent_weights_within_a_neuron_of_norse_are_counted():
