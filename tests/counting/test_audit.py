@@ -23,7 +23,7 @@ from torch import nn
 from neurons import eager
 from snn_cace import counting
 from snn_cace.cli import main
-from snn_cace.config import SlotConfig, as_dict
+from snn_cace.config import as_dict
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.foreign import NEURONS, Neuron
 from snn_cace.counting.operations import count_operations
@@ -194,6 +194,20 @@ def test_networks_are_left_as_they_were(build: Callable[[], tuple[nn.Module, tor
     assert not any(module._forward_hooks for module in network.modules())
 
 
+def test_transformers_of_other_libraries_are_counted():
+    """BERT's linear layers: four of width x width and two of width x 4 width a layer, over all tokens."""
+    transformers, timm = pytest.importorskip("transformers"), pytest.importorskip("timm")
+    width, tokens = 16, 5
+    sizes = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 4 * width}
+    bert = transformers.BertModel(transformers.BertConfig(vocab_size=20, **sizes), add_pooling_layer=False)
+    found = modules(counting.audit(bert, torch.randint(20, (1, tokens))), "conservative")
+    linear = sum(found[name].macs for name, module in bert.named_modules() if isinstance(module, nn.Linear))
+    assert linear == tokens * (4 * width * width + 2 * width * 4 * width)
+    assert found["embeddings.word_embeddings"].weight_reads == tokens * width
+    network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1)
+    assert counting.audit(network, torch.rand(1, 3, 32, 32)).count.idle == []
+
+
 def test_membranes_start_from_rest_and_are_put_to_rest():
     network, pictures = resnet(True), torch.rand(2, 1, 3, 32, 32)
     first, second = (counting.audit(network, pictures, batch_dim=1).count.total for _ in range(2))
@@ -238,7 +252,7 @@ def test_a_neuron_and_a_rule_from_outside_are_a_line_each():
 
 def test_our_own_network_counts_as_in_a_comparison():
     config = small_model()
-    config.slots.feed_forward = SlotConfig(block="spiking", steps=3, threshold=0.1)
+    config.slots.feed_forward = {"block": "spiking", "steps": 3, "threshold": 0.1}
     network = CaceNet(config, FeatureShape(visual_channels=5, audio_channels=6, classes=3)).eval()
     clips = torch.rand(2, 10, 2, 3, 5), torch.rand(2, 10, 6)
     audited, counted = counting.audit(network, *clips), count_operations(network, *clips)
@@ -297,7 +311,7 @@ def test_one_command_audits_a_network(library: str, tmp_path: Path, capsys, monk
 
 def test_one_command_audits_our_own_network_on_its_own_clips(tmp_path: Path, capsys):
     experiment = small_experiment(None)
-    experiment.model.slots.temporal_encoder = SlotConfig(block="spiking")
+    experiment.model.slots.temporal_encoder = {"block": "spiking"}
     (tmp_path / "snn.yaml").write_text(yaml.safe_dump(as_dict(experiment)))
     assert main(["audit", str(tmp_path / "snn.yaml"), "--output", str(tmp_path / "out")]) == 0
     assert "no trained weights" in capsys.readouterr().out

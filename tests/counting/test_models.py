@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurons import NodeConfig, SpikingLayer
+from neurons import IF, SpikingLayer
 from snn_cace.counting.energy import Prices, energies_mj, energy, read_prices, reported, with_reuse
 from snn_cace.counting.models import MODELS, Hierarchy, Loihi, Price, Routing
 from snn_cace.counting.operations import ModuleCount, count_operations
@@ -109,9 +109,9 @@ class Column(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inputs = SpikingLayer(NodeConfig("if", threshold=0.5))
+        self.inputs = SpikingLayer(IF(threshold=0.5))
         self.linear = nn.Linear(3, 4, bias=False)
-        self.neurons = SpikingLayer(NodeConfig("if", threshold=1.0, reset="hard"))
+        self.neurons = SpikingLayer(IF(threshold=1.0, reset="hard"))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.neurons(self.linear(self.inputs(values)))
