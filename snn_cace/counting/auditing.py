@@ -222,7 +222,7 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
     reset_states(network)
-    copied = fold(copy.deepcopy(network).eval())
+    copied = fold(copy.deepcopy(network).eval()).cpu()
     first = next(x for x in flat(inputs) if isinstance(x, torch.Tensor))
     ours = any(isinstance(module, SpikingLayer) for module in network.modules()) or isinstance(network, Network)
     segments = first.shape[1] if ours and first.ndim > 2 else 1

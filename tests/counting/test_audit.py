@@ -194,13 +194,25 @@ def test_networks_are_left_as_they_were(build: Callable[[], tuple[nn.Module, tor
     assert not any(module._forward_hooks for module in network.modules())
 
 
+def test_transformers_of_other_libraries_are_counted():
+    """BERT's linear layers: four of width x width and two of width x 4 width a layer, over all tokens."""
+    transformers, timm = pytest.importorskip("transformers"), pytest.importorskip("timm")
+    width, tokens = 16, 5
+    sizes = {"hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 4 * width}
+    bert = transformers.BertModel(transformers.BertConfig(vocab_size=20, **sizes), add_pooling_layer=False)
+    found = modules(counting.audit(bert, torch.randint(20, (1, tokens))), "conservative")
+    linear = sum(found[name].macs for name, module in bert.named_modules() if isinstance(module, nn.Linear))
+    assert linear == tokens * (4 * width * width + 2 * width * 4 * width)
+    assert found["embeddings.word_embeddings"].weight_reads == tokens * width
+    network = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=1)
+    assert counting.audit(network, torch.rand(1, 3, 32, 32)).count.idle == []
+
+
 def test_membranes_start_from_rest_and_are_put_to_rest():
-    network = spiking_vgg.spiking_vgg11(spiking_neuron=neuron.LIFNode, num_classes=3)
-    functional.set_step_mode(network, "m")
-    pictures = torch.rand(2, 1, 3, 32, 32)
+    network, pictures = resnet(True), torch.rand(2, 1, 3, 32, 32)
     first, second = (counting.audit(network, pictures, batch_dim=1).count.total for _ in range(2))
     assert vars(first) == vars(second)
-    assert all(not torch.is_tensor(module.v) for module in network.modules() if isinstance(module, neuron.LIFNode))
+    assert all(not torch.is_tensor(module.v) for module in network.modules() if isinstance(module, neuron.IFNode))
 
 
 def test_recurrent_weights_within_a_neuron_of_norse_are_counted():
