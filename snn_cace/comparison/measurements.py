@@ -20,7 +20,7 @@ from snn_cace.files import write_json
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint
-from snn_cace.training.metrics import SegmentMetrics
+from snn_cace.training.metrics import PADDING, SegmentMetrics
 
 POWER_CLIPS = 32
 DRAWN_CLIPS = 2
@@ -53,7 +53,8 @@ def measure(directory: Path) -> None:
     record.attention = record_attention(network, test, spread(test, DRAWN_CLIPS))
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:
-        metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))
+        own = stored["segment_target"] != PADDING
+        metrics.update(*(torch.from_numpy(stored[name][own]) for name in ("segment_class", "segment_target")))
     record.confusion, record.class_accuracy = metrics.compute().tolist(), metrics.class_accuracy()
     write_json(measurements_file(files), record.as_json())
 

@@ -23,7 +23,7 @@ from snn_cace.processes import start_data_worker
 
 Batch = dict[str, torch.Tensor]
 """`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows; and to train
-under weak supervision, where the data has them, `clip_labels` `[B, C + 1]`.
+under weak supervision, where the data has them, `clip_labels` `[B, C + 1]`. Where clips are padded, `lengths` `[B]`.
 """
 
 
@@ -70,10 +70,19 @@ class ClipDataset(Dataset):
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         if self._held is None:
-            return self._read(positions)
+            return self._with_lengths(self._read(positions))
         chosen = torch.tensor(positions, dtype=torch.long, device=self._held["index"].device)
         batch = {name: values[chosen] for name, values in self._held.items()}
-        return {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
+        return self._with_lengths(
+            {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
+        )
+
+    def _with_lengths(self, batch: Batch) -> Batch:
+        lengths = self.reader.layout.lengths
+        if lengths is None:
+            return batch
+        rows = batch["index"]
+        return batch | {"lengths": torch.from_numpy(lengths[rows.cpu().numpy()]).to(rows.device)}
 
     def _read(self, positions: Sequence[int]) -> Batch:
         rows = self.rows[list(positions)]
