@@ -15,7 +15,7 @@ from snn_cace.analysis.attention import record_attention, spread
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.record import RunRecord, record_network
 from snn_cace.analysis.stopwatch import Run, side_by_side
-from snn_cace.data.batches import ClipData
+from snn_cace.data.batches import ClipData, without_padding
 from snn_cace.files import write_json
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
@@ -70,7 +70,7 @@ def measure_latency_and_power(variants: Sequence[Sequence[Path]]) -> None:
         trained = load_checkpoint(directory)
         device = pick_device(trained.experiment.training.device)
         test = ClipData(trained.experiment.data, feature_dtype("32")).dataset("test")
-        clips = test.__getitems__(range(min(POWER_CLIPS, len(test))))
+        clips = without_padding(test.__getitems__(range(min(POWER_CLIPS, len(test)))))
         network = trained.network.to(device, torch.float32).eval()
         visual, audio = clips["visual"].to(device), clips["audio"].to(device)
         latency[str(directory)] = partial(forward_pass, network, visual[:1], audio[:1])

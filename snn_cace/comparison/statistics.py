@@ -34,8 +34,8 @@ NOBODY = -1
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, groups: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
-    """Is a better than b? Scores `[seeds, clips]` or `[seeds, clips, T]` in percent, the same seeds and clips in both; NaN
-    in padding.
+    """Is a better than b? Scores `[seeds, clips]` or `[seeds, clips, T]` in percent, the same seeds and clips in both;
+    NaN in padding.
 
     groups: by kind of recording, which one is in each segment, `[clips, T]`; -1 for none.
 

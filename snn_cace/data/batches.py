@@ -35,6 +35,23 @@ SHOWN_BYTES = 1 << 28
 ARRAYS = {name: name for name in ("visual", "audio", "labels")}
 
 
+def own_segments(batch: Batch) -> torch.Tensor | None:
+    """Which segments are no padding, `[B, T]`; None where no clip is padded."""
+    if "lengths" not in batch:
+        return None
+    return torch.arange(batch["audio"].shape[1], device=batch["lengths"].device) < batch["lengths"].unsqueeze(1)
+
+
+def without_padding(batch: Batch) -> Batch:
+    """The same clips, each as far as the shortest of them goes, where some are padded."""
+    if "lengths" not in batch:
+        return batch
+    segments = int(batch["lengths"].min())
+    cut = {name: values[:, :segments] if name in ARRAYS else values for name, values in batch.items()}
+    del cut["lengths"]
+    return cut
+
+
 class ClipDataset(Dataset):
     """The clips of one split, kept at `keep_in` (see `DataConfig`), or read row by row as they are asked for (`disk`).
 
