@@ -87,12 +87,27 @@ def test_dense_networks_that_are_causal_too(causal: bool):
     assert largest_difference(network_of(filled("dense", causal))) < 1e-9
 
 
-def test_training_does_not_see_what_padding_holds():
+@pytest.mark.parametrize(
+    ("block", "encoder", "coding"),
+    [
+        ("quantised",) * 2 + ("constant",),
+        ("spiking", "braincog", "threshold"),
+        ("dense", "dense-quantised", "constant"),
+    ],
+)
+def test_training_does_not_see_what_padding_holds(block: str, encoder: str, coding: str):
     """Neither do running statistics, gradients and the first size of a rounding step."""
     states = []
     for scale in (1.0, 100.0):
         torch.manual_seed(0)
-        network = build_network(filled("quantised", norm="batch"), SHAPE).double()
+        own = {
+            f"model.slots.{slot}.norm": "batch" for slot in ("visual_projection", "feed_forward", "temporal_encoder")
+        }
+        own |= {"model.slots.temporal_encoder.block": encoder}
+        if "braincog" in encoder or "dense" in encoder:
+            own["model.slots.temporal_encoder.direction"] = "forward"
+        plain = as_dict(filled(block, norm="batch", coding=coding, membrane="carry"))
+        network = build_network(from_dict(put_over(plain, own), Experiment, "test"), SHAPE).double()
         for module in network.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
