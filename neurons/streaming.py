@@ -75,7 +75,7 @@ class LookBack(Streamed, Padded):
         """
         mask = None if self.window is None else self.seen(segments, entries, device).unsqueeze(0)
         own = self.present(segments)
-        if own is None:
+        if own is None or not len(own):  # PyTorch takes no masks of no clips
             return mask
         visible = own.repeat(1, entries // segments).unsqueeze(1) | ~own.unsqueeze(2)
         return visible if mask is None else mask & visible

@@ -31,7 +31,7 @@ class BiLSTM(Padded):
         self.lstm = nn.LSTM(inputs, outputs // 2, batch_first=True, bidirectional=True)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if self.lengths is None:
+        if self.lengths is None or not len(values):
             return run_lstm(self.lstm, values)[0]
         packed = pack_padded_sequence(values, self.lengths.cpu(), batch_first=True, enforce_sorted=False)
         found = run_lstm(self.lstm, packed)[0]
