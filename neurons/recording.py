@@ -305,6 +305,8 @@ class SpikeRecorder(OutputMonitor):
         own = torch.ones(clips, segments, dtype=torch.bool, device=spikes.device)
         if labels is not None:
             own = (labels.to(spikes.device) >= 0).repeat(1, segments // of_a_clip)
+        elif self.labels is not None and (clips, segments) == (self.labels.numel(), 1):  # a window of each segment
+            own = (self.labels.to(spikes.device) >= 0).view(-1, 1)
         spikes = spikes * own[:, :, None]
         counts = spikes.float().sum(0)
         fired = spikes > 0

@@ -82,6 +82,16 @@ def test_no_number_of_a_run_depends_on_what_padding_holds(tmp_path: Path, monkey
     assert np.nanmean(scores) == pytest.approx(found[0][0]["test"]["segment_accuracy"])
 
 
+def test_a_causal_classifier_s_spikes_are_those_of_the_clips_own_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    own = {"model.causal": True, "model.slots.event_head.block": "spiking", "model.spiking.threshold": 0.1}
+    first, second = (results(tmp_path / name, name, **own)[1] for name in ("Ragged", "Filled"))
+    assert rounded(first["layers"]) == rounded(second["layers"])
+    assert first["layers"]["head.event.hidden.layer"]["firing_rate"] > 0
+
+
 def rounded(value: object) -> object:
     if isinstance(value, dict):
         return {key: rounded(inner) for key, inner in value.items()}
