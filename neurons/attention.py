@@ -50,11 +50,11 @@ class SpikingCrossAttention(nn.Module):
         if look_back.streaming:
             k, v = look_back.with_past(k, v)
             attended = (q @ k.transpose(-1, -2)) @ v / k.shape[-2]
-        elif look_back.window is None:
+        elif (seen := look_back.mask(segments, entries, query.device)) is None:
             attended = (q @ k.transpose(-1, -2)) @ v / entries
         else:
-            seen = look_back.seen(segments, entries, query.device)
-            attended = (q @ k.transpose(-1, -2)).masked_fill(~seen, 0.0) @ v / seen.sum(1, keepdim=True)
+            seen = seen.unsqueeze(1)
+            attended = (q @ k.transpose(-1, -2)).masked_fill(~seen, 0.0) @ v / seen.sum(-1, keepdim=True)
         by_step = attended.transpose(2, 3).flatten(3)
         return self.output(by_step.squeeze(0) if self.readout is None else self.readout(by_step))
 

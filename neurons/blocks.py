@@ -22,7 +22,7 @@ from neurons.controls import ControlLayer, control_coding
 from neurons.kernels.dispatch import why_eager
 from neurons.layer import make_layer
 from neurons.nodes.node import Node, one_of
-from neurons.norm import make_norm
+from neurons.norm import make_norm, normalised
 from neurons.readout import Readout
 
 
@@ -65,7 +65,7 @@ class SpikingProjection(Projection):
     def distinct_currents(self, values: torch.Tensor) -> torch.Tensor:
         """The same; `[1, B, T, ..., outputs]` where all simulation steps are alike."""
         if self.coding is not None:
-            return self.norm(self.linear(self.coding(values)))
+            return normalised(self.norm, self.linear(self.coding(values)))
         return self.norm(self.linear(values)).unsqueeze(0)
 
     def read(self, values: torch.Tensor, readout: Readout) -> torch.Tensor:

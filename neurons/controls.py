@@ -30,6 +30,7 @@ from torch import nn
 from neurons.collective import mean_over_processes, sum_over_processes
 from neurons.config import BlockConfig, Kind
 from neurons.layer import reverse_second_half
+from neurons.padding import Padded
 from neurons.streaming import Streamed
 from neurons.surrogate import make_surrogate
 
@@ -44,7 +45,7 @@ def value_levels(config: BlockConfig) -> int:
     return config.steps * config.neuron.largest_value
 
 
-class LearnedStep(nn.Module):
+class LearnedStep(Padded):
     """Values rounded to `bits` bits of a learned step size s > 0, `[..., C]` to the same shape:
 
         y = s round(clip(x / s, bottom, top))
@@ -99,6 +100,8 @@ class LearnedStep(nn.Module):
 
     @torch.no_grad()
     def start(self, values: torch.Tensor) -> None:
+        own = self.own(values)
+        values = values if own is None else values[own]
         self.negative.fill_(bool(sum_over_processes((values < 0).sum()) > 0))
         top = 2 ** (self.bits - int(self.negative)) - 1
         size = 2 * mean_over_processes(values.abs().float()) / sqrt(max(1, top))
@@ -111,7 +114,7 @@ class LearnedStep(nn.Module):
         self.range = None
 
 
-class LinearMemory(Streamed):
+class LinearMemory(Streamed, Padded):
     """The mean over simulation steps of a membrane without threshold and reset, `[B, T, ..., N]` to the same shape; the
     equations are above. Half of a `bidirectional` layer's neurons run through the segments in reverse.
 
@@ -153,7 +156,8 @@ class LinearMemory(Streamed):
         weights = (a * q * p ** (ago - 1).clamp(min=0) * before + b * now).to(current.dtype)
         if self.direction != "bidirectional":
             return over_segments(weights, current)
-        return reverse_second_half(over_segments(weights, reverse_second_half(current[None])[0])[None])[0]
+        turned = over_segments(weights, reverse_second_half(current[None], self.lengths)[0])
+        return reverse_second_half(turned[None], self.lengths)[0]
 
 
 def over_segments(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -14,10 +14,11 @@ from neurons.kernels.dispatch import INTERPRETED, why_eager
 from neurons.kernels.lif import Dynamics, firing_rate
 from neurons.nodes.modules import make_node
 from neurons.nodes.node import Node, one_of
+from neurons.padding import Padded, reverse
 from neurons.streaming import Streamed
 
 
-class SpikingLayer(Streamed):
+class SpikingLayer(Streamed, Padded):
     """A node that starts every call from rest and forgets its membrane potential afterwards.
 
     SpikingJelly's nodes keep the last membrane potential, with its graph, until someone resets them: state leaks
@@ -39,7 +40,7 @@ class SpikingLayer(Streamed):
     Within a stream (`neurons.streaming`) carried membranes go on from the segment before; `past` holds them by name.
 
     monitors: each is called with the firing rates `[B, T, ..., N]` of every call, whichever implementation ran, and its
-    number of simulation steps.
+    number of simulation steps; where clips are padded, with those of their own segments, `[n, N]`.
 
     Shape: current `[S, B, T, ..., N]` to spikes of the same shape, zeros and ones (integers for `ilif`), S simulation
     steps per segment; `steps` where the node has weights per step. With membrane `reset`, any `[S, ...]`.
@@ -70,9 +71,15 @@ class SpikingLayer(Streamed):
 
     def forward(self, current: torch.Tensor) -> torch.Tensor:
         spikes = self.time_major(current, self.fire)
-        for monitor in self.monitors:
-            monitor(spikes.mean(0), len(spikes))
+        if self.monitors:
+            self.tell(spikes.mean(0), len(spikes))
         return spikes
+
+    def tell(self, rates: torch.Tensor, steps: int) -> None:
+        """Show the monitors rates `[B, T, ..., N]`, without those of padding."""
+        own = self.own(rates)
+        for monitor in self.monitors:
+            monitor(rates if own is None else rates[own], steps)
 
     def rate(self, current: torch.Tensor, num_steps: int | None = None) -> torch.Tensor:
         """The mean over simulation steps of what `forward` outputs: `[S, B, T, ..., N]` to `[B, T, ..., N]`.
@@ -88,8 +95,7 @@ class SpikingLayer(Streamed):
         if self.membrane == "reset":
             in_rows = in_rows.flatten(1, 2).unsqueeze(2)
         rate = firing_rate(in_rows, *self.dynamics(steps, in_rows.shape[-1])).view(current.shape[1:]).to(dtype)
-        for monitor in self.monitors:
-            monitor(rate, steps)
+        self.tell(rate, steps)
         return rate
 
     def why_eager(self, current: torch.Tensor) -> str | None:
@@ -203,22 +209,25 @@ class BidirectionalLayer(SpikingLayer):
     """
 
     def why_eager(self, current: torch.Tensor) -> str | None:
-        return (
-            "no kernel for several places of a bidirectional layer" if current.ndim != 4 else super().why_eager(current)
-        )
+        if current.ndim != 4:
+            return "no kernel for several places of a bidirectional layer"
+        return super().why_eager(current) if self.lengths is None else "clips have different lengths"
 
     def dynamics(self, steps: int, neurons: int) -> Dynamics:
         forward = (neurons + 1) // 2 if self.membrane == "carry" else neurons
         return super().dynamics(steps, neurons)._replace(backward_start=forward)
 
     def time_major(self, current: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        return reverse_second_half(super().time_major(reverse_second_half(current), run))
+        turned = super().time_major(reverse_second_half(current, self.lengths), run)
+        return reverse_second_half(turned, self.lengths)
 
 
-def reverse_second_half(values: torch.Tensor) -> torch.Tensor:
-    """The segments of the second half of the channels in reverse: `[S, B, T, ..., N]` to the same shape."""
+def reverse_second_half(values: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
+    """The segments of the second half of the channels in reverse: `[S, B, T, ..., N]` to the same shape. lengths: of
+    the clips, `[B]`, where some are padded.
+    """
     forward, backward = values.chunk(2, dim=-1)
-    return torch.cat([forward, backward.flip(2)], dim=-1)
+    return torch.cat([forward, reverse(backward, lengths)], dim=-1)
 
 
 class RecurrentLayer(SpikingLayer):

@@ -22,11 +22,14 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 from neurons.collective import batch_norm
 from neurons.config import NORMS
 from neurons.nodes.node import one_of
+from neurons.padding import Padded
 
 
-class ChannelBatchNorm(nn.BatchNorm1d):
+class ChannelBatchNorm(nn.BatchNorm1d, Padded):
     """Batch normalisation of `[..., N]` per channel, statistics over all other axes, and over all processes; where a
-    channel has a single value, as in a batch of one clip, the running statistics.
+    channel has a single value, as in a batch of one clip, the running statistics. Padding takes no part, and becomes 0.
+
+    steps_first: the values are `[S, B, T, ..., N]`.
     """
 
     momentum: float
@@ -34,13 +37,17 @@ class ChannelBatchNorm(nn.BatchNorm1d):
     running_var: torch.Tensor
     num_batches_tracked: torch.Tensor
 
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
+    def forward(self, values: torch.Tensor, steps_first: bool = False) -> torch.Tensor:
         rows = values.reshape(-1, values.shape[-1])
         if not self.training:
             return super().forward(rows).view(values.shape)
         self.num_batches_tracked.add_(1)
         statistics = (self.running_mean, self.running_var)
-        return batch_norm(rows, *statistics, self.weight, self.bias, self.momentum, self.eps).view(values.shape)
+        own = self.own(values, steps_first)
+        if own is None:
+            return batch_norm(rows, *statistics, self.weight, self.bias, self.momentum, self.eps).view(values.shape)
+        normalised = batch_norm(values[own], *statistics, self.weight, self.bias, self.momentum, self.eps)
+        return torch.zeros_like(values, dtype=normalised.dtype).masked_scatter(own.unsqueeze(-1), normalised)
 
 
 def make_norm(name: str, channels: int, threshold: float) -> nn.Module:
@@ -58,6 +65,11 @@ def make_norm(name: str, channels: int, threshold: float) -> nn.Module:
     if name == "threshold":
         nn.init.constant_(norm.weight, threshold)
     return norm
+
+
+def normalised(norm: nn.Module, values: torch.Tensor) -> torch.Tensor:
+    """`norm` of values over simulation steps, `[S, B, T, ..., N]`."""
+    return norm(values, steps_first=True) if isinstance(norm, ChannelBatchNorm) else norm(values)
 
 
 def fold(network: nn.Module) -> nn.Module:

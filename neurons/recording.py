@@ -179,10 +179,11 @@ class RateRegulariser(RateObserver):
 class LayerRecord:
     """Sums over the clips seen, for N neurons that each run over `segments` segments of S simulation steps.
 
-    step_spikes `[S]`, segment_spikes `[T]`, neuron_spikes `[N]`. group_spikes `[G, N]` and group_segments `[G]`: by the
-    group of a segment. counts: how many pairs of neuron and segment had 0, 1, ... spikes. first_spikes `[S + 1]`: how
-    many fired first at step 0, 1, ...; the last entry never fired. largest: spikes that one step can hold.
-    extra_spikes: those beyond the first of a step, which only integer neurons have.
+    step_spikes `[S]`, segment_spikes `[T]`, neuron_spikes `[N]`. segment_clips `[T]`: how often each segment was seen.
+    group_spikes `[G, N]` and group_segments `[G]`: by the group of a segment. counts: how many pairs of neuron and
+    segment had 0, 1, ... spikes. first_spikes `[S + 1]`: how many fired first at step 0, 1, ...; the last entry never
+    fired. largest: spikes that one step can hold. extra_spikes: those beyond the first of a step, which only integer
+    neurons have.
 
     >>> layer = SpikingLayer(IF(threshold=1))
     >>> with SpikeRecorder(layer) as recorder:
@@ -194,6 +195,7 @@ class LayerRecord:
     largest: int
     step_spikes: torch.Tensor
     segment_spikes: torch.Tensor
+    segment_clips: torch.Tensor
     neuron_spikes: torch.Tensor
     group_spikes: torch.Tensor
     group_segments: torch.Tensor
@@ -228,7 +230,8 @@ class LayerRecord:
     @property
     def segment_rates(self) -> torch.Tensor:
         """Firing rate in each segment of a clip, `[T]`."""
-        return self.segment_spikes * len(self.segment_spikes) / (self.neurons * self.segments * self.steps)
+        seen = self.segment_clips * len(self.segment_spikes)
+        return self.segment_spikes * len(self.segment_spikes) / (self.neurons * seen * self.steps)
 
     @property
     def group_rates(self) -> torch.Tensor:
@@ -247,7 +250,7 @@ class SpikeRecorder(OutputMonitor):
 
     Before each batch, `recorder.label(groups)` may name the group (0 ... groups - 1) of each segment, `[B, T]`; a layer
     that runs through a memory of several modalities takes them again for each, and one that does not run through
-    segments, such as a clip's classifier, has no groups.
+    segments, such as a clip's classifier, has no groups. A segment of group -1 is padding, and is not recorded.
 
     >>> layer = SpikingLayer(IF(threshold=1))
     >>> with SpikeRecorder(layer) as recorder:
@@ -291,6 +294,7 @@ class SpikeRecorder(OutputMonitor):
                 largest=largest,
                 step_spikes=step,
                 segment_spikes=segment,
+                segment_clips=torch.zeros_like(segment),
                 neuron_spikes=neuron,
                 group_spikes=torch.zeros(self.groups, neurons, dtype=torch.float64),
                 group_segments=torch.zeros(self.groups, dtype=torch.float64),
@@ -298,22 +302,29 @@ class SpikeRecorder(OutputMonitor):
                 first_spikes=first,
             )
         record = self.layers[name]
+        own = torch.ones(clips, segments, dtype=torch.bool, device=spikes.device)
+        if labels is not None:
+            own = (labels.to(spikes.device) >= 0).repeat(1, segments // of_a_clip)
+        elif self.labels is not None and (clips, segments) == (self.labels.numel(), 1):  # a window of each segment
+            own = (self.labels.to(spikes.device) >= 0).view(-1, 1)
+        spikes = spikes * own[:, :, None]
         counts = spikes.float().sum(0)
         fired = spikes > 0
         first = torch.where(fired.any(0), fired.to(torch.uint8).argmax(0), steps)
-        record.segments += clips * segments
+        record.segments += int(own.sum())
         record.extra_spikes += float(counts.sum(dtype=torch.float64)) - int(fired.sum())
         for total, seen in (
             (record.step_spikes, spikes.sum((1, 2, 3), dtype=torch.float64)),
             (record.segment_spikes, counts.sum((0, 2), dtype=torch.float64).unflatten(0, (-1, of_a_clip)).sum(0)),
+            (record.segment_clips, own.sum(0).unflatten(0, (-1, of_a_clip)).sum(0)),
             (record.neuron_spikes, counts.sum((0, 1), dtype=torch.float64)),
-            (record.counts, torch.bincount(counts.long().flatten(), minlength=len(record.counts))),
-            (record.first_spikes, torch.bincount(first.flatten(), minlength=steps + 1)),
+            (record.counts, torch.bincount(counts[own].long().flatten(), minlength=len(record.counts))),
+            (record.first_spikes, torch.bincount(first[own].flatten(), minlength=steps + 1)),
         ):
             total += seen.to("cpu", torch.float64)
         if labels is not None:
-            each = labels.to(spikes.device).repeat(1, segments // of_a_clip).flatten()
-            by_group = torch.zeros(self.groups, neurons, device=spikes.device).index_add_(0, each, counts.flatten(0, 1))
+            each = labels.to(spikes.device).repeat(1, segments // of_a_clip)[own]
+            by_group = torch.zeros(self.groups, neurons, device=spikes.device).index_add_(0, each, counts[own])
             record.group_spikes += by_group.to("cpu", torch.float64)
             record.group_segments += torch.bincount(each, minlength=self.groups).to("cpu", torch.float64)
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from neurons.padding import Padded
+
 
 class Streamed(nn.Module):
     """A module that, within a stream, goes on from the segments before.
@@ -43,7 +45,7 @@ class Streamed(nn.Module):
         self.streaming, self.past = False, None
 
 
-class LookBack(Streamed):
+class LookBack(Streamed, Padded):
     """What attention over segments, or a maximum over them, sees of those before.
 
     window: at segment t, segments t - window + 1 to t; None sees all segments of a clip, later ones too.
@@ -65,6 +67,18 @@ class LookBack(Streamed):
         here = torch.arange(segments, device=device)
         behind = here[:, None] - here.repeat(entries // segments)
         return (behind >= 0) & (behind < (self.window or segments))
+
+    def mask(self, segments: int, entries: int, device: torch.device | None = None) -> torch.Tensor | None:
+        """Whether segment t sees an entry: `[1, T, M]`, `[B, T, M]` of padded clips; None where all see all.
+
+        Padding sees padding, so that every segment sees something.
+        """
+        mask = None if self.window is None else self.seen(segments, entries, device).unsqueeze(0)
+        own = self.present(segments)
+        if own is None or not len(own):  # PyTorch takes no masks of no clips
+            return mask
+        visible = own.repeat(1, entries // segments).unsqueeze(1) | ~own.unsqueeze(2)
+        return visible if mask is None else mask & visible
 
     def with_past(self, *entries: torch.Tensor) -> list[torch.Tensor]:
         """Within a stream: this segment's entries `[..., n, d]` behind those of the window - 1 segments before."""

@@ -48,9 +48,9 @@ VERBS = {
     ),
     "extract": ("extract:extract", "compute features of a folder of videos, in AVE's layout"),
     "finetune": ("finetune:finetune", "tune an image encoder to the sound of a folder of videos"),
-    "data check": ("data:check", "list what an AVE directory holds, and every problem in it"),
+    "data check": ("data:check", "list what a directory of features holds, and every problem in it"),
     "data labels": ("data:labels", "make labels.h5 from Annotations.txt"),
-    "data certify": ("data:certify", "how close features extracted here are to released ones"),
+    "data certify": ("data:certify", "measure how close features extracted here are to released ones"),
     "data avdigits": ("data:avdigits", "write the embedded data set in AVE's layout"),
     "data synthetic": ("data:synthetic", "write random features of AVE's size, for benchmarks"),
 }

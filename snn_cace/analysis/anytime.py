@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from neurons import RateMonitor
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
+from snn_cace.data.batches import own_segments
 from snn_cace.errors import InputError
 from snn_cace.model import Network, build_network
 from snn_cace.model.temporal import BRAINCOG_STEPS
@@ -72,12 +73,17 @@ def with_steps(network: Network, experiment: Experiment, steps: int) -> Network:
     return changed.to(next(network.parameters()).dtype).eval()
 
 
+def percent(right: np.ndarray) -> float:
+    """Percent of the segments that are no padding."""
+    return 100 * float(right[~np.isnan(right)].mean())
+
+
 @dataclass
 class Depth:
     """A network run with `steps` simulation steps over N clips.
 
-    right `[N, T]`: whether each segment's class was. confidence `[N]`: mean over segments. firing_rate: spikes per
-    neuron per simulation step, over all layers.
+    right `[N, T]`: 1 where each segment's class was, else 0; NaN in padding. confidence `[N]`: mean over segments.
+    firing_rate: spikes per neuron per simulation step, over all layers.
     """
 
     steps: int
@@ -87,7 +93,7 @@ class Depth:
 
     @property
     def segment_accuracy(self) -> float:
-        return 100 * float(self.right.mean())
+        return percent(self.right)
 
 
 def run_depth(
@@ -98,8 +104,14 @@ def run_depth(
     shallow = with_steps(network, experiment, steps)
     with RateMonitor(shallow) as monitor:
         for batch, output in run_network(shallow, loader, experiment, device, quiet):
-            right.append((output.segment_predictions() == batch["labels"].argmax(-1)).cpu())
-            confidence.append(output.segment_confidence().mean(1).cpu())
+            same = (output.segment_predictions() == batch["labels"].argmax(-1)).double()
+            sure, own = output.segment_confidence(), own_segments(batch)
+            if own is None:
+                confidence.append(sure.mean(1).cpu())
+            else:
+                same = same.masked_fill(~own, torch.nan)
+                confidence.append((sure.masked_fill(~own, 0.0).sum(1) / own.sum(1)).cpu())
+            right.append(same.cpu())
     return Depth(steps, torch.cat(right).numpy(), torch.cat(confidence).double().numpy(), monitor.firing_rate)
 
 
@@ -140,11 +152,7 @@ def early_exit(runs: list[Depth], confidence: float, carries: bool) -> EarlyExit
     steps = np.array([run.steps for run in runs])
     right = np.stack([run.right for run in runs])[chosen, np.arange(len(chosen))]
     ran = np.cumsum(steps)[chosen] if carries else steps[chosen]
-    return {
-        "confidence": confidence,
-        "segment_accuracy": 100 * float(right.mean()),
-        "mean_steps_run": float(ran.mean()),
-    }
+    return {"confidence": confidence, "segment_accuracy": percent(right), "mean_steps_run": float(ran.mean())}
 
 
 def anytime(

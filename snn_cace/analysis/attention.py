@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from snn_cace.data.batches import ClipDataset
+from snn_cace.data.batches import ClipDataset, without_padding
 from snn_cace.model import Network
 
 BATCH = 64
@@ -135,9 +135,9 @@ def record_attention(
     points = None
     places = dataset.reader.places(dataset.rows)
     if places is not None:
-        every = dataset.__getitems__(range(len(dataset)))
+        every = without_padding(dataset.__getitems__(range(len(dataset))))
         points = pointing(network, every["visual"], every["audio"], every["labels"], torch.from_numpy(places))
-    drawn = dataset.__getitems__(chosen)
+    drawn = without_padding(dataset.__getitems__(chosen))
     weights = attention_maps(network, drawn["visual"], drawn["audio"])[map].numpy()
     with torch.no_grad():
         predicted = network(drawn["visual"], drawn["audio"]).segment_predictions()

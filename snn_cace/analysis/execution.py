@@ -8,7 +8,7 @@ import torch
 
 from snn_cace.counting.execution import run_event_driven
 from snn_cace.counting.operations import count_operations
-from snn_cace.data.batches import ClipDataset
+from snn_cace.data.batches import ClipDataset, without_padding
 from snn_cace.model import Network
 
 EXECUTED_CLIPS = 4
@@ -30,7 +30,7 @@ class Execution:
 @torch.no_grad()
 def execute(network: Network, dataset: ClipDataset) -> Execution:
     """The first clips of a split; the network is left on the CPU, in evaluation mode."""
-    clips = dataset.__getitems__(range(min(EXECUTED_CLIPS, len(dataset))))
+    clips = without_padding(dataset.__getitems__(range(min(EXECUTED_CLIPS, len(dataset)))))
     visual, audio = clips["visual"], clips["audio"]
     network = network.to("cpu", visual.dtype).eval()
     seed = torch.random.initial_seed()

@@ -16,7 +16,7 @@ from snn_cace.analysis.attention import AttentionRecord
 from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
 from snn_cace.analysis.spikes import record_split as record_spikes
 from snn_cace.config import Experiment
-from snn_cace.counting.operations import ModuleCount, count_operations
+from snn_cace.counting.operations import ModuleCount, count_clips
 from snn_cace.counting.rules import Operations
 from snn_cace.data.batches import ClipData
 from snn_cace.model import Network
@@ -129,7 +129,7 @@ def record_network(
     """
     dataset, steps = data.dataset(split), simulation_steps(experiment)
     counted = dataset.__getitems__(range(min(MEASURED_CLIPS, len(dataset))))
-    count = count_operations(network.to("cpu"), counted["visual"], counted["audio"])
+    count = count_clips(network.to("cpu"), counted["visual"], counted["audio"], counted.get("lengths"))
     record = RunRecord(
         kind="snn" if steps else "ann",
         parameters=sum(p.numel() for p in network.parameters()),

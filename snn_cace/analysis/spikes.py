@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader
 
 from neurons import LayerRecord, SpikeRecorder, Trace, trace_layers, unhealthy_shares
 from snn_cace.config import Experiment
-from snn_cace.data.batches import Batch
+from snn_cace.data.batches import Batch, own_segments, without_padding
 from snn_cace.model import Network
 from snn_cace.training.evaluation import run_network
+from snn_cace.training.metrics import PADDING
 
 RATE_BINS = 20
 """Bins of the distribution of firing rates over neurons, from 0 to the largest rate."""
@@ -91,10 +92,12 @@ def record_split(
     with SpikeRecorder(network, network.shape.classes + 1) as recorder:
 
         def label(batch: Batch) -> None:
-            recorder.label(batch["labels"].argmax(-1))
+            own, classes = own_segments(batch), batch["labels"].argmax(-1)
+            recorder.label(classes if own is None else classes.masked_fill(~own, PADDING))
 
         for batch, output in run_network(network, loader, experiment, device, quiet, label):
-            same = output.segment_predictions() == batch["labels"].argmax(-1)
+            own, same = own_segments(batch), output.segment_predictions() == batch["labels"].argmax(-1)
+            same = same if own is None else same[own]
             right, segments = right + int(same.sum()), segments + same.numel()
     return recorder.layers, 100 * right / segments
 
@@ -150,6 +153,7 @@ def raster(network: Network, clip: Batch, index: int) -> Raster:
     Each place of a picture is a neuron of its own.
     """
     network.eval()
+    clip = without_padding(clip)
     traces = trace_layers(network, clip["visual"], clip["audio"])
     return {
         "index": index,

@@ -13,7 +13,7 @@ import torch
 
 from neurons import eager
 from neurons.recording import trace_layers
-from snn_cace.data.batches import ClipDataset
+from snn_cace.data.batches import ClipDataset, without_padding
 from snn_cace.model import Network
 
 CLIPS = 12
@@ -43,7 +43,7 @@ def clips_of(dataset: ClipDataset, most: int) -> dict[str, torch.Tensor]:
     rows = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
     return {
         name: values.cpu() if name == "index" else values.cpu().float()
-        for name, values in dataset.__getitems__(rows).items()
+        for name, values in without_padding(dataset.__getitems__(rows)).items()
     }
 
 

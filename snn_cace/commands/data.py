@@ -9,15 +9,16 @@ from snn_cace.data.synthetic import AVE_CLIPS
 from snn_cace.errors import InputError
 
 
-def check(directory: str, /) -> None:
-    """What an AVE directory holds, and every problem in it.
+def check(directory: str, /, reader: str = "ave") -> None:
+    """What a directory holds, and every problem in it.
 
     Args:
-        directory: in AVE's layout.
+        directory: in AVE's layout, or in that of another reader.
+        reader: which, as `data.reader` names it.
     """
-    from snn_cace.data.check import check_directory
+    from snn_cace.data.check import check_directory, check_reader
 
-    summary = check_directory(directory)
+    summary = check_directory(directory) if reader == "ave" else check_reader(directory, reader)
     for line in [*summary.lines, *(f"problem: {problem}" for problem in summary.problems)]:
         print(line)
     if summary.problems:

@@ -85,7 +85,7 @@ def of_split(data: ClipData, split: str, clips: int | None) -> Iterator[Segment]
     dataset = data.dataset(split)
     for index in range(min(len(dataset), clips or len(dataset))):
         clip = dataset[index]
-        for t in range(len(clip["audio"])):
+        for t in range(int(clip.get("lengths", len(clip["audio"])))):
             yield t == 0, clip["visual"][t], clip["audio"][t], int(clip["labels"][t].argmax())
 
 

@@ -15,12 +15,12 @@ from snn_cace.analysis.attention import record_attention, spread
 from snn_cace.analysis.power import energy_counter, joules_per_clip
 from snn_cace.analysis.record import RunRecord, record_network
 from snn_cace.analysis.stopwatch import Run, side_by_side
-from snn_cace.data.batches import ClipData
+from snn_cace.data.batches import ClipData, without_padding
 from snn_cace.files import write_json
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint
-from snn_cace.training.metrics import SegmentMetrics
+from snn_cace.training.metrics import PADDING, SegmentMetrics
 
 POWER_CLIPS = 32
 DRAWN_CLIPS = 2
@@ -53,7 +53,8 @@ def measure(directory: Path) -> None:
     record.attention = record_attention(network, test, spread(test, DRAWN_CLIPS))
     metrics = SegmentMetrics(num_classes=data.shape.classes + 1)
     with np.load(files.predictions) as stored:
-        metrics.update(*(torch.from_numpy(stored[name]) for name in ("segment_class", "segment_target")))
+        own = stored["segment_target"] != PADDING
+        metrics.update(*(torch.from_numpy(stored[name][own]) for name in ("segment_class", "segment_target")))
     record.confusion, record.class_accuracy = metrics.compute().tolist(), metrics.class_accuracy()
     write_json(measurements_file(files), record.as_json())
 
@@ -69,7 +70,7 @@ def measure_latency_and_power(variants: Sequence[Sequence[Path]]) -> None:
         trained = load_checkpoint(directory)
         device = pick_device(trained.experiment.training.device)
         test = ClipData(trained.experiment.data, feature_dtype("32")).dataset("test")
-        clips = test.__getitems__(range(min(POWER_CLIPS, len(test))))
+        clips = without_padding(test.__getitems__(range(min(POWER_CLIPS, len(test)))))
         network = trained.network.to(device, torch.float32).eval()
         visual, audio = clips["visual"].to(device), clips["audio"].to(device)
         latency[str(directory)] = partial(forward_pass, network, visual[:1], audio[:1])

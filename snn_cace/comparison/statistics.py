@@ -34,7 +34,8 @@ NOBODY = -1
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, groups: Mapping[str, np.ndarray] | None = None) -> dict[str, Any]:
-    """Is a better than b? Scores `[seeds, clips]` or `[seeds, clips, T]` in percent, the same seeds and clips in both.
+    """Is a better than b? Scores `[seeds, clips]` or `[seeds, clips, T]` in percent, the same seeds and clips in both;
+    NaN in padding.
 
     groups: by kind of recording, which one is in each segment, `[clips, T]`; -1 for none.
 
@@ -47,11 +48,13 @@ def paired_difference(a: np.ndarray, b: np.ndarray, groups: Mapping[str, np.ndar
     units = {"clip": numbered} | {name: or_clip(ids, numbered) for name, ids in (groups or {}).items()}
     sums = {name: sums_by_unit(by_segment, ids) for name, ids in units.items()}
     intervals = [np.percentile(resampled_means(*found), [2.5, 97.5]) for found in sums.values()]
-    over_seeds = p_over_seeds(by_segment.mean((1, 2)))
+    own = ~np.isnan(by_segment[0])
+    of_seeds = by_segment[:, own].mean(1) if not own.all() else by_segment.mean((1, 2))
+    over_seeds = p_over_seeds(of_seeds)
     over_units = {f"p_over_{name}s": p_by_sign_flips(totals.mean(0)) for name, (totals, _) in sums.items()}
     counted = " or ".join(f"{totals.shape[1]} {name}s" for name, (totals, _) in sums.items())
     return {
-        "difference": float(difference.mean()),
+        "difference": float(difference.mean() if own.all() else of_seeds.mean()),
         "ci95": [float(min(low for low, _ in intervals)), float(max(high for _, high in intervals))],
         "p_value": max(over_seeds, *over_units.values()),
         "p_over_seeds": over_seeds,
@@ -70,9 +73,10 @@ def sums_by_unit(difference: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, n
     """Differences `[seeds, clips, T]` summed over the segments of each unit, `[seeds, units]`, and how many segments
     each has, `[units]`. ids: the unit of each segment, `[clips, T]`.
     """
-    _, places = np.unique(ids, return_inverse=True)
+    own = ~np.isnan(difference[0])
+    _, places = np.unique(ids[own], return_inverse=True)
     places = places.ravel()
-    totals = np.stack([np.bincount(places, of_seed.ravel()) for of_seed in difference])
+    totals = np.stack([np.bincount(places, of_seed[own]) for of_seed in difference])
     return totals, np.bincount(places).astype(float)
 
 

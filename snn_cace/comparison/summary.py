@@ -35,6 +35,7 @@ from snn_cace.files import read_json
 from snn_cace.networks import find_network
 from snn_cace.provenance import environment
 from snn_cace.training.checkpoints import RunFiles
+from snn_cace.training.metrics import PADDING
 
 MODULE_FIELDS = ("macs", "narrow_macs", "acs", "synops", "comparisons", "transcendental", "neuron_updates")
 BYTES_PER_WORD = 4
@@ -407,7 +408,11 @@ def blocks_firing_rate(modules: Sequence[ModuleCount]) -> float:
 
 
 def segment_scores(files: RunFiles) -> np.ndarray:
-    """100 where a segment is right, else 0, clip by clip of the test split, in the order of rows on disk: `[N, T]`."""
+    """100 where a segment is right, else 0, clip by clip of the test split, in the order of rows on disk: `[N, T]`; NaN
+    in padding.
+    """
     with np.load(files.predictions) as stored:
         order = np.argsort(stored["index"])
-        return 100.0 * (stored["segment_class"] == stored["segment_target"])[order]
+        scores = 100.0 * (stored["segment_class"] == stored["segment_target"])[order]
+        padded = stored["segment_target"][order] == PADDING
+        return np.where(padded, np.nan, scores) if padded.any() else scores

@@ -350,6 +350,46 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
     return counter.count()
 
 
+def count_clips(
+    network: nn.Module, visual: torch.Tensor, audio: torch.Tensor, lengths: torch.Tensor | None = None
+) -> Count:
+    """`count_operations` of clips, visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`. Where some are padded, lengths
+    `[B]`, each is counted alone, without its padding, and the mean is over clips.
+    """
+    if lengths is None:
+        return count_operations(network, visual, audio)
+    alone = [
+        count_operations(network, visual[i : i + 1, :n], audio[i : i + 1, :n]) for i, n in enumerate(lengths.tolist())
+    ]
+    counted = {
+        count: [mean_module(list(modules)) for modules in zip(*(one.counted[count] for one in alone), strict=True)]
+        for count in alone[0].counted
+    }
+    sources: dict[str, dict[str, Operations]] = {}
+    for one in alone:
+        for source, caused in one.sources.items():
+            known = sources.setdefault(source, {})
+            for name, spent in caused.items():
+                known[name] = known.get(name, Operations()) + spent * (1 / len(alone))
+    return Count(counted, alone[0].readers, sources, alone[0].idle)
+
+
+def mean_module(counts: list[ModuleCount]) -> ModuleCount:
+    """A module's mean over clips; of its buffer, which has to hold each of them, the largest."""
+    share = 1 / len(counts)
+    spikes = [one.spikes for one in counts if one.spikes is not None]
+    return dataclasses.replace(
+        counts[0],
+        state=share * sum(one.state for one in counts),
+        buffer=max(one.buffer for one in counts),
+        static=sum((one.static for one in counts), Operations()) * share,
+        event_driven=sum((one.event_driven for one in counts), Operations()) * share,
+        spikes=share * sum(spikes) if spikes else None,
+        zeros=share * sum(one.zeros for one in counts),
+        elements=share * sum(one.elements for one in counts),
+    )
+
+
 def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor) -> Any:
     """What `network` outputs in evaluation mode while `tracker` watches every operation.
 

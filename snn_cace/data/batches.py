@@ -23,7 +23,7 @@ from snn_cace.processes import start_data_worker
 
 Batch = dict[str, torch.Tensor]
 """`visual` `[B, T, H, W, Cv]`, `audio` `[B, T, Ca]`, `labels` `[B, T, C + 1]`, `index` `[B]`, the rows; and to train
-under weak supervision, where the data has them, `clip_labels` `[B, C + 1]`.
+under weak supervision, where the data has them, `clip_labels` `[B, C + 1]`. Where clips are padded, `lengths` `[B]`.
 """
 
 
@@ -33,6 +33,23 @@ HOST = torch.device("cpu")
 SHOWN_BYTES = 1 << 28
 """Reading an array of this size or more shows its progress."""
 ARRAYS = {name: name for name in ("visual", "audio", "labels")}
+
+
+def own_segments(batch: Batch) -> torch.Tensor | None:
+    """Which segments are no padding, `[B, T]`; None where no clip is padded."""
+    if "lengths" not in batch:
+        return None
+    return torch.arange(batch["audio"].shape[1], device=batch["lengths"].device) < batch["lengths"].unsqueeze(1)
+
+
+def without_padding(batch: Batch) -> Batch:
+    """The same clips, each as far as the shortest of them goes, where some are padded."""
+    if "lengths" not in batch:
+        return batch
+    segments = int(batch["lengths"].min())
+    cut = {name: values[:, :segments] if name in ARRAYS else values for name, values in batch.items()}
+    del cut["lengths"]
+    return cut
 
 
 class ClipDataset(Dataset):
@@ -70,10 +87,19 @@ class ClipDataset(Dataset):
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         if self._held is None:
-            return self._read(positions)
+            return self._with_lengths(self._read(positions))
         chosen = torch.tensor(positions, dtype=torch.long, device=self._held["index"].device)
         batch = {name: values[chosen] for name, values in self._held.items()}
-        return {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
+        return self._with_lengths(
+            {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
+        )
+
+    def _with_lengths(self, batch: Batch) -> Batch:
+        lengths = self.reader.layout.lengths
+        if lengths is None:
+            return batch
+        rows = batch["index"]
+        return batch | {"lengths": torch.from_numpy(lengths[rows.cpu().numpy()]).to(rows.device)}
 
     def _read(self, positions: Sequence[int]) -> Batch:
         rows = self.rows[list(positions)]

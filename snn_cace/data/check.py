@@ -1,4 +1,4 @@
-"""What an AVE directory holds and every problem in it, for `snn-cace data check`."""
+"""What a directory holds and every problem in it, for `snn-cace data check`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from snn_cace.config import DataConfig
 from snn_cace.data import ave
 from snn_cace.data.labels import (
     CLASS_NAMES,
@@ -17,6 +18,7 @@ from snn_cace.data.labels import (
     read_annotations,
     renumbering,
 )
+from snn_cace.data.readers import open_reader
 from snn_cace.data.readers.base import Layout, check_one_hot
 from snn_cace.errors import InputError
 
@@ -45,11 +47,35 @@ def check_directory(directory: str | Path) -> Summary:
     labels = check_labels(directory, summary)
     if labels is not None:
         names = check_names(directory, layout.classes, summary)
-        summary.lines += describe_classes(layout, labels, names)
+        summary.lines += describe_classes(labels.argmax(-1), names[: layout.classes])
         check_annotations(directory, labels, names, summary)
         check_weak_files(directory, layout, labels, summary)
     check_splits(layout, summary)
     check_shared_videos(directory, summary)
+    return summary
+
+
+def check_reader(directory: str | Path, reader: str) -> Summary:
+    """The same of a directory that another reader reads. Of each array, the first problem."""
+    summary = Summary([], [])
+    try:
+        found = open_reader(DataConfig(directory=str(directory), reader=reader))
+        summary.lines += describe(found.layout)
+        found.refuse_shared_rows()
+    except InputError as error:
+        summary.problems.append(str(error))
+        return summary
+    rows, classes = np.arange(found.layout.clips), []
+    for name in ("visual", "audio", "labels"):
+        try:
+            for piece, values in found.scan(name, rows):
+                found.checked(name, rows[piece], values)
+                classes += [values.argmax(-1)] if name == "labels" else []
+        except InputError as error:
+            summary.problems.append(str(error))
+            classes = []
+    if classes:
+        summary.lines += describe_classes(np.concatenate(classes), found.class_names()[:-1])
     return summary
 
 
@@ -72,9 +98,9 @@ def describe(layout: Layout) -> list[str]:
     visual = [*shape, layout.height, layout.width, layout.visual_channels]
     splits = ", ".join(f"{split} {len(order)}" for split, order in layout.orders.items())
     return [
-        f"visual features  {visual} {layout.dtypes['visual']}",
-        f"audio features   {[*shape, layout.audio_channels]} {layout.dtypes['audio']}",
-        f"labels           {[*shape, layout.classes + 1]} {layout.dtypes['labels']}",
+        f"visual features  {visual} {layout.dtypes.get('visual', '')}".rstrip(),
+        f"audio features   {[*shape, layout.audio_channels]} {layout.dtypes.get('audio', '')}".rstrip(),
+        f"labels           {[*shape, layout.classes + 1]} {layout.dtypes.get('labels', '')}".rstrip(),
         f"splits           {splits} of {layout.clips} clips",
     ]
 
@@ -113,13 +139,13 @@ def check_names(directory: Path, classes: int, summary: Summary) -> list[str]:
         return [f"class {index}" for index in range(classes)]
 
 
-def describe_classes(layout: Layout, labels: np.ndarray, names: list[str]) -> list[str]:
-    classes = labels.argmax(-1)
-    background = float((classes == layout.classes).mean())
-    silent = int((classes == layout.classes).all(1).sum())
+def describe_classes(classes: np.ndarray, names: list[str]) -> list[str]:
+    """classes `[N, T]`, background being the one beyond the events' names."""
+    background = float((classes == len(names)).mean())
+    silent = int((classes == len(names)).all(1).sum())
     lines = [f"background       {100 * background:.1f} % of segments; {silent} clips without any event"]
     lines.append("class            clips  segments")
-    for index, name in enumerate(names[: layout.classes]):
+    for index, name in enumerate(names):
         present = classes == index
         lines.append(f"  {index:2d} {name:28.28s} {int(present.any(1).sum()):5d} {int(present.sum()):6d}")
     return lines

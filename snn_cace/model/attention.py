@@ -64,7 +64,8 @@ def self_projections(values: torch.Tensor, *attentions: UnscaledAttention) -> li
 
 
 def attend(given: Projections, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """softmax(queries keys^T) values: `[..., Q, value_dim]`; over the entries whose `mask` `[Q, M]` is true, or all."""
+    """softmax(queries keys^T) values: `[..., Q, value_dim]`; over the entries whose `mask` is true, `[Q, M]`
+    in the last two axes, or all."""
     if given.queries.is_cuda:
         return F.scaled_dot_product_attention(*given, attn_mask=mask, scale=1.0)
     # On a CPU, keys and values of different widths keep PyTorch's fused kernel out; its fallback scales in vain.
@@ -78,9 +79,7 @@ def attend_back(given: Projections, look_back: LookBack) -> torch.Tensor:
     """`attend` over segments, of which each sees what `look_back` lets it: `[B, T, value_dim]`."""
     if look_back.streaming:
         return attend(Projections(given.queries, *look_back.with_past(given.keys, given.values)))
-    if look_back.window is None:
-        return attend(given)
-    return attend(given, look_back.seen(given.queries.shape[-2], given.keys.shape[-2], given.keys.device))
+    return attend(given, look_back.mask(given.queries.shape[-2], given.keys.shape[-2], given.keys.device))
 
 
 class SpatialAttention(nn.Module):

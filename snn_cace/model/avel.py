@@ -116,7 +116,7 @@ class AvelNet(Network):
             encoded.append(self.visual_temporal(picture))
         fused = F.relu(torch.cat(encoded, dim=-1)) if self.fusion is None else self.fusion(*encoded)
         segment_logits = self.classifier(fused)
-        largest = segment_logits.amax(1)
+        largest = self.masked(segment_logits).amax(1)
         return SegmentOutput(
             segment_relevance=segment_logits[..., :-1].amax(-1) - segment_logits[..., -1],
             event_logits=largest if self.weak else largest[:, :-1],

@@ -14,14 +14,17 @@ from neurons.config import BlockConfig, Kind
 from neurons.controls import ControlLayer
 from neurons.layer import SpikingLayer
 from neurons.nodes.node import Node
+from neurons.padding import Padded
 
 
-class PerSegmentBatchNorm(nn.BatchNorm1d):
+class PerSegmentBatchNorm(nn.BatchNorm1d, Padded):
     """Batch norm that sees one segment at a time, as a loop over segments would, in one call.
 
     In training, segment t is normalised with the statistics of its own rows and the running statistics move T times,
     in the order of segments. Segments of a single row, one copy of one clip, are normalised with the running
-    statistics, which stay. Shape: `[T, R, N]`, R rows per segment.
+    statistics, which stay. Padding takes no part, and becomes 0.
+
+    Shape: `[T, R, N]`, R rows per segment, of B clips or of several copies of them, one behind the other.
     """
 
     momentum: float
@@ -33,6 +36,8 @@ class PerSegmentBatchNorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(values.flatten(0, 1)).view_as(values)
         segments, rows, channels = values.shape
+        if self.lengths is not None:
+            return self.segment_by_segment(values)
         # They stay as they are where a segment's statistics are none.
         mean, variance = self.running_mean.repeat(segments), self.running_var.repeat(segments)
         normalised = batch_norm(
@@ -46,6 +51,20 @@ class PerSegmentBatchNorm(nn.BatchNorm1d):
         )
         self._move_running_statistics(mean.view(segments, channels), variance.view(segments, channels))
         return normalised.view(rows, segments, channels).transpose(0, 1)
+
+    def segment_by_segment(self, values: torch.Tensor) -> torch.Tensor:
+        """The loop itself, over the rows of each segment that are no padding."""
+        assert self.lengths is not None
+        segments, rows, _ = values.shape
+        own = self.present(segments)
+        assert own is not None
+        statistics = (self.running_mean, self.running_var, self.weight, self.bias, self.momentum, self.eps)
+        found = []
+        for now, there in zip(values, own.T.repeat(1, rows // len(self.lengths)), strict=True):
+            normalised = batch_norm(now[there], *statistics)
+            found.append(torch.zeros_like(now, dtype=normalised.dtype).masked_scatter(there.unsqueeze(1), normalised))
+        self.num_batches_tracked.add_(segments)
+        return torch.stack(found)
 
     @torch.no_grad()
     def _move_running_statistics(self, mean: torch.Tensor, variance: torch.Tensor) -> None:

@@ -18,7 +18,7 @@ from snn_cace.model.blocks import (
     temporal_encoders,
     visual_projection,
 )
-from snn_cace.model.localisation import LocalisationHead, mean_of_largest, pooled
+from snn_cace.model.localisation import LocalisationHead, mean_of_largest
 from snn_cace.model.network import Network
 
 
@@ -94,14 +94,14 @@ class CaceNet(Network):
         causal = self.window is not None
         return ClipOutput(
             segment_relevance=found.segment_relevance,
-            event_logits=event_logits[:, -1] if causal else event_logits,
+            event_logits=self.last(event_logits) if causal else event_logits,
             gate=(audio_gate * visual_gate).squeeze(-1),
-            av_logits=av_logits[:, -1] if causal else av_logits,
+            av_logits=self.last(av_logits) if causal else av_logits,
             query=found.query,
             key=found.key,
             running_event_logits=event_logits if causal else None,
             running_av_logits=av_logits if causal else None,
-            clip_logits=pooled(found.segment_relevance.sigmoid(), event_logits) if self.weak else None,
+            clip_logits=self.pooled(found.segment_relevance.sigmoid(), event_logits) if self.weak else None,
         )
 
     def slots(self) -> dict[str, list[str]]:

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 from torch.nn import Linear
 
+from neurons import LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.kernels.dropout import Dropout, rectified_dropout
 from snn_cace.model.blocks import event_classifier, guidance_attention, interaction, relation_block, visual_projection
 from snn_cace.model.cace import CaceNet
-from snn_cace.model.localisation import mean_of_largest, pooled
+from snn_cace.model.localisation import mean_of_largest
 from snn_cace.model.network import Network
 
 
@@ -55,6 +56,7 @@ class WeakCmbsNet(Network):
         self.visual_av, self.audio_av = Linear(d, self.scored), Linear(d, self.scored)
         self.visual_interaction, self.audio_interaction = interaction(config), interaction(config)
         self.event = event_classifier(config, self.scored, bias=False, sequence=True)
+        self.look_back = LookBack(None)
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
         self.check(visual, audio)
@@ -76,13 +78,13 @@ class WeakCmbsNet(Network):
         audio_stream = self.audio_interaction(audio_stream, visual_stream)
         shared_class = self.event((visual_stream + audio_stream) / 2)
         class_logits = self.gamma * visual_class * shared_class + self.gamma * audio_class * shared_class
-        event_logits = mean_of_largest(class_logits, self.top_segments)
+        event_logits = mean_of_largest(class_logits, self.top_segments, self.look_back)
         gate = ((audio_gate + visual_gate) / 2).squeeze(-1)
         return ClipOutput(
             segment_relevance=gate if self.reference else torch.logit(gate, eps=1e-6),
             event_logits=event_logits,
             gate=gate,
-            clip_logits=pooled(gate, event_logits),
+            clip_logits=self.pooled(gate, event_logits),
         )
 
     def slots(self) -> dict[str, list[str]]:

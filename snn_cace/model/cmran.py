@@ -10,7 +10,7 @@ from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.kernels.dropout import Dropout, rectified_dropout
 from snn_cace.model.attention import ChannelSpatialAttention
 from snn_cace.model.blocks import event_classifier, interaction, relation_block, visual_projection
-from snn_cace.model.localisation import LocalisationHead, pooled
+from snn_cace.model.localisation import LocalisationHead
 from snn_cace.model.network import Network
 
 
@@ -50,7 +50,7 @@ class CmranNet(Network):
         return ClipOutput(
             segment_relevance=found.segment_relevance,
             event_logits=found.class_logits,
-            clip_logits=pooled(found.segment_relevance.sigmoid(), found.class_logits) if self.weak else None,
+            clip_logits=self.pooled(found.segment_relevance.sigmoid(), found.class_logits) if self.weak else None,
         )
 
     def slots(self) -> dict[str, list[str]]:

@@ -36,23 +36,18 @@ def windows(values: torch.Tensor, look_back: LookBack) -> torch.Tensor:
     return torch.cat([before, values], dim=1).unfold(1, look_back.window, 1)
 
 
-def mean_of_largest(class_logits: torch.Tensor, count: int, look_back: LookBack | None = None) -> torch.Tensor:
+def mean_of_largest(class_logits: torch.Tensor, count: int, look_back: LookBack) -> torch.Tensor:
     """Mean of each class's `count` largest segments: `[B, T, C]` to `[B, C]`; with a window, within it, to
     `[B, T, C]`.
     """
-    if look_back is None or look_back.window is None:
+    if look_back.window is None and look_back.lengths is None:
         return class_logits.topk(min(count, class_logits.shape[1]), dim=1).values.mean(1)
-    within = windows(class_logits, look_back)
+    within = (
+        look_back.masked(class_logits).transpose(1, 2) if look_back.window is None else windows(class_logits, look_back)
+    )
     largest = within.topk(min(count, within.shape[-1]), dim=-1).values
     there = largest > -torch.inf
     return largest.masked_fill(~there, 0.0).sum(-1) / there.sum(-1)
-
-
-def pooled(relevance: torch.Tensor, class_logits: torch.Tensor) -> torch.Tensor:
-    """Class logits of a clip `[B, C]` under how relevant its segments are, `[B, T]` in (0, 1), each class by its
-    largest segment: a positive logit by the most relevant one, a negative by the least (CMRAN, CMBS).
-    """
-    return (relevance.unsqueeze(-1) * class_logits.unsqueeze(1)).amax(1)
 
 
 class LossViews(nn.Module):
@@ -103,7 +98,7 @@ class LocalisationHead(nn.Module):
     def classify(self, fused: torch.Tensor) -> torch.Tensor:
         """Class logits `[B, C]` of features `[B, T, d]`; with a window `[B, T, C]`."""
         if self.look_back.window is None:
-            return self.event(fused.amax(1, keepdim=True)).squeeze(1)
+            return self.event(self.look_back.masked(fused).amax(1, keepdim=True)).squeeze(1)
         largest = windows(fused, self.look_back).amax(-1)
         return self.event(largest.flatten(0, 1).unsqueeze(1)).view(*largest.shape[:2], -1)
 

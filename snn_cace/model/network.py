@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from neurons import Padded
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.networks import find_network
 
 
-class Network(nn.Module):
+class Network(Padded):
     """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
 
     shape: of the features it was built for. weak: it learns from labels of clips alone, and scores background as a
@@ -43,6 +44,12 @@ class Network(nn.Module):
         how much of each there is, `[B, T, P, 1]`.
         """
         return {}
+
+    def pooled(self, relevance: torch.Tensor, class_logits: torch.Tensor) -> torch.Tensor:
+        """Class logits of a clip `[B, C]` under how relevant its segments are, `[B, T]` in (0, 1), each class by its
+        largest segment: a positive logit by the most relevant one, a negative by the least (CMRAN, CMBS).
+        """
+        return self.masked(relevance.unsqueeze(-1) * class_logits.unsqueeze(1)).amax(1)
 
     def check(self, visual: torch.Tensor, audio: torch.Tensor) -> None:
         """Raise ValueError, naming both, where features have another shape than the network was built for."""

@@ -55,9 +55,10 @@ class DenseAttention(nn.MultiheadAttention):
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         if self.look_back.streaming:
             return self.over_past(query, memory)
-        masked = None
-        if self.look_back.window is not None:
-            masked = ~self.look_back.seen(query.shape[1], memory.shape[1], query.device)
+        mask = self.look_back.mask(query.shape[1], memory.shape[1], query.device)
+        masked = None if mask is None else ~mask.squeeze(0)
+        if masked is not None and masked.ndim == 3:  # PyTorch takes a mask of each head
+            masked = masked.repeat_interleave(self.num_heads, 0)
         return super().forward(query, memory, memory, attn_mask=masked, need_weights=False)[0]
 
     def over_past(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:

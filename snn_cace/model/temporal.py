@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from neurons import BlockConfig, SpikingLinear, Streamed
+from neurons import BlockConfig, Padded, SpikingLinear, Streamed
 from snn_cace.config import Slot
 from snn_cace.model.braincog import BrainCogEncoder
 from snn_cace.model.dense import ORIGINAL, DenseParts
@@ -20,7 +21,7 @@ BRAINCOG_STEPS = 15
 """The original's simulation steps per segment, used where the slot sets none of its own."""
 
 
-class BiLSTM(nn.Module):
+class BiLSTM(Padded):
     """One bidirectional LSTM layer, `[B, T, inputs]` to `[B, T, outputs]`; half of the outputs run forward, half
     backward.
     """
@@ -30,7 +31,11 @@ class BiLSTM(nn.Module):
         self.lstm = nn.LSTM(inputs, outputs // 2, batch_first=True, bidirectional=True)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return run_lstm(self.lstm, values)[0]
+        if self.lengths is None or not len(values):
+            return run_lstm(self.lstm, values)[0]
+        packed = pack_padded_sequence(values, self.lengths.cpu(), batch_first=True, enforce_sorted=False)
+        found = run_lstm(self.lstm, packed)[0]
+        return pad_packed_sequence(found, batch_first=True, total_length=values.shape[1])[0]
 
 
 class ForwardLSTM(Streamed):
@@ -47,11 +52,12 @@ class ForwardLSTM(Streamed):
         return found
 
 
-def run_lstm(lstm: nn.LSTM, values: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
+def run_lstm(lstm: nn.LSTM, values: Any, state: Any = None) -> tuple[Any, Any]:
     """`lstm(values, state)`; on a CPU in float32 within autocast too, since oneDNN has an LSTM of bfloat16 for some
     processors only.
     """
-    if values.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+    device = values.data.device if isinstance(values, PackedSequence) else values.device
+    if device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             return lstm(values.float(), state)
     return lstm(values, state)

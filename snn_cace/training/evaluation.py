@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +12,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from neurons import LayerActivity, RateMonitor, run_layers
+from neurons import LayerActivity, RateMonitor, padding, run_layers
 from snn_cace.config import Experiment
 from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch
 from snn_cace.files import replacing
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, progress, use_tensor_cores
-from snn_cace.training.losses import loss_terms, targets_from_labels, validation_loss
-from snn_cace.training.metrics import SegmentMetrics
+from snn_cace.training.losses import Targets, loss_terms, targets_from_labels, validation_loss
+from snn_cace.training.metrics import PADDING, SegmentMetrics
 
 PREDICTED = (
     "segment_relevance",
@@ -42,7 +43,8 @@ class Evaluation:
     confusion: counts of segments, rows true, columns predicted. predictions: clip by clip, the arrays of `predict`
     (`segment_relevance` `[N, T]`, `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, of AVEL
     `segment_logits` `[N, T, C + 1]`, of weak networks `clip_logits` `[N, C + 1]`, `segment_class` `[N, T]`, `index`
-    `[N]`, the rows on disk) and `segment_target` `[N, T]`. activity: of each spiking layer.
+    `[N]`, the rows on disk) and `segment_target` `[N, T]`; both classes are -1 in padding. activity: of each spiking
+    layer.
     """
 
     segment_accuracy: float
@@ -78,33 +80,52 @@ def run_network(
         moved = {name: values.to(device, non_blocking=True) for name, values in batch.items()}
         if before is not None:
             before(moved)
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+        halved = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
+        with torch.no_grad(), halved, padding_of(network, moved):
             yield moved, network(moved["visual"], moved["audio"])
+
+
+def padding_of(network: Network, batch: Batch) -> AbstractContextManager[None]:
+    """Within it, `network` runs this batch, whose clips may be padded."""
+    return padding(network, batch.get("lengths"), batch["audio"].shape[1])
 
 
 class EvaluatedBatch(NamedTuple):
     """What the network makes of a batch: predicted and target classes of segments `[B, T]`, every loss term by name,
-    and `loss`, what is reported for them.
+    and `loss`, what is reported for them. targets: what it was held against.
     """
 
     output: NetworkOutput
     predicted: torch.Tensor
     target: torch.Tensor
     terms: dict[str, torch.Tensor]
+    targets: Targets
+
+    def compared(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The predicted and target classes of the clips' own segments, for metrics."""
+        return self.targets.of_clips(self.predicted), self.targets.of_clips(self.target)
+
+    def marked(self, classes: torch.Tensor) -> torch.Tensor:
+        """Classes `[B, T]` with `PADDING` where a segment is none of the clip's."""
+        return classes if self.targets.own is None else classes.masked_fill(~self.targets.own, PADDING)
 
 
 def evaluate_batch(
-    output: NetworkOutput, labels: torch.Tensor, experiment: Experiment, contrastive_on: bool
+    output: NetworkOutput,
+    labels: torch.Tensor,
+    experiment: Experiment,
+    contrastive_on: bool,
+    lengths: torch.Tensor | None = None,
 ) -> EvaluatedBatch:
     """One evaluation step, the same while training validates and in every verb that evaluates.
 
-    Shape: labels `[B, T, C + 1]`.
+    Shape: labels `[B, T, C + 1]`; lengths `[B]`, the segments of each clip where some are padded.
     """
     contrast, reference = experiment.model.contrast, experiment.training.losses == "reference"
-    targets = targets_from_labels(labels)
+    targets = targets_from_labels(labels, lengths=lengths)
     terms = loss_terms(output, targets, contrast.temperature, reference)
     terms["loss"] = validation_loss(terms, contrast, contrastive_on, reference)
-    return EvaluatedBatch(output, output.segment_predictions(), targets.segment_class, terms)
+    return EvaluatedBatch(output, output.segment_predictions(), targets.segment_class, terms, targets)
 
 
 def evaluate_network(
@@ -118,14 +139,15 @@ def evaluate_network(
     monitor = RateMonitor(network)
     monitor.start()
     for batch, output in run_network(network, loader, experiment, device, quiet):
-        found = evaluate_batch(output, batch["labels"], experiment, experiment.model.contrast.enabled)
-        metrics.update(found.predicted, found.target)
+        contrastive_on = experiment.model.contrast.enabled
+        found = evaluate_batch(output, batch["labels"], experiment, contrastive_on, batch.get("lengths"))
+        metrics.update(*found.compared())
         for name, value in found.terms.items():
             totals[name] = totals.get(name, 0.0) + value.item() * len(found.predicted)
         clips += len(found.predicted)
         named = vars(output) | {
-            "segment_class": found.predicted,
-            "segment_target": found.target,
+            "segment_class": found.marked(found.predicted),
+            "segment_target": found.marked(found.target),
             "index": batch["index"],
         }
         for name in (*PREDICTED, "segment_target"):

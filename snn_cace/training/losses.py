@@ -31,7 +31,7 @@ LEAST_LOG = -100.0
 
 class Targets(NamedTuple):
     """is_event `[B, T]` of zeros and ones; segment_class `[B, T]`, background being the last class; clip_class `[B]`;
-    clip_labels `[B, C + 1]`.
+    clip_labels `[B, C + 1]`. own: which segments are no padding, `[B, T]`; None where none is padded.
 
     clip_class is the largest class index present in any segment, and 0 for a clip without any event. clip_labels are
     those given for weak supervision, else one-hot: clip_class, or background for a clip without any event.
@@ -41,6 +41,11 @@ class Targets(NamedTuple):
     segment_class: torch.Tensor
     clip_class: torch.Tensor
     clip_labels: torch.Tensor
+    own: torch.Tensor | None = None
+
+    def of_clips(self, values: torch.Tensor) -> torch.Tensor:
+        """Values `[B, T, ...]`; where clips are padded, those of their own segments alone, `[n, ...]`."""
+        return values if self.own is None else values[self.own]
 
     @property
     def has_event(self) -> torch.Tensor:
@@ -48,8 +53,12 @@ class Targets(NamedTuple):
         return self.is_event.any(1)
 
 
-def targets_from_labels(labels: torch.Tensor, clip_labels: torch.Tensor | None = None) -> Targets:
+def targets_from_labels(
+    labels: torch.Tensor, clip_labels: torch.Tensor | None = None, lengths: torch.Tensor | None = None
+) -> Targets:
     """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any.
+
+    lengths: segments of each clip, `[B]`, where some are padded; padding is labelled as background.
 
     Raises:
         ValueError: a segment without a class, or with several. Not on CUDA, where asking would keep the device waiting;
@@ -63,7 +72,10 @@ def targets_from_labels(labels: torch.Tensor, clip_labels: torch.Tensor | None =
         background = labels.shape[-1] - 1
         known = torch.where(is_event.any(1), clip_class, background)
         clip_labels = F.one_hot(known, background + 1).to(labels)
-    return Targets(is_event, labels.argmax(-1), clip_class, clip_labels)
+    own = None
+    if lengths is not None:
+        own = torch.arange(labels.shape[1], device=labels.device) < lengths.unsqueeze(1)
+    return Targets(is_event, labels.argmax(-1), clip_class, clip_labels, own)
 
 
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:
@@ -73,16 +85,16 @@ def at_least_float32(values: torch.Tensor) -> torch.Tensor:
 
 def relevance_loss(relevance: torch.Tensor, targets: Targets) -> torch.Tensor:
     """Binary cross-entropy of the segment relevance `[B, T]`, a scalar."""
-    logits = at_least_float32(relevance)
-    return F.binary_cross_entropy_with_logits(logits, targets.is_event.to(logits))
+    logits = targets.of_clips(at_least_float32(relevance))
+    return F.binary_cross_entropy_with_logits(logits, targets.of_clips(targets.is_event).to(logits))
 
 
 def gate_loss(gate: torch.Tensor, targets: Targets, reference: bool) -> torch.Tensor:
     """Binary cross-entropy of the gate `[B, T]`, a scalar; `reference` squashes it a second time."""
-    gate = at_least_float32(gate)
+    gate, is_event = targets.of_clips(at_least_float32(gate)), targets.of_clips(targets.is_event)
     if reference:
-        return F.binary_cross_entropy_with_logits(gate, targets.is_event.to(gate))
-    right = torch.where(targets.is_event.bool(), gate, 1 - gate)
+        return F.binary_cross_entropy_with_logits(gate, is_event.to(gate))
+    right = torch.where(is_event.bool(), gate, 1 - gate)
     return -right.log().clamp(min=LEAST_LOG).mean()
 
 
@@ -96,8 +108,9 @@ def class_loss(
     """
     wanted, there = targets.clip_class, targets.has_event
     if running is not None:
-        wanted = wanted.unsqueeze(1).expand(-1, running.shape[1]).flatten()
+        wanted = wanted.unsqueeze(1).expand(-1, running.shape[1])
         logits, there = running.flatten(0, 1), targets.is_event.bool().flatten()
+        wanted = (wanted if targets.own is None else wanted.masked_fill(~targets.own, IGNORED)).flatten()
     if not reference:
         wanted = wanted.masked_fill(~there, IGNORED)
     total = F.cross_entropy(at_least_float32(logits), wanted, ignore_index=IGNORED, reduction="sum")
@@ -118,7 +131,7 @@ def label_loss(logits: torch.Tensor, labels: torch.Tensor, reference: bool) -> t
 
 
 def contrastive_anchor_terms(
-    query: torch.Tensor, key: torch.Tensor, is_event: torch.Tensor, temperature: float
+    query: torch.Tensor, key: torch.Tensor, is_event: torch.Tensor, temperature: float, own: torch.Tensor | None = None
 ) -> torch.Tensor:
     """The supervised contrastive loss of every anchor, `[B, 2T]`: a clip's T query entries, then its T key entries.
 
@@ -130,6 +143,8 @@ def contrastive_anchor_terms(
     own other view. Other clips play no part. Equals the original, which sums exp(s) directly and overflows float32
     (CACE-Net, MM '24, section 3.3; Khosla et al., arXiv:2004.11362).
 
+    own: which segments are no padding, `[B, T]`; padding plays no part either, and its own terms mean nothing.
+
     Shape: query, key `[B, T, d]`, is_event `[B, T]`.
     """
     segments = query.shape[1]
@@ -140,7 +155,11 @@ def contrastive_anchor_terms(
     itself = torch.eye(2 * segments, dtype=torch.bool, device=query.device)
     positive = (event.unsqueeze(1) & event.unsqueeze(2)) | itself.roll(segments, 0)
     positive &= ~itself
-    everything = similarity.masked_fill(itself, -torch.inf).logsumexp(-1)
+    left_out = itself
+    if own is not None:
+        there = own.repeat(1, 2)
+        left_out = itself | (there.unsqueeze(2) & ~there.unsqueeze(1))
+    everything = similarity.masked_fill(left_out, -torch.inf).logsumexp(-1)
     positives = similarity.masked_fill(~positive, -torch.inf).logsumexp(-1)
     return everything - positives + positive.sum(-1).to(similarity).log()
 
@@ -155,7 +174,8 @@ def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, refe
         return {"clip": label_loss(output.clip_logits, targets.clip_labels, reference)}
     if isinstance(output, SegmentOutput):
         labels = F.one_hot(targets.segment_class, output.segment_logits.shape[-1])
-        return {"segment": label_loss(output.segment_logits, labels, reference)}
+        own_logits, own_labels = targets.of_clips(output.segment_logits), targets.of_clips(labels)
+        return {"segment": label_loss(own_logits, own_labels, reference)}
     terms = {"relevance": relevance_loss(output.segment_relevance, targets)}
     if output.gate is not None:
         terms["gate"] = gate_loss(output.gate, targets, reference)
@@ -163,8 +183,9 @@ def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, refe
     if output.av_logits is not None:
         terms["av"] = class_loss(output.av_logits, targets, reference, output.running_av_logits)
     if output.query is not None and output.key is not None:
-        of_anchors = contrastive_anchor_terms(output.query, output.key, targets.is_event, temperature)
-        terms["contrastive"] = of_anchors.mean()
+        of_anchors = contrastive_anchor_terms(output.query, output.key, targets.is_event, temperature, targets.own)
+        own = targets.own
+        terms["contrastive"] = of_anchors.mean() if own is None else of_anchors[own.repeat(1, 2)].mean()
     return terms
 
 

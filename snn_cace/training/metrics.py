@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+PADDING = -1
+"""The class, true and predicted, of a segment that is none of its clip's."""
+
 
 class SegmentMetrics(MulticlassConfusionMatrix):
     """Counts of segments, `[C + 1, C + 1]`: rows are true classes, columns predicted ones, background last."""

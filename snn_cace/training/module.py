@@ -16,8 +16,8 @@ from snn_cace.data.batches import Batch
 from snn_cace.model import Network, build_network
 from snn_cace.training.checkpoints import DIGEST, digest_of, hyper_parameters
 from snn_cace.training.energy import EnergyRegulariser
-from snn_cace.training.evaluation import evaluate_batch
-from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
+from snn_cace.training.evaluation import evaluate_batch, padding_of
+from snn_cace.training.losses import Targets, loss_terms, targets_from_labels, training_loss
 from snn_cace.training.metrics import SegmentMetrics
 
 
@@ -63,11 +63,8 @@ class EventLocaliser(L.LightningModule):
         self.clips, self.totals = 0, {}
         self.network.enhance = self.network.enhance or self.contrastive_on
 
-    def terms(
-        self, output: NetworkOutput, labels: torch.Tensor, clip_labels: torch.Tensor | None
-    ) -> dict[str, torch.Tensor]:
+    def terms(self, output: NetworkOutput, targets: Targets) -> dict[str, torch.Tensor]:
         reference = self.experiment.training.losses == "reference"
-        targets = targets_from_labels(labels, clip_labels)
         return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
 
     def losses(self, batch: Batch, contrastive_on: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -75,10 +72,12 @@ class EventLocaliser(L.LightningModule):
         for observer in self.observers:
             observer.start()
         (network,) = self.compiled_network
-        output = whole_output(network(batch["visual"], batch["audio"]))
-        labels = gather_rows(batch["labels"])
-        clip_labels = gather_rows(batch["clip_labels"]) if "clip_labels" in batch else None
-        terms = self.terms(output, labels, clip_labels)
+        with padding_of(self.network, batch):
+            output = whole_output(network(batch["visual"], batch["audio"]))
+        labels, clip_labels, lengths = (gathered(batch, name) for name in ("labels", "clip_labels", "lengths"))
+        assert labels is not None
+        targets = targets_from_labels(labels, clip_labels, lengths)
+        terms = self.terms(output, targets)
         loss = training_loss(terms, self.experiment.model.contrast, contrastive_on)
         if self.regulariser is not None:
             terms["firing_rate"] = self.regulariser.penalty()
@@ -87,7 +86,7 @@ class EventLocaliser(L.LightningModule):
             terms["energy_share"] = self.energy.share(batch)
             excess = torch.relu(terms["energy_share"] - self.experiment.training.energy_target)
             loss = loss + self.experiment.training.energy_weight * excess
-        right = output.segment_predictions() == labels.argmax(-1)
+        right = targets.of_clips(output.segment_predictions() == targets.segment_class)
         terms["segment_accuracy"] = 100 * right.float().mean()
         return loss, terms
 
@@ -108,9 +107,11 @@ class EventLocaliser(L.LightningModule):
         self.activity.start()
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        output = whole_output(self.network(batch["visual"], batch["audio"]))
-        found = evaluate_batch(output, gather_rows(batch["labels"]), self.experiment, self.contrastive_on)
-        self.metrics.update(found.predicted, found.target)
+        with padding_of(self.network, batch):
+            output = whole_output(self.network(batch["visual"], batch["audio"]))
+        lengths = gathered(batch, "lengths")
+        found = evaluate_batch(output, gather_rows(batch["labels"]), self.experiment, self.contrastive_on, lengths)
+        self.metrics.update(*found.compared())
         values = {f"val/{name}": value for name, value in found.terms.items()}
         self.log_dict(values, batch_size=len(found.target), sync_dist=True)
 
@@ -131,6 +132,11 @@ class EventLocaliser(L.LightningModule):
         optimiser = make_optimiser(self.parameters(), training)
         schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, training.milestones, gamma=training.decay)
         return {"optimizer": optimiser, "lr_scheduler": schedule}
+
+
+def gathered(batch: Batch, name: str) -> torch.Tensor | None:
+    """What a batch has of this name, of all processes; None where it has none."""
+    return gather_rows(batch[name]) if name in batch else None
 
 
 def whole_output(output: NetworkOutput) -> NetworkOutput:

@@ -123,6 +123,8 @@ def train_alone(
         device,
         training.supervision,
     )
+    if training.energy_weight and data.layout.lengths is not None:
+        raise InputError("training.energy_weight: it is of clips of one length; these differ. Set it to 0")
     patches = data.layout.height * data.layout.width
     find_network(experiment.model.network).check_patches(experiment.model, patches)
     checkpoint = files.last if resume and files.last.is_file() else None

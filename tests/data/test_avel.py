@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from snn_cace.cli import main
 from snn_cace.config import DataConfig, Experiment, read_config
 from snn_cace.data.batches import ClipData
 from snn_cace.data.readers import open_reader
@@ -85,6 +86,17 @@ def test_the_networks_of_the_configs_take_it(tmp_path: Path, name: str):
     assert batch["clip_labels"].argmax(-1).tolist() == [0, 1]
     output = build_network(experiment, data.shape)(batch["visual"], batch["audio"])
     assert output.segment_relevance.shape == (2, T) and output.event_logits.shape == (2, 2)
+
+
+def test_data_check_describes_it_and_names_the_problem(tmp_path: Path, capsys: pytest.CaptureFixture):
+    arrays = write_avel(tmp_path)
+    assert main(["data", "check", str(tmp_path), "--reader", "avel"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "visual features  [4, 4, 2, 2, 5]" and "train 2, val 1, test 1 of 4 clips" in lines[3]
+    assert lines[-2].split()[-2:] == ["2", "2"] and lines[-1] == "no problem found"
+    put(tmp_path / "audio" / "zip" / "clip2.zip", arrays["audio"][2] * np.nan)
+    assert main(["data", "check", str(tmp_path), "--reader", "avel"]) == 2
+    assert "clip2.zip: row 2 holds NaN" in capsys.readouterr().out
 
 
 class Evil:

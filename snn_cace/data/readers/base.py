@@ -26,7 +26,8 @@ SAMPLED_ROWS = 16
 class Layout:
     """Sizes of a data set: N clips of T segments, in splits that name rows.
 
-    Features are `[N, T, H, W, Cv]` and `[N, T, Ca]`, labels `[N, T, C + 1]`, background last.
+    Features are `[N, T, H, W, Cv]` and `[N, T, Ca]`, labels `[N, T, C + 1]`, background last. lengths: segments of each
+    clip, `[N]`, where some have fewer than T; they are padded at their end, with any features, labelled as background.
     """
 
     clips: int
@@ -38,6 +39,7 @@ class Layout:
     classes: int
     orders: dict[str, np.ndarray]
     dtypes: dict[str, str] = field(default_factory=dict)
+    lengths: np.ndarray | None = None
 
     def row_shape(self, name: str) -> tuple[int, ...]:
         """The shape of one row of an array of `Reader.read`."""
