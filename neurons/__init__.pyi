@@ -9,7 +9,7 @@ from .nodes import ALIF, IF, ILIF, LIF, NODES, PLIF, PSN, GatedLIF, MaskedPSN, N
 from .nodes.modules import make_node
 from .nodes.node import NodeCost
 from .norm import fold
-from .padding import Padded, padding
+from .padding import Padded, padded
 from .readout import Readout
 from .recording import (
     LayerActivity,
@@ -75,7 +75,7 @@ __all__ = [
     "has_memory",
     "make_node",
     "make_surrogate",
-    "padding",
+    "padded",
     "run_layers",
     "stream",
     "sum_over_processes",

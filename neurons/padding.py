@@ -1,6 +1,6 @@
 """Clips of different lengths in one batch: shorter ones are padded at their end, and nothing sees the padding.
 
-Within `padding(network, lengths)`, modules that mix segments leave padding out, and so do statistics over a batch. What
+Within `padded(network, lengths)`, modules that mix segments leave padding out, and so do statistics over a batch. What
 a network says of a clip's own segments is then what it says of that clip alone; what it says of padding means nothing.
 """
 
@@ -19,7 +19,7 @@ class Padded(nn.Module):
     lengths: segments of each clip, integers `[B]`; None where no clip is padded. segments: of the batch, T.
 
     >>> module = Padded()
-    >>> with padding(module, torch.tensor([2, 1])):
+    >>> with padded(module, torch.tensor([2, 1])):
     ...     module.present(2), module.masked(torch.ones(2, 2, 1), -1.0).flatten().tolist()
     (tensor([[ True,  True],
             [ True, False]]), [1.0, 1.0, 1.0, -1.0])
@@ -69,7 +69,7 @@ class Padded(nn.Module):
 
 
 @contextmanager
-def padding(network: nn.Module, lengths: torch.Tensor | None, segments: int | None = None) -> Iterator[None]:
+def padded(network: nn.Module, lengths: torch.Tensor | None, segments: int | None = None) -> Iterator[None]:
     """Within it, `network` runs batches whose clips have so many segments, `[B]`, padded to as many as `segments`, or
     as the longest has. Without lengths none is padded.
     """

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from neurons import LayerActivity, RateMonitor, padding, run_layers
+from neurons import LayerActivity, RateMonitor, padded, run_layers
 from snn_cace.config import Experiment
 from snn_cace.contracts import NetworkOutput
 from snn_cace.data.batches import Batch
@@ -87,7 +87,7 @@ def run_network(
 
 def padding_of(network: Network, batch: Batch) -> AbstractContextManager[None]:
     """Within it, `network` runs this batch, whose clips may be padded."""
-    return padding(network, batch.get("lengths"), batch["audio"].shape[1])
+    return padded(network, batch.get("lengths"), batch["audio"].shape[1])
 
 
 class EvaluatedBatch(NamedTuple):

@@ -6,15 +6,15 @@ import itertools
 
 import pytest
 import torch
-from neurons.braincog import PerSegmentBatchNorm
 from small import CLASSES, PEERS, peer_experiment
 
-from neurons import BlockConfig, BrainCogEncoder, LearnedStep, SpikingCrossAttention, SpikingLinear, SpikingMLP, padding
+from neurons import LIF, BlockConfig, LearnedStep, SpikingCrossAttention, SpikingLinear, SpikingMLP, padded
 from neurons.config import KINDS
 from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, as_dict, from_dict, put_over
 from snn_cace.contracts import FeatureShape
 from snn_cace.model import Network, build_network
+from snn_cace.model.braincog import BrainCogEncoder, PerSegmentBatchNorm
 from snn_cace.networks import find_network
 
 LENGTHS = torch.tensor([3, 6, 1, 5])
@@ -33,14 +33,14 @@ def network_of(experiment: Experiment) -> Network:
     torch.manual_seed(0)
     network = build_network(experiment, SHAPE).double()
     network.enhance = True
-    with padding(network, LENGTHS):
+    with padded(network, LENGTHS):
         network(*clips())  # batch norms and rounding have seen something
     return network.eval()
 
 
 def largest_difference(network: Network) -> float:
     visual, audio = clips()
-    with torch.no_grad(), padding(network, LENGTHS):
+    with torch.no_grad(), padded(network, LENGTHS):
         together = vars(network(visual, audio))
     differences = [0.0]
     for clip, length in enumerate(LENGTHS.tolist()):
@@ -115,7 +115,7 @@ def test_training_does_not_see_what_padding_holds(block: str, encoder: str, codi
         for clip, length in enumerate(LENGTHS.tolist()):
             visual[clip, length:] *= scale
             audio[clip, length:] *= scale
-        with padding(network, LENGTHS):
+        with padded(network, LENGTHS):
             network(visual, audio).event_logits.sum().backward()
         gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
         states.append(gradients | dict(network.named_buffers()))
@@ -127,7 +127,7 @@ def test_batch_statistics_are_those_of_the_clips_own_segments():
     values = torch.randn(4, 6, 5, dtype=torch.float64)
     own = torch.arange(6) < LENGTHS[:, None]
     norm, other = ChannelBatchNorm(5).double(), ChannelBatchNorm(5).double()
-    with padding(norm, LENGTHS):
+    with padded(norm, LENGTHS):
         found = norm(values)
         memory = norm(torch.cat([values, values], 1))
         of_clips = norm(values[:, :1])
@@ -135,7 +135,7 @@ def test_batch_statistics_are_those_of_the_clips_own_segments():
     assert torch.allclose(memory[:, :6][own], found[own]) and not found[~own].any()
     assert torch.allclose(of_clips, ChannelBatchNorm(5).double()(values[:, :1]))
     stepped = torch.stack([values, 2 * values])
-    with padding(norm, LENGTHS):
+    with padded(norm, LENGTHS):
         found = norm(stepped, steps_first=True)
     assert torch.allclose(found[:, own], ChannelBatchNorm(5).double()(stepped[:, own]))
 
@@ -144,10 +144,10 @@ def test_the_original_s_norm_sees_the_clips_that_a_segment_has():
     """Of one length it is the same as without, number for number; segment 5 is of one clip: running statistics."""
     values = torch.randn(6, 8, 5, dtype=torch.float64)
     norms = [PerSegmentBatchNorm(5).double() for _ in range(3)]
-    with padding(norms[1], torch.full((4,), 6)):
+    with padded(norms[1], torch.full((4,), 6)):
         assert torch.allclose(norms[1](values), norms[0](values), rtol=1e-12)
     assert torch.allclose(norms[1].running_var, norms[0].running_var, rtol=1e-12)
-    with padding(norms[2], LENGTHS):
+    with padded(norms[2], LENGTHS):
         found = norms[2](values)
     third = values[3][[1, 3, 5, 7]]  # two copies of clips 1 and 3, the only ones with a fourth segment
     want = torch.nn.functional.batch_norm(third, None, None, training=True)
@@ -163,12 +163,12 @@ def test_blocks_by_themselves(kind: str):
         SpikingLinear(8, 4, config, "bidirectional", kind),
         SpikingMLP(8, 4, 8, 0.0, config, kind),
         SpikingCrossAttention(8, 2, config, kind=kind),
-        BrainCogEncoder(8, 4, config, 3, kind=kind),
+        BrainCogEncoder(8, 4, LIF(), 3, kind=kind),
     ]
     for block in blocks:
         block.double().eval()
         attends = isinstance(block, SpikingCrossAttention)
-        with torch.no_grad(), padding(block, LENGTHS):
+        with torch.no_grad(), padded(block, LENGTHS):
             together = block(values, memory) if attends else block(values)
         for clip, length in enumerate(LENGTHS.tolist()):
             query = values[clip : clip + 1, :length]
@@ -182,6 +182,6 @@ def test_rounding_starts_from_the_clips_own_values():
     values = torch.ones(4, 6, 2)
     values[torch.arange(6) >= LENGTHS[:, None]] = -50
     rounding = LearnedStep(2, 2)
-    with padding(rounding, LENGTHS):
+    with padded(rounding, LENGTHS):
         rounding(values)
     assert rounding.range == (0, 3) and float(rounding.size) == pytest.approx(2 / 3**0.5)
