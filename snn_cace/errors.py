@@ -31,7 +31,7 @@ def explained(error: BaseException) -> str | None:
     return None
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 

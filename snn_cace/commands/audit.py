@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RANDOM = "inputs are random: firing rates, and all that depends on them, are not the network's on data"
 UNTRAINED = "a config has no trained weights: firing rates are those of the initial ones; give a run directory"
+MOST_VALUES = 1e9
 EXAMPLE = "torchvision.models:resnet18 --inputs 1x3x64x64"
 
 
@@ -63,6 +64,12 @@ def audit(
             found = audit_network(built, *tensors, batch_dim=int(time_first), prices=prices)
         except UncountedOperationError as error:
             raise InputError(f"{network}: {error}") from None
+        except InputError:
+            raise
+        except Exception as error:  # a network may raise whatever it does
+            shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
+            what = f"{type(error).__name__}: {one_line(error)}"
+            raise InputError(f"{network} cannot be run on {shapes}: {what}") from None
         result = {"network": network, "notes": notes, **found.as_json()}
         sections, title = audit_sections(result), f"Audit of {network}"
         lines = check_claims(card, result) if card else []
@@ -108,7 +115,7 @@ def made(network: str, arguments: str | None) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             built = imported(network)(**given)
-    except Exception as error:  # a module may raise whatever it does while it is imported, or its factory called
+    except (Exception, SystemExit) as error:  # a module may do whatever it likes while it is imported
         raise InputError(f"{network} cannot be made: {one_line(error)}") from None
     if not isinstance(built, nn.Module):
         raise InputError(f"{network} makes a {type(built).__name__}, not a torch.nn.Module")
@@ -150,15 +157,30 @@ def tensors_of(text: str) -> list[torch.Tensor]:
     if Path(text).is_file():
         try:
             loaded = np.load(text, allow_pickle=False)
-        except (ValueError, OSError) as error:
+            arrays = [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in loaded.files]
+        except Exception as error:  # NumPy raises a dozen kinds for files that are damaged
             raise InputError(f"{text}: neither .npy nor .npz: {one_line(error)}") from None
-        arrays = [loaded] if isinstance(loaded, np.ndarray) else [loaded[name] for name in loaded.files]
-        return [torch.from_numpy(array) for array in arrays]
+        return [tensor_of(array, text) for array in arrays]
     found = re.fullmatch(r"(\d+(?:x\d+)*)(?::(\d+))?", text)
     if found is None:
         raise InputError(f"--inputs {text}: give a shape such as 1x3x64x64, 2x16:1000 for whole numbers, or a file")
     shape, below = [int(size) for size in found[1].split("x")], found[2]
+    if 0 in shape or below == "0" or np.prod(shape, dtype=float) > MOST_VALUES:
+        raise InputError(f"--inputs {text}: sizes must be at least 1, and no more than {MOST_VALUES:.0e} values in all")
     return [torch.rand(*shape) if below is None else torch.randint(int(below), shape)]
+
+
+def tensor_of(array: np.ndarray, file: str) -> torch.Tensor:
+    """An array as an input: whole numbers of eight bits and truth values, as spikes are stored, in float32."""
+    import torch
+
+    if array.dtype.kind not in "biuf" or array.ndim == 0 or array.size == 0:
+        raise InputError(f"{file}: {array.dtype} of shape {array.shape} is no input; store numbers, clips first")
+    if not np.isfinite(array).all():
+        raise InputError(f"{file} holds NaN or infinity")
+    stored_spikes = array.dtype.kind == "b" or array.dtype.itemsize < 4 or array.dtype.kind == "u"
+    kept = np.float32 if stored_spikes else array.dtype.newbyteorder("=")
+    return torch.from_numpy(array.astype(kept))
 
 
 def print_audit(result: dict[str, Any], findings: list[str] | None) -> None:

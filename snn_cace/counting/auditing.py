@@ -22,10 +22,10 @@ from torch.utils._python_dispatch import _disable_current_modes
 from neurons import SpikeLinear, SpikingLayer, fold
 from neurons.recording import LayerActivity, unhealthy_shares
 from snn_cace.counting.energy import Prices, break_even_rate, energies_mj, energy, read_prices, sources
-from snn_cace.counting.foreign import neuron_of, reset_states, spikes_of
+from snn_cace.counting.foreign import is_unknown_neuron, neuron_of, reset_states, spikes_of
 from snn_cace.counting.operations import Count, ModuleCount, OperationCounter, run_within, summed
 from snn_cace.counting.provenance import Rate, flat, storage_of
-from snn_cace.counting.rules import COMPUTED, Call, Layout, Operations, aten, is_product
+from snn_cace.counting.rules import COMPUTED, Call, Layout, Operations, UncountedOperationError, aten, is_product
 from snn_cace.model.network import Network
 
 VERSION = 1
@@ -112,7 +112,7 @@ class Auditor(OperationCounter):
 
     def __init__(self, network: nn.Module, layout: Layout) -> None:
         super().__init__(network, layout)
-        self.product: torch.Tensor | None = None
+        self.product: tuple[Any, int] | None = None  # storage and version of what a folded norm may read
         self.twins: dict[bool, dict[str, Operations]] = {False: {}, True: {}}
         self.fired: dict[str, torch.Tensor] = {}
         self.updates: dict[str, int] = {}
@@ -120,6 +120,14 @@ class Auditor(OperationCounter):
     @property
     def steps(self) -> int:
         return max(1, max(self.updates.values(), default=0) // self.layout.clips)
+
+    def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if is_unknown_neuron(module):
+            raise UncountedOperationError(
+                f"{self.names[module] or 'the network'} is a {type(module).__name__}, a neuron that no rule knows; "
+                f"add it to snn_cace.counting.foreign.NEURONS"
+            )
+        super().starts(module, args, kwargs)
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         super().ends(module, args, out)
@@ -148,13 +156,8 @@ class Auditor(OperationCounter):
             self.layout = replace(self.layout, steps=len(spikes))
 
     def count_computed(self, operation: Any, name: str, args: tuple, out: Any, tensors: list[torch.Tensor]) -> None:
-        folds = (
-            self.product is not None
-            and isinstance(args[0], torch.Tensor)
-            and storage_of(args[0]) == storage_of(self.product)
-        )
-        if operation is aten.native_batch_norm and folds:
-            self.product = out[0]  # a second one folds as well
+        if operation is aten.native_batch_norm and self.product == state_of(args[0]) and not args[5]:
+            self.product = state_of(out[0])  # a second one folds as well
             return
         rate = self.rate_of(args[0]) if operation is aten.convolution else None
         if rate is None or self.is_spikes(args[0]):
@@ -162,7 +165,7 @@ class Auditor(OperationCounter):
         else:
             self.count_pooled(name, args, out, rate)
         if is_product(operation):
-            self.product = out if any(self.is_weight(x) for x in tensors) else None
+            self.product = state_of(out) if any(self.is_weight(x) for x in tensors) else None
             read = [rate for x in tensors if (rate := self.rate_of(x)) is not None]
             if read:
                 values = COMPUTED[operation](Call(args, out, never, self.is_weight, self.layout))
@@ -205,6 +208,11 @@ class Auditor(OperationCounter):
         return found
 
 
+def state_of(values: torch.Tensor) -> tuple[Any, int]:
+    """What changes where a tensor is another, or is written to."""
+    return storage_of(values), values._version
+
+
 def never(values: Any) -> bool:
     return False
 
@@ -212,8 +220,8 @@ def never(values: Any) -> bool:
 def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices | None = None) -> Audit:
     """Operations, energy by every model, and firing of any network, for one forward pass in evaluation mode.
 
-    Neurons of SpikingJelly, snnTorch, Norse and sinabs start from rest and are put to rest again. The network is copied
-    and else left as it is.
+    Neurons of SpikingJelly, snnTorch, Norse and sinabs start from rest and are put to rest again, those of `network`
+    itself too. Else it is copied and left as it is.
 
     Shape: the first input `[clips, ...]`, or `[time, clips, ...]` with `batch_dim=1`; `[clips, segments, ...]` for
     networks of this package.

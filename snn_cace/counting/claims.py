@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 from typing import Any
 
+from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE
 from snn_cace.counting.models import MODELS
 from snn_cace.errors import InputError
 
@@ -99,6 +100,8 @@ def counts(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
     if claims.simulation_steps not in (None, audit["simulation_steps"]):
         yield f"simulation steps: {claims.simulation_steps} claimed, {audit['simulation_steps']} ran"
     measured = audit["firing_rate"]
+    if measured is None and claims.firing_rate:
+        yield f"firing rate: {claims.firing_rate:g} claimed, but nothing fires here"
     if None not in (measured, claims.firing_rate) and not close(claims.firing_rate, measured):
         yield f"firing rate: {claims.firing_rate:g} claimed, {measured:.4g} measured on these inputs"
     if claims.acs is not None and not any(close(claims.acs, a) for a in (acs, event["operations"]["acs"])):
@@ -124,7 +127,7 @@ def energies(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
         return
     if claims.energy_model == "compute":
         if claims.macs is not None and claims.acs is not None:
-            spent = (4.6 * claims.macs + 0.9 * claims.acs) * 1e-9
+            spent = priced(audit, claims.macs, claims.acs)
             if not close(claims.energy_mj, spent):
                 yield f"energy: {claims.energy_mj:g} mJ claimed, but its own MACs and ACs cost {spent:.4g} mJ"
         with_memory = audit["counts"]["event_driven"]["energy_mj"]["memory"]
@@ -137,6 +140,12 @@ def energies(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
         )
 
 
+def priced(audit: dict[str, Any], macs: float, acs: float) -> float:
+    """Millijoules of so many MACs and ACs, at the prices of the audit."""
+    prices = {row["name"]: row["value"] for row in audit["prices"]}
+    return MILLIJOULES_PER_PICOJOULE * (prices["compute.mac, pJ"] * macs + prices["compute.ac, pJ"] * acs)
+
+
 def comparisons(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
     """Of the baseline, and of how the network was picked."""
     steps = claims.simulation_steps or audit["simulation_steps"]
@@ -147,6 +156,10 @@ def comparisons(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
             f"baseline not quantised: {steps} steps are worth {bits} bits, not {claims.baseline.bits}; against "
             f"values of {bits} bits what spikes takes {100 * ratio:.0f} % by {claims.energy_model}"
         )
+    if claims.baseline is not None and claims.baseline.macs and claims.baseline.energy_mj:
+        spent = priced(audit, claims.baseline.macs, 0.0)
+        if claims.energy_model == "compute" and not close(claims.baseline.energy_mj, spent):
+            yield f"baseline: {claims.baseline.energy_mj:g} mJ claimed, but its MACs of 32 bits cost {spent:.4g} mJ"
     if claims.accuracy.picked_on == claims.accuracy.split:
         yield f"{claims.accuracy.split} split used for picking: accuracy on it is not held out"
     if claims.accuracy.percent is not None and claims.accuracy.seeds < 5:

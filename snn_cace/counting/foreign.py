@@ -21,6 +21,10 @@ import torch
 from torch import nn
 
 
+HOMES = ("spikingjelly.activation_based.neuron", "spikingjelly.activation_based.rnn", "snntorch._neurons")
+"""Where two libraries keep their neurons: one that is not in `NEURONS` stops an audit."""
+
+
 @dataclass(frozen=True)
 class Neuron:
     """MACs, ACs and a comparison of an update, words of state, ACs of a spike; whether it fires at all; and how many
@@ -65,6 +69,12 @@ NEURONS: dict[str, Neuron] = {
 def neuron_of(module: nn.Module) -> Neuron | None:
     """What is known of a neuron of another library; None of every other module."""
     return next((NEURONS[name] for name in class_names(type(module)) if name in NEURONS), None)  # type: ignore[arg-type]
+
+
+def is_unknown_neuron(module: nn.Module) -> bool:
+    """Whether a module is a neuron of SpikingJelly or snnTorch that is not in `NEURONS`."""
+    home = type(module).__module__
+    return home.startswith(HOMES) and neuron_of(module) is None
 
 
 @cache

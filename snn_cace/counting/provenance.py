@@ -149,7 +149,7 @@ class SpikeTracker(TorchDispatchMode):
                 self.spikes |= {storage_of(x): (x, self.source(tensors[0])) for x in made}
             elif tensors and all(self.rate_of(x) for x in tensors):
                 self.follow_view(func, args, kwargs, out)
-        elif operation in KEEP_SPIKES and self.are_spikes(operation, tensors):
+        elif operation in KEEP_SPIKES and kwargs.get("alpha", 1) == 1 and self.are_spikes(operation, tensors):
             first: torch.Tensor = output_of(out)
             sources = SEVERAL.join(dict.fromkeys(self.source(x) for x in tensors))
             self.spikes[storage_of(first)] = first, sources

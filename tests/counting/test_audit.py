@@ -318,6 +318,9 @@ def test_one_command_audits_our_own_network_on_its_own_clips(tmp_path: Path, cap
     assert json.loads((tmp_path / "out" / "audit.json").read_text())["simulation_steps"] > 1
 
 
+LINEAR = ["torch.nn:Linear", "--arguments", "{in_features: 2, out_features: 3}"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -327,9 +330,19 @@ def test_one_command_audits_our_own_network_on_its_own_clips(tmp_path: Path, cap
         (["torch.nn:Mish", "--inputs", "2x3"], r"runs aten.mish.default, which no counting rule knows"),
         (["math:sqrt", "--arguments", "[4]", "--inputs", "2"], "give MODULE:FACTORY, and --arguments as {key: value}"),
         (["nowhere", "--inputs", "2"], "give MODULE:FACTORY"),
+        (["torch.nn:GELU", "--inputs", "0x3"], "--inputs 0x3: sizes must be at least 1"),
+        ([*LINEAR, "--inputs", "1x5"], "cannot be run on 1x5: RuntimeError"),
+        ([*LINEAR, "--inputs", "nan.npy"], "nan.npy holds NaN or infinity"),
+        ([*LINEAR, "--inputs", "text.npy"], "is no input; store numbers, clips first"),
+        ([*LINEAR, "--inputs", "cut.npz"], "cut.npz: neither .npy nor .npz"),
     ],
 )
-def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path, capsys):
+def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("nan.npy", np.full((1, 2), np.nan, np.float32))
+    np.save("text.npy", np.array(["spike"]))
+    np.savez("whole.npz", values=np.ones((2, 2)))
+    Path("cut.npz").write_bytes(Path("whole.npz").read_bytes()[:40])
     assert main(["audit", *arguments, "--output", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert message in said
@@ -337,9 +350,8 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Pat
 
 
 def test_inputs_come_from_files(tmp_path: Path, capsys):
-    np.savez(tmp_path / "inputs.npz", values=np.ones((4, 2), np.float32))
-    network = ["torch.nn:Linear", "--arguments", "{in_features: 2, out_features: 3}"]
-    assert main(["audit", *network, "--inputs", str(tmp_path / "inputs.npz"), "--output", str(tmp_path / "o")]) == 0
+    np.savez(tmp_path / "inputs.npz", values=np.ones((4, 2), bool))
+    assert main(["audit", *LINEAR, "--inputs", str(tmp_path / "inputs.npz"), "--output", str(tmp_path / "o")]) == 0
     assert json.loads((tmp_path / "o" / "audit.json").read_text())["clips"] == 4
     assert "random" not in capsys.readouterr().out
 
@@ -352,3 +364,38 @@ def test_average_pooling_leaves_sums_of_spikes_that_a_convolution_adds():
     assert modules(audited, "conservative")["2"].macs == 3
     with eager(), torch.no_grad():
         assert network(currents).shape == (1, 3, 1, 1)
+
+
+def test_only_a_norm_that_can_be_folded_is_free():
+    """One convolution of 1 x 1 over 8 x 8: 4 x 4 products a place, and 4 of a norm that stands by itself."""
+    values, places = torch.rand(1, 4, 8, 8), 64
+    for behind, own in (
+        ([nn.BatchNorm2d(4)], 0),
+        ([nn.ReLU(inplace=True), nn.BatchNorm2d(4)], 4),
+        ([nn.ReLU(), nn.BatchNorm2d(4)], 4),
+        ([nn.BatchNorm2d(4, track_running_stats=False)], 4),
+    ):
+        found = counting.audit(nn.Sequential(nn.Conv2d(4, 4, 1), *behind), values)
+        assert found.count.total.macs == (16 + own) * places, behind
+
+
+class Difference(nn.Module):
+    """One layer's spikes less another's, read by a linear layer: values, no spikes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.linear = neuron.IFNode(0.5), neuron.IFNode(1.0), nn.Linear(4, 2)
+
+    def forward(self, currents: torch.Tensor) -> torch.Tensor:
+        return self.linear(torch.add(self.first(currents), self.second(currents), alpha=-1))
+
+
+def test_a_difference_of_spikes_is_no_spikes():
+    audited = counting.audit(Difference(), torch.full((1, 4), 0.7))
+    assert modules(audited)["linear"].macs == 8
+    assert min(audited.energy_mj("event_driven").values()) > 0
+
+
+def test_a_neuron_that_no_rule_knows_stops_the_audit():
+    with pytest.raises(UncountedOperationError, match="0 is a PSN, a neuron that no rule knows"):
+        counting.audit(nn.Sequential(neuron.PSN(4), nn.Linear(4, 2)), torch.rand(4, 1, 4), batch_dim=1)

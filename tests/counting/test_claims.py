@@ -45,6 +45,11 @@ def test_what_is_true_holds():
     assert check_claims(TRUE, AUDIT) == []
 
 
+def test_a_firing_rate_of_a_network_that_never_fires_does_not_hold():
+    silent = AUDIT | {"firing_rate": None}
+    assert "firing rate: 0.25 claimed, but nothing fires here" in check_claims(TRUE, silent)
+
+
 @pytest.mark.parametrize(
     ("wrong", "finding"),
     [
@@ -57,6 +62,7 @@ def test_what_is_true_holds():
         ({"firing_rate": 0.1}, "firing rate: 0.1 claimed, 0.25 measured"),
         ({"energy_mj": 1.0}, "energy: 1 mJ claimed"),
         ({"energy_model": "compute"}, "memory left out"),
+        ({"energy_model": "compute", "baseline": Baseline(8, 1.0, 99.0)}, "baseline: 99 mJ claimed, but its MACs"),
         ({"baseline": Baseline(bits=32)}, "baseline not quantised: 4 steps are worth 3 bits, not 32"),
         ({"accuracy": Accuracy(90.0, seeds=5, picked_on="test")}, "test split used for picking"),
         ({"accuracy": Accuracy(90.0, seeds=1)}, "accuracy of 1 seed(s): too few"),
