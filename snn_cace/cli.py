@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 from snn_cace import __version__
 from snn_cace.errors import InputError, explained
@@ -59,6 +60,8 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `arguments`, or this process's own; the exit code is 2 for bad input, with one line on standard error."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # where a neuron, network or reader of the user's own may lie
     try:
         code = run(arguments)
         sys.stdout.flush()

@@ -578,7 +578,7 @@ def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> d
         InputError: no such file, not a YAML mapping, a key that is there twice, or a file that is its own base.
     """
     if not path.is_file():
-        raise InputError(f"no config file {path}")
+        raise InputError(f"no config file {path}" + (f", the base of {above[-1]}" if above else ""))
     if path.resolve() in above:
         raise InputError(f"{path} is its own base")
     try:

@@ -231,6 +231,11 @@ def test_nan_features_end_training_with_the_file_and_row(
     assert "audio_feature.h5: row 3 holds NaN or infinity" in fails(capsys, *words)
 
 
+def test_a_key_is_not_abbreviated(tmp_path: Path, capsys: pytest.CaptureFixture):
+    words = ["--config", str(CONFIGS / "avdigits" / "ann.yaml"), "--output", str(tmp_path / "run")]
+    assert "training.epoch" in fails(capsys, "train", *words, "--training.epoch", "1")
+
+
 def test_an_unknown_key_in_the_yaml_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture):
     config = write_config(tmp_path)
     config.write_text(config.read_text().replace("  psi:", "  psai:"))

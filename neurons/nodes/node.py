@@ -77,8 +77,8 @@ class NodeCost:
     NodeCost(macs=0, acs=1, comparisons=1, states=1, per_spike=1.0)
     """
 
-    macs: float
-    acs: float
+    macs: float = 0
+    acs: float = 0
     comparisons: float = 1
     states: float = 1
     per_spike: float = 0

@@ -150,6 +150,7 @@ def make_parser(verb: str, function: Callable[..., None], full: bool = True) -> 
         description="\n\n".join(filter(None, described)),
         exit_on_error=False,
         add_help=False,
+        allow_abbrev=False,
         parser_mode=yaml_text.MODE,
         print_config="--print_config" if full else None,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +108,6 @@ def made(network: str, arguments: str | None) -> nn.Module:
         raise InputError(f"--arguments is not YAML: {one_line(error)}") from None
     if ":" not in network or not isinstance(given, dict):
         raise InputError(f"give MODULE:FACTORY, and --arguments as {{key: value}}; for example: {EXAMPLE}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

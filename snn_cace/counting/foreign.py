@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import nn
 
-
 HOMES = ("spikingjelly.activation_based.neuron", "spikingjelly.activation_based.rnn", "snntorch._neurons")
 """Where two libraries keep their neurons: one that is not in `NEURONS` stops an audit."""
 

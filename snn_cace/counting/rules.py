@@ -38,13 +38,14 @@ from neurons.layer import RecurrentLayer
 from neurons.readout import Readout
 from snn_cace.counting.foreign import neuron_of, output_of
 from snn_cace.counting.provenance import Rate, spike_count
+from snn_cace.errors import InputError
 from snn_cace.model.localisation import LossViews
 
 aten = torch.ops.aten
 WORD_BITS = 32
 
 
-class UncountedOperationError(LookupError):
+class UncountedOperationError(InputError):
     """An operation or a node that no rule knows."""
 
 
