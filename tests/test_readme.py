@@ -10,7 +10,7 @@ import pytest
 
 from snn_cace.config import Experiment, read_config
 from snn_cace.report.comparison import read_result
-from snn_cace.report.conclusions import share_of_dense
+from snn_cace.report.conclusions import share_of_dense, variant_named
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -84,6 +84,10 @@ def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
     assert low < 0 <= round(high, 9) and len(result["variants"][0]["seeds"]) == 5
     said = f"cost {share_of_dense(result, found, spikes, 'memory'):.1f} % of the ANN's energy (five"
     assert said in " ".join(README.split())
+    last = variant_named(result, spikes["from"])
+    assert last is not None
+    touched = 100 * last["counts"]["zero_skipping"]["spiking_blocks"]["share"]["compute"]
+    assert f"cost nothing, {touched:.1f} % of the last control's energy" in " ".join(README.split())
 
 
 def test_the_coverage_that_the_readme_gives_is_that_of_the_simulation():

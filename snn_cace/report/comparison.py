@@ -205,7 +205,7 @@ SUMMARY_HEADINGS = (
     "network",
     "what it adds",
     "test accuracy, %",
-    "points (95 % interval)",
+    "points, from the row above (95 % interval)",
     "energy, µJ",
     "of the ANN's, %",
     "latency, ms",
@@ -219,7 +219,7 @@ def summary_rows(result: Result) -> list[list[str]]:
     steps = {link["to"]: link for found in result["attribution"] for link in found["links"]}
     chained = [name for found in result["attribution"] for name in (found["dense"], *(x["to"] for x in found["links"]))]
     named = {variant["name"]: variant for variant in result["variants"]}
-    model, rows = result["energy_models"][0], []
+    model, rows = result["energy_models"][0], list[list[str]]()
     for name in dict.fromkeys([*chained, *named]):
         variant, step = named[name], steps.get(name)
         test = step["accuracy"] if step else against_baseline(result).get(name)
@@ -227,7 +227,9 @@ def summary_rows(result: Result) -> list[list[str]]:
         dense, spent = counterpart(result, variant), variant["best"][model]["mean"]
         share = "-" if dense is None else f"{100 * spent / dense['best'][model]['mean']:.1f}"
         accuracy = f"{variant['test_segment_accuracy']['mean']:.2f}"
-        part, latency = step["part"] if step else "-", f"{variant['latency_ms']:.1f}"
+        part, latency = "-" if test is None else f"to {result['baseline']}", f"{variant['latency_ms']:.1f}"
+        if step is not None:  # another chain's first step is from the ANN, not from the row above
+            part = step["part"] if rows[-1][0] == step["from"] else f"{step['part']}, from {step['from']}"
         rows.append([name, part, accuracy, points, microjoules(spent), share, latency])
     return rows + [[name, "failed", *["-"] * (len(SUMMARY_HEADINGS) - 2)] for name in failed_only(result)]
 

@@ -61,10 +61,11 @@ def across_models(verdicts: dict[str, str]) -> str:
     parts = {verdict: models for verdict, models in by.items() if models}
     if len(parts) == 1:
         return f"{words[next(iter(parts))]} by every model."
-    said = "; ".join(f"{words[verdict]} by {', '.join(models)}" for verdict, models in parts.items())
+    said = "; ".join(f"{words[verdict]} by {', '.join(map(model_words, models))}" for verdict, models in parts.items())
     fewest = min(parts.values(), key=len)
     named = dict.fromkeys(model.partition("/")[0] for model in fewest)
-    why = "; ".join(f"{name} {MODELS[name].charges}" for name in named if name in MODELS and MODELS[name].charges)
+    known = [MODELS[name] for name in named if name in MODELS]
+    why = "; ".join(f"{model.title} {model.charges}" for model in known if model.charges)
     return f"{said}. The conclusion depends on the model" + (f": {why}." if why else ".")
 
 
@@ -239,14 +240,14 @@ def equal_accuracy_sentence(rows: list[list[str]]) -> str:
 
 
 def accuracy_chain_sentence(found: Attribution) -> str:
-    """Of the +1.8 points of snn over ann, +2.2 come from shape and norm, ... and -0.4 (-1.4 to +0.6) from spikes."""
+    """Of the +1.8 points from ann to snn, +2.2 come from shape and norm, ... and -0.4 (-1.4 to +0.6) from spikes."""
     whole = found["whole"]["accuracy"]["difference"]
     *others, last = found["links"]
     parts = [f"{link['accuracy']['difference']:+.1f} from {link['part']}" for link in others]
     parts[0] = parts[0].replace(" from ", " come from ")
     low, high = last["accuracy"]["ci95"]
     spikes = f"{last['accuracy']['difference']:+.1f} ({low:+.1f} to {high:+.1f}) from {last['part']}"
-    what = f"Of the {whole:+.1f} points of {found['variant']} over {found['dense']}"
+    what = f"Of the {whole:+.1f} points from {found['dense']} to {found['variant']}"
     return f"{what}, {', '.join(parts)} and {spikes}."
 
 
@@ -258,7 +259,7 @@ def energy_chain_sentence(result: Result, found: Attribution) -> str:
     parts = [f"{share:+.1f} from {part}" for part, share in shares.items()]
     parts[0] = parts[0].replace(" from ", " come from ")
     return (
-        f"Of the {whole:+.1f} % in energy of {found['variant']} over {found['dense']} ({model_words(model)}), "
+        f"Of the {whole:+.1f} % in energy from {found['dense']} to {found['variant']} ({model_words(model)}), "
         f"{', '.join(parts[:-1])} and {parts[-1]}."
     )
 

@@ -108,7 +108,7 @@ def test_a_chain_s_links_add_up_to_the_whole_and_only_the_last_speaks_of_spikes(
     ]
     said = sentences(result)
     assert said[0].startswith(
-        "Of the +0.0 points of small-spiking over small-dense, -8.3 come from shape and norm and "
+        "Of the +0.0 points from small-dense to small-spiking, -8.3 come from shape and norm and "
     )
     assert said[2].startswith("Memory, bits and spikes together: small-spiking measured +8.33 points against ")
 
