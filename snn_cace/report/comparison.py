@@ -29,6 +29,7 @@ from snn_cace.report.conclusions import (
     energy_at_best,
     equal_accuracy_rows,
     fewest_seeds,
+    in_order_of_steps,
     limits,
     markdown_table,
     model_heading,
@@ -217,11 +218,9 @@ def summary_rows(result: Result) -> list[list[str]]:
     above. Energy by the first model, each network at its best count.
     """
     steps = {link["to"]: link for found in result["attribution"] for link in found["links"]}
-    chained = [name for found in result["attribution"] for name in (found["dense"], *(x["to"] for x in found["links"]))]
-    named = {variant["name"]: variant for variant in result["variants"]}
     model, rows = result["energy_models"][0], list[list[str]]()
-    for name in dict.fromkeys([*chained, *named]):
-        variant, step = named[name], steps.get(name)
+    for variant in in_order_of_steps(result):
+        name, step = variant["name"], steps.get(variant["name"])
         test = step["accuracy"] if step else against_baseline(result).get(name)
         points = "-" if test is None else "{:+.2f} ({:+.2f} to {:+.2f})".format(test["difference"], *test["ci95"])
         dense, spent = counterpart(result, variant), variant["best"][model]["mean"]

@@ -61,8 +61,10 @@ def across_models(verdicts: dict[str, str]) -> str:
     parts = {verdict: models for verdict, models in by.items() if models}
     if len(parts) == 1:
         return f"{words[next(iter(parts))]} by every model."
-    said = "; ".join(f"{words[verdict]} by {', '.join(map(model_words, models))}" for verdict, models in parts.items())
-    fewest = min(parts.values(), key=len)
+    *few, most = sorted(parts, key=lambda verdict: len(parts[verdict]))
+    named_models = "; ".join(f"{words[verdict]} by {', '.join(map(model_words, parts[verdict]))}" for verdict in few)
+    said = f"{named_models}; {words[most]} by the other {len(parts[most])} models"
+    fewest = parts[few[0]]
     named = dict.fromkeys(model.partition("/")[0] for model in fewest)
     known = [MODELS[name] for name in named if name in MODELS]
     why = "; ".join(f"{model.title} {model.charges}" for model in known if model.charges)
@@ -72,6 +74,13 @@ def across_models(verdicts: dict[str, str]) -> str:
 def energy_at_best(variant: Variant) -> dict[str, float]:
     """Millijoules per clip by model, each at the count in which the network costs least."""
     return {model: best["mean"] for model, best in variant["best"].items()}
+
+
+def in_order_of_steps(result: Result) -> list[Variant]:
+    """The networks of each chain from the ANN to the SNN, then all others."""
+    chained = [name for found in result["attribution"] for name in (found["dense"], *(x["to"] for x in found["links"]))]
+    named = {variant["name"]: variant for variant in result["variants"]}
+    return [named[name] for name in dict.fromkeys([*chained, *named])]
 
 
 def attribution_of(result: Result, name: str) -> Attribution | None:

@@ -77,13 +77,16 @@ def drawing(figure: Figure) -> str:
 
 
 def save(figure: Figure, directory: Path, name: str) -> str:
-    """Write `name`.svg and `name`.png into `directory`, on white; returns it as an `<svg>` in `currentColor`."""
+    """Write `name`.svg, `name`.png and `name`.pdf into `directory`, on white; returns it as an `<svg>` in
+    `currentColor`.
+    """
     drawn = drawing(figure)
     figure.set_layout_engine(None)  # it is laid out, and is not again
     opening, end, rest = drawn.partition(">")
     write_text(directory / f"{name}.svg", f'{opening} style="background: white"{end}{rest}')
-    with mpl.rc_context(STYLE), replacing(directory / f"{name}.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=120, facecolor="white")
+    for format, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
+        with mpl.rc_context(STYLE), replacing(directory / f"{name}.{format}") as temporary:
+            figure.savefig(temporary, format=format, dpi=120, facecolor="white", metadata=metadata)
     return drawn.replace(INK, "currentColor")
 
 

@@ -12,6 +12,7 @@ from snn_cace.report.conclusions import (
     attribution_of,
     counterpart,
     fewest_seeds,
+    in_order_of_steps,
     model_words,
     share_of_dense,
     variant_named,
@@ -40,7 +41,7 @@ def page_data(result: Result) -> dict[str, Any]:
     return {
         "models": [{"key": model, "title": model_words(model)} for model in models],
         "counts": [{"key": count, "title": COUNT_TITLES[count]} for count in counts],
-        "variants": [variant_data(result, variant, place, counts) for place, variant in enumerate(variants)],
+        "variants": [variant_data(result, v, variants.index(v), counts) for v in in_order_of_steps(result)],
         "chains": [chain_data(result, found, models) for found in result["attribution"]],
     }
 

@@ -20,7 +20,7 @@ class Compute(EnergyModel):
     """
 
     name, title, heading, has_traffic = "compute", "arithmetic alone", "arithmetic", False
-    charges = "charges for arithmetic alone"
+    charges = "charges for no memory"
 
     mac: Price = price(
         4.6, "32-bit float multiply 3.7 pJ + add 0.9 pJ at 45 nm: Horowitz, ISSCC 2014, doi 10.1109/ISSCC.2014.6757323"
