@@ -163,7 +163,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_verb_writes_json_csv_figures_and_tensorboard(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     words = ["spikes", "--checkpoint", str(run), "--output", str(tmp_path / "out"), "--quiet", "--device", "cpu"]
     assert main(words) == 0
-    assert "with 1 simulation steps" in capsys.readouterr().out
+    assert "accuracy at S = 1 simulation steps" in capsys.readouterr().out
     result = json.loads((tmp_path / "out" / "spikes.json").read_text())
     with (tmp_path / "out" / "spikes.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -77,7 +77,7 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     by_hand = np.array(ann["confusion"])
     called = 100 * by_hand[:, :-1].sum() / by_hand.sum()
     truly = 100 * by_hand[:-1].sum() / by_hand.sum()
-    assert f"<td>small-dense</td><td>{called:.1f}</td><td>{truly:.1f}</td>" in written
+    assert f'<td class="words">small-dense</td><td>{called:.1f}</td><td>{truly:.1f}</td>' in written
     assert ann["pointing"] is None, "only AV-Digits knows where the object is"
     clips = result["attention"]["clips"]
     for clip in clips:

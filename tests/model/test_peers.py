@@ -17,7 +17,6 @@ from small import peer_experiment
 from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import ClipOutput, FeatureShape, NetworkOutput, SegmentOutput
 from snn_cace.model import Network, build_network
-from snn_cace.model.localisation import pooled
 from snn_cace.networks import find_network
 from snn_cace.training.checkpoints import load_state
 from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
@@ -289,4 +288,5 @@ def test_weak_cmbs_as_published_gives_all_segments_of_a_clip_one_class():
 
 def test_pooling_takes_the_most_relevant_segment_of_a_positive_logit_and_the_least_of_a_negative():
     relevance, logits = torch.tensor([[0.2, 0.9, 0.5]]), torch.tensor([[4.0, -4.0, 0.0]])
+    pooled = build_network(experiment_of("cmran/weak"), SHAPE).pooled
     assert pooled(relevance, logits).tolist() == [[pytest.approx(3.6), pytest.approx(-0.8), 0.0]]
