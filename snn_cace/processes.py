@@ -149,9 +149,9 @@ def ready_to_compute() -> None:
 def import_used_metrics() -> None:
     """Import torchmetrics, which Lightning needs, without what its metrics need that nobody uses here.
 
-    It imports every optional package that it finds installed; with torchvision, transformers and scipy.signal that is
-    4.6 seconds of a core, without them 0.3. For processes of this program alone: whoever uses those metrics would miss
-    them.
+    It imports every optional package that it finds installed; torchvision, transformers and scipy.signal take most of
+    the time (`python -X importtime -c "import torchmetrics"`). For processes of this program alone: whoever uses those
+    metrics would miss them.
     """
     from unittest.mock import patch
 

@@ -168,16 +168,15 @@ def tensors_of(text: str) -> list[torch.Tensor]:
 
 
 def tensor_of(array: np.ndarray, file: str) -> torch.Tensor:
-    """An array as an input: whole numbers of eight bits and truth values, as spikes are stored, in float32."""
+    """An array as an input, in float32, but for whole numbers of 32 bits or more, which may be rows of a table."""
     import torch
 
     if array.dtype.kind not in "biuf" or array.ndim == 0 or array.size == 0:
         raise InputError(f"{file}: {array.dtype} of shape {array.shape} is no input; store numbers, clips first")
     if not np.isfinite(array).all():
         raise InputError(f"{file} holds NaN or infinity")
-    stored_spikes = array.dtype.kind == "b" or array.dtype.itemsize < 4 or array.dtype.kind == "u"
-    kept = np.float32 if stored_spikes else array.dtype.newbyteorder("=")
-    return torch.from_numpy(array.astype(kept))
+    whole = array.dtype.kind == "i" and array.dtype.itemsize >= 4
+    return torch.from_numpy(array.astype(np.int64 if whole else np.float32))
 
 
 def print_audit(result: dict[str, Any], findings: list[str] | None) -> None:

@@ -160,7 +160,7 @@ class Auditor(OperationCounter):
             self.product = state_of(out[0])  # a second one folds as well
             return
         rate = self.rate_of(args[0]) if operation is aten.convolution else None
-        if rate is None or self.is_spikes(args[0]):
+        if rate is None or rate.gate is not None or self.is_spikes(args[0]):
             super().count_computed(operation, name, args, out, tensors)
         else:
             self.count_pooled(name, args, out, rate)

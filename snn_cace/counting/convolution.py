@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from snn_cace.counting.provenance import pair, spike_count
+from snn_cace.counting.provenance import spike_count
 from snn_cace.counting.rules import (
     COMPUTED,
     MODULE_RULES,
@@ -32,12 +32,11 @@ def reached(call: Call, values: torch.Tensor) -> float:
     """How many products a sum of `values` `[N, C, ...]` takes part in: each as often as outputs read it."""
     _, weight, _, stride, padding, dilation, transposed, output_padding, groups = call.args
     kernel = weight.shape[2:]
-    if transposed:
-        return float(values.sum(dtype=torch.float64)) * prod(kernel) * weight.shape[1]
     summed = values.float().unflatten(1, (groups, -1)).sum(2)
     ones = torch.ones(groups, 1, *kernel, dtype=summed.dtype)
-    read = torch.convolution(summed, ones, None, stride, padding, dilation, False, output_padding, groups)
-    return float(read.sum(dtype=torch.float64)) * weight.shape[0] / groups
+    read = torch.convolution(summed, ones, None, stride, padding, dilation, transposed, output_padding, groups)
+    outputs = weight.shape[1] if transposed else weight.shape[0] / groups
+    return float(read.sum(dtype=torch.float64)) * outputs
 
 
 def convolution(call: Call) -> Cost:
@@ -86,13 +85,12 @@ def pooling(kind: str) -> Any:
 
     def rule(call: Call) -> Cost:
         out = call.out[0] if isinstance(call.out, tuple) else call.out
-        size = call.args[1]
         adaptive = max(1.0, call.first.numel() / out.numel())
-        kernel = adaptive if kind == "adaptive" else prod(pair(size)[: 1 if call.first.ndim == 3 else 2])
+        kernel = adaptive if kind == "adaptive" else prod(call.args[1])
         averaged = {"macs": out.numel()} if kind != "comparisons" else {}
         each = {"comparisons" if kind == "comparisons" else "acs": (kernel - 1) * out.numel()}
-        if call.spikes(call.first):
-            spikes = spike_count(call.first)
+        if call.spikes(call.first) and kind != "comparisons":
+            spikes = float((out * kernel).round().sum(dtype=torch.float64))  # one in several windows is added in each
             return Cost(Operations(value_writes=out.numel(), **averaged), Operations(acs=spikes, value_reads=spikes))
         return Cost.of(**each, **averaged, value_reads=call.first.numel(), value_writes=out.numel())
 
@@ -130,8 +128,9 @@ def gather(call: Call) -> Cost:
 
 def normalised(call: Call) -> Cost:
     """A group norm: per value 2 ACs and 3 MACs, per group a root."""
-    out = call.out[0]
-    return Cost.of(acs=2 * out.numel(), macs=3 * out.numel(), value_reads=out.numel(), value_writes=out.numel())
+    count = call.out[0].numel()
+    roots = call.out[2].numel()
+    return Cost.of(acs=2 * count, macs=3 * count, transcendental=roots, value_reads=count, value_writes=count)
 
 
 def polynomial(call: Call) -> Cost:
@@ -147,7 +146,7 @@ def scan(call: Call) -> Cost:
 
 COMPUTED |= {
     aten.convolution: convolution,
-    aten.baddbmm: lambda call: COMPUTED[aten.bmm](replace(call, args=call.args[1:])),
+    aten.baddbmm: lambda call: COMPUTED[aten.bmm](replace(call, args=call.args[1:])) + Cost.of(acs=call.out.numel()),
     aten.avg_pool2d: pooling("acs"),
     aten._adaptive_avg_pool2d: pooling("adaptive"),
     aten.native_group_norm: normalised,

@@ -20,6 +20,10 @@ from typing import Any
 import torch
 from torch import nn
 
+OTHERS = {
+    "EIFNode", "IzhikevichNode", "LIAFNode", "QIFNode", "SConv2dLSTM", "SLSTM",
+}  # fmt: skip
+"""Neurons below those of `NEURONS` whose equation or output is another: they need an entry of their own."""
 HOMES = ("spikingjelly.activation_based.neuron", "spikingjelly.activation_based.rnn", "snntorch._neurons")
 """Where two libraries keep their neurons: one that is not in `NEURONS` stops an audit."""
 
@@ -72,7 +76,9 @@ def neuron_of(module: nn.Module) -> Neuron | None:
 
 def is_unknown_neuron(module: nn.Module) -> bool:
     """Whether a module is a neuron of SpikingJelly or snnTorch that is not in `NEURONS`."""
-    home = type(module).__module__
+    home, names = type(module).__module__, class_names(type(module))  # type: ignore[arg-type]
+    if type(module).__name__ in OTHERS and home.startswith(HOMES):
+        return names[0] not in NEURONS
     return home.startswith(HOMES) and neuron_of(module) is None
 
 

@@ -112,7 +112,7 @@ class SpikeTracker(TorchDispatchMode):
     def __enter__(self) -> Any:
         for module in self.names:
             self.hooks.append(module.register_forward_pre_hook(self.starts, with_kwargs=True))
-            self.hooks.append(module.register_forward_hook(self.ends, always_call=True))
+            self.hooks.append(module.register_forward_hook(self.ended, always_call=True, with_kwargs=True))
         return super().__enter__()
 
     def __exit__(self, *raised: Any) -> None:
@@ -123,6 +123,11 @@ class SpikeTracker(TorchDispatchMode):
 
     def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.running.append(self.names[module])
+
+    def ended(self, module: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
+        """`ends`, whose first argument is what the module reads, whether it was given by position or by name."""
+        named = (kwargs["input"],) if "input" in kwargs else tuple(kwargs.values())
+        self.ends(module, args or named, out)
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         name = self.running.pop()
@@ -144,6 +149,8 @@ class SpikeTracker(TorchDispatchMode):
         if operation in VIEW_OPS:
             if operation in (aten.copy_, aten.masked_fill_):
                 self.forget(args[0])
+            elif operation is aten.constant_pad_nd and len(args) > 2 and args[2]:
+                return  # what is put at the borders is no spikes
             elif tensors and all(self.is_spikes(x) for x in tensors):
                 made = [x for x in flat((out,)) if isinstance(x, torch.Tensor)]
                 self.spikes |= {storage_of(x): (x, self.source(tensors[0])) for x in made}
@@ -270,9 +277,14 @@ def pair(size: Any) -> tuple[int, ...]:
 
 
 def averaged(operation: Any, args: tuple, out: torch.Tensor) -> float:
-    """How many values each output is the mean of, where that is the same for all; else 0."""
+    """What the sum of each output's values is divided by, where that is the same for all; else 0."""
     if operation is aten.avg_pool2d:
-        return float(prod(pair(args[1])))
+        # Stride, padding, ceil_mode, count_include_pad and divisor_override may be left out.
+        defaults: tuple[Any, ...] = (None, None, [], [0], False, True, None)
+        given = [*args, *defaults[len(args) :]]
+        if any(given[3]) and not given[5]:
+            return 0.0
+        return float(given[6] or prod(pair(given[1])))
     sides = list(zip(args[0].shape[-2:], out.shape[-2:], strict=True))
     return float(prod(max(1, a // b) for a, b in sides)) if all(a % b == 0 or b % a == 0 for a, b in sides) else 0.0
 

@@ -6,12 +6,12 @@ modules. A config may also name a `NetworkSpec` from elsewhere, as `package.modu
 
 from __future__ import annotations
 
-from snn_cace.errors import InputError, one_line
+from snn_cace.errors import InputError
 from snn_cace.networks.avel import Avel
 from snn_cace.networks.cace import Cace
 from snn_cace.networks.cmbs import Cmbs
 from snn_cace.networks.cmran import Cmran
-from snn_cace.networks.spec import NetworkSpec, imported
+from snn_cace.networks.spec import NetworkSpec, imported_class
 
 __all__ = ["NETWORKS", "NetworkSpec", "find_network", "title_of"]
 
@@ -28,13 +28,7 @@ def find_network(name: str) -> NetworkSpec:
         return NETWORKS[name]
     if ":" not in name:
         raise InputError(f"model.network: no network '{name}'; give {', '.join(NETWORKS)}, or package.module:Class")
-    try:
-        found = imported(name)
-    except Exception as error:  # a module may raise whatever it does while it is imported
-        raise InputError(f"model.network: {name} cannot be imported: {one_line(error)}") from None
-    if not (isinstance(found, type) and issubclass(found, NetworkSpec)):
-        raise InputError(f"model.network: {name} is no class derived from snn_cace.networks.NetworkSpec")
-    return found()
+    return imported_class("model.network", name, NetworkSpec)()
 
 
 def title_of(name: str) -> str:

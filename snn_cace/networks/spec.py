@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from snn_cace.config import ModelConfig
     from snn_cace.contracts import FeatureShape
     from snn_cace.model.network import Network
+
+
+Kind = TypeVar("Kind")
 
 
 class Original(NamedTuple):
@@ -88,3 +91,18 @@ def imported(name: str) -> Any:
     """What `package.module:Class` names."""
     module, _, attribute = name.partition(":")
     return getattr(import_module(module), attribute)
+
+
+def imported_class(key: str, name: str, base: type[Kind]) -> type[Kind]:
+    """The class below `base` that the config's `key` names.
+
+    Raises:
+        InputError: it cannot be imported, or is no such class.
+    """
+    try:
+        found = imported(name)
+    except Exception as error:  # a module may raise whatever it does while it is imported
+        raise InputError(f"{key}: {name} cannot be imported: {one_line(error)}") from None
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise InputError(f"{key}: {name} is no class derived from {base.__module__}.{base.__name__}")
+    return found

@@ -40,14 +40,14 @@ def energy_rows(result: dict[str, Any]) -> list[list[str]]:
 
 
 def audit_verdict(result: dict[str, Any]) -> str:
-    """By which models what spikes costs less than its twin, and by which it costs more."""
-    ratios = {model: found["ratio"] for model, found in result["against_twin"].items()}
-    if not ratios:
-        return "The network has no spiking neurons."
+    """By which models the layers that spike cost less than their twin, and by which they cost more."""
+    found = ratios(result)
+    if not found:
+        return "The network has no spiking neurons that are known."
     if not result["firing_rate"]:
         return "No neuron fires on these inputs, so energies are those of silence."
-    verdicts = {model: "saves" if ratio < 1 else "costs" for model, ratio in ratios.items()}
-    return f"Against its twin of few bits, what spikes {across_models(verdicts)}"
+    verdicts = {model: "saves" if ratio < 1 else "costs" for model, ratio in found.items()}
+    return f"Compared with a twin of few bits, the spikes {across_models(verdicts)}"
 
 
 def audit_sections(result: dict[str, Any]) -> list[Section]:
@@ -59,7 +59,7 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
         f"% of weights and {percent(result['activation_sparsity'])} % of counted activations are zero.",
     ]
     if firing is not None:
-        said.append(f"{steps} simulation steps; {firing:.3f} spikes per neuron and step.")
+        said.append(f"{steps} simulation steps; {firing:.4f} spikes per neuron and step.")
     said += [f"Never ran: {', '.join(result['idle'])}."] * bool(result["idle"])
     said += [f"Note: {note}" for note in result.get("notes", [])]
     kinds = ("macs", "narrow_macs", "acs", "synops", "neuron_updates", "weight_reads")
@@ -68,7 +68,7 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
     cost = ("macs", "acs", "neuron_updates", "weight_reads")
     named = [[m["name"] or "the network", m["kind"], *(count(m[key]) for key in cost)] for m in modules[:LARGEST]]
     layers = [
-        [name, f"{layer['firing_rate']:.3f}", percent(layer["dead"]), percent(layer["saturated"])]
+        [name, f"{layer['firing_rate']:.4f}", percent(layer["dead"]), percent(layer["saturated"])]
         for name, layer in result["layers"].items()
     ]
     return [

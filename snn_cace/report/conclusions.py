@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from snn_cace.comparison.front import EQUAL_POINTS, rivalries
+from snn_cace.comparison.front import EQUAL_POINTS, Rivalry, rivalries
 from snn_cace.comparison.schema import Attribution, Difference, Link, Result, Variant
 from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.counting.models import MODELS
@@ -216,35 +216,42 @@ def sentences(result: Result) -> list[str]:
             linked |= {(link["to"], link["from"]) for link in [*found["links"], found["whole"]]}
         elif variant["kind"] == "snn" and counterpart(result, variant) is not None:
             said.append(energy_sentence(result, variant))
-    if linked and (rivals := equal_accuracy_rows(result)):
-        said.append(equal_accuracy_sentence(rivals))
+    if linked and (rivals := best_rivalries(result)):
+        said.append(equal_accuracy_sentence([*rivals.values()]))
     tests = [test for test in result["tests"] if (test["a"], test["b"]) not in linked]
     return said + [f"{accuracy_words(test, seeds)}." for test in tests]
 
 
-def equal_accuracy_rows(result: Result) -> list[list[str]]:
-    """By energy model, in the order of `RIVAL_HEADINGS`: the spiking network that saves most against the cheapest one
-    without spikes that is as accurate. Empty over fewer seeds than a conclusion needs.
+def best_rivalries(result: Result) -> dict[str, Rivalry]:
+    """By energy model, the spiking network that does best against the cheapest one without spikes that is as accurate.
+    Empty over fewer seeds than a conclusion needs.
     """
-    rows: list[list[str]] = []
     if fewest_seeds(result) < ENOUGH_SEEDS:
-        return rows
-    for model in [*result["energy_models"], *result.get("reusing_models", [])]:
-        best = next(iter(rivalries(result["variants"], model)), None)
-        if best is not None and best.rival is not None and best.interval is not None:
-            changes = [f"{value:+.1f}" for value in (best.percent, *best.interval)]
-            rows.append([model_words(model), best.spiking, best.rival, *changes])
+        return {}
+    models = [*result["energy_models"], *result.get("reusing_models", [])]
+    best = {model: next(iter(rivalries(result["variants"], model)), None) for model in models}
+    return {model: one for model, one in best.items() if one is not None and one.rival is not None}
+
+
+def equal_accuracy_rows(result: Result) -> list[list[str]]:
+    """`best_rivalries`, in the order of `RIVAL_HEADINGS`."""
+    rows = []
+    for model, best in best_rivalries(result).items():
+        low, high = best.interval or (best.percent, best.percent)
+        changes = [f"{value:+.1f}" for value in (best.percent, low, high)]
+        rows.append([model_words(model), best.spiking, str(best.rival), *changes])
     return rows
 
 
-def equal_accuracy_sentence(rows: list[list[str]]) -> str:
+def equal_accuracy_sentence(found: Sequence[Rivalry]) -> str:
     """By how many energy models spikes save, or cost, more than the 95 % interval leaves open."""
-    less, more = sum(float(row[-1]) < 0 for row in rows), sum(float(row[-2]) > 0 for row in rows)
+    known = [one.interval for one in found if one.interval]
+    less, more = sum(high < 0 for _, high in known), sum(low > 0 for low, _ in known)
     counted = [f"{word} by {number}" for word, number in (("less", less), ("more", more)) if number]
-    taken = " and ".join(counted) or "neither less nor more by any"
     return (
-        f"Energy at equal accuracy (within {EQUAL_POINTS} points), beside the cheapest network without spikes: the "
-        f"spiking network that saves most takes {taken} of {len(rows)} ways to price it."
+        f"Energy at equal accuracy (within {EQUAL_POINTS} points), of the best spiking network against the cheapest "
+        f"without spikes: {' and '.join(counted) or 'no difference shown by any'} of {len(found)} energy models and "
+        "reuses of weights."
     )
 
 

@@ -396,6 +396,54 @@ def test_a_difference_of_spikes_is_no_spikes():
     assert min(audited.energy_mj("event_driven").values()) > 0
 
 
-def test_a_neuron_that_no_rule_knows_stops_the_audit():
-    with pytest.raises(UncountedOperationError, match="0 is a PSN, a neuron that no rule knows"):
-        counting.audit(nn.Sequential(neuron.PSN(4), nn.Linear(4, 2)), torch.rand(4, 1, 4), batch_dim=1)
+@pytest.mark.parametrize("unknown", [neuron.PSN(4), neuron.EIFNode()])
+def test_a_neuron_that_no_rule_knows_stops_the_audit(unknown: nn.Module):
+    kind = type(unknown).__name__
+    with pytest.raises(UncountedOperationError, match=f"0 is a {kind}, a neuron that no rule knows"):
+        counting.audit(nn.Sequential(unknown, nn.Linear(4, 2)), torch.rand(4, 1, 4), batch_dim=1)
+
+
+class ByName(nn.Module):
+    """An LSTM whose input is given by its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(3, 16, batch_first=True)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.lstm(input=values)[0]
+
+
+def test_a_module_reads_the_same_whether_its_input_is_named_or_not():
+    named, values = ByName(), torch.rand(1, 5, 3)
+    assert counting.audit(named, values).count.total == counting.audit(named.lstm, values).count.total
+
+
+def test_pooling_by_hand():
+    """The largest of 8 values is 7 comparisons; 4 windows of 9 spikes are 36 additions though they overlap."""
+    assert counting.audit(nn.MaxPool3d(2), torch.rand(1, 2, 4, 4, 4)).count.total.comparisons == 16 * 7
+    network, ones = nn.Sequential(neuron.IFNode(0.5), nn.AvgPool2d(3, 1)), torch.ones(1, 1, 4, 4)
+    assert modules(counting.audit(network, ones))["1"].acs == 36
+    network = nn.Sequential(neuron.IFNode(0.5), nn.AvgPool2d(2, divisor_override=1), nn.Conv2d(1, 1, 1))
+    assert modules(counting.audit(network, ones))["2"].synops == 16
+
+
+def test_a_transposed_convolution_of_spikes_leaves_out_what_is_cut_off():
+    network = nn.Sequential(neuron.IFNode(0.5), nn.ConvTranspose2d(1, 1, 3, padding=1))
+    assert modules(counting.audit(network, torch.ones(1, 1, 4, 4)))["1"].synops == 100
+
+
+class Bordered(nn.Module):
+    """Spikes with values at their borders, read by a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.neuron, self.linear = neuron.IFNode(0.5), nn.Linear(8, 2)
+
+    def forward(self, currents: torch.Tensor) -> torch.Tensor:
+        return self.linear(nn.functional.pad(self.neuron(currents), (2, 2), value=0.5))
+
+
+def test_values_at_the_borders_are_no_spikes():
+    found = modules(counting.audit(Bordered(), torch.ones(1, 4)))["linear"]
+    assert (found.synops, found.macs) == (0, 16)

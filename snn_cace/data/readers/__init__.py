@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from snn_cace.errors import InputError, one_line
-from snn_cace.networks.spec import imported
+from snn_cace.errors import InputError
+from snn_cace.networks.spec import imported_class
 
 if TYPE_CHECKING:
     from snn_cace.config import DataConfig
@@ -43,13 +43,7 @@ def open_reader(config: DataConfig) -> Reader:
     from snn_cace.data.readers.base import Reader
 
     name = reader_name(config)
-    try:
-        found = imported(READERS.get(name, name))
-    except Exception as error:  # a module may raise whatever it does while it is imported
-        raise InputError(f"data.reader: {name} cannot be imported: {one_line(error)}") from None
-    if not (isinstance(found, type) and issubclass(found, Reader)):
-        raise InputError(f"data.reader: {name} is no class derived from snn_cace.data.readers.base.Reader")
-    return found(config)
+    return imported_class("data.reader", READERS.get(name, name), Reader)(config)
 
 
 def data_title(config: DataConfig) -> str:
