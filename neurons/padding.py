@@ -13,6 +13,11 @@ import torch
 from torch import nn
 
 
+def within(lengths: torch.Tensor, segments: int) -> torch.Tensor:
+    """Which of so many segments are the clips' own, `[B, T]`, for lengths `[B]`."""
+    return torch.arange(segments, device=lengths.device) < lengths.unsqueeze(1)
+
+
 class Padded(nn.Module):
     """A module that leaves padding out.
 
@@ -30,9 +35,7 @@ class Padded(nn.Module):
 
     def present(self, segments: int) -> torch.Tensor | None:
         """Which of so many segments are the clips' own, `[B, T]`; None where all are."""
-        if self.lengths is None:
-            return None
-        return torch.arange(segments, device=self.lengths.device) < self.lengths.unsqueeze(1)
+        return None if self.lengths is None else within(self.lengths, segments)
 
     def masked(self, values: torch.Tensor, fill: float = -torch.inf) -> torch.Tensor:
         """Values `[B, T, ...]` with padding replaced."""
@@ -90,7 +93,6 @@ def reverse(values: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
     if lengths is None:
         return values.flip(2)
     place = torch.arange(values.shape[2], device=values.device)
-    within = place < lengths.unsqueeze(1)
-    source = torch.where(within, lengths.unsqueeze(1) - 1 - place, place)
+    source = torch.where(within(lengths, len(place)), lengths.unsqueeze(1) - 1 - place, place)
     clips = torch.arange(len(lengths), device=values.device).unsqueeze(1)
     return values[:, clips, source]

@@ -49,12 +49,12 @@ def paired_difference(a: np.ndarray, b: np.ndarray, groups: Mapping[str, np.ndar
     sums = {name: sums_by_unit(by_segment, ids) for name, ids in units.items()}
     intervals = [np.percentile(resampled_means(*found), [2.5, 97.5]) for found in sums.values()]
     own = ~np.isnan(by_segment[0])
-    of_seeds = by_segment[:, own].mean(1) if not own.all() else by_segment.mean((1, 2))
+    of_seeds = by_segment[:, own].mean(1)
     over_seeds = p_over_seeds(of_seeds)
     over_units = {f"p_over_{name}s": p_by_sign_flips(totals.mean(0)) for name, (totals, _) in sums.items()}
     counted = " or ".join(f"{totals.shape[1]} {name}s" for name, (totals, _) in sums.items())
     return {
-        "difference": float(difference.mean() if own.all() else of_seeds.mean()),
+        "difference": float(of_seeds.mean()),
         "ci95": [float(min(low for low, _ in intervals)), float(max(high for _, high in intervals))],
         "p_value": max(over_seeds, *over_units.values()),
         "p_over_seeds": over_seeds,

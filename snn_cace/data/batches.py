@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, Sampler, SequentialSampler
 from tqdm import tqdm
 
+from neurons.padding import within
 from snn_cace.config import DataConfig, Supervision
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.placement import allocate, choose_place
@@ -39,7 +40,7 @@ def own_segments(batch: Batch) -> torch.Tensor | None:
     """Which segments are no padding, `[B, T]`; None where no clip is padded."""
     if "lengths" not in batch:
         return None
-    return torch.arange(batch["audio"].shape[1], device=batch["lengths"].device) < batch["lengths"].unsqueeze(1)
+    return within(batch["lengths"], batch["audio"].shape[1])
 
 
 def without_padding(batch: Batch) -> Batch:

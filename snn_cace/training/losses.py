@@ -17,6 +17,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
+from neurons.padding import within
 from snn_cace.config import ContrastConfig
 from snn_cace.contracts import NetworkOutput, SegmentOutput
 
@@ -72,9 +73,7 @@ def targets_from_labels(
         background = labels.shape[-1] - 1
         known = torch.where(is_event.any(1), clip_class, background)
         clip_labels = F.one_hot(known, background + 1).to(labels)
-    own = None
-    if lengths is not None:
-        own = torch.arange(labels.shape[1], device=labels.device) < lengths.unsqueeze(1)
+    own = None if lengths is None else within(lengths, labels.shape[1])
     return Targets(is_event, labels.argmax(-1), clip_class, clip_labels, own)
 
 
