@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from snn_cace import __version__
-from snn_cace.errors import InputError, explained
+from snn_cace.errors import InputError, did_you_mean, explained
 from snn_cace.processes import (
     TerminatedError,
     errors_told_once,
@@ -137,7 +137,9 @@ def find_verb(argv: list[str]) -> str:
         if verb in VERBS:
             return verb
     below = [verb for verb in VERBS if argv and verb.startswith(argv[0] + " ")]
-    raise InputError(f"unknown verb '{' '.join(argv[:1])}'; choose from: {', '.join(below or VERBS)}")
+    given = " ".join(argv[:1])
+    hint = did_you_mean(given, VERBS) or f"; choose from: {', '.join(below or VERBS)}"
+    raise InputError(f"unknown verb '{given}'{hint}")
 
 
 def overview() -> str:

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import functools
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from neurons.config import BlockConfig, Direction, Kind
 from snn_cace import yaml_text
 from snn_cace.counting.models import MODELS
 from snn_cace.data.readers import reader_name
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, did_you_mean, one_line
 from snn_cace.networks import find_network
 from snn_cace.networks.avel import AvelConfig
 from snn_cace.restricted import (
@@ -36,7 +37,7 @@ from snn_cace.restricted import (
     PositiveInt,
     Seed,
 )
-from snn_cace.shipped import find_config
+from snn_cace.shipped import find_config, other_kind
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
@@ -503,7 +504,7 @@ def typed_slot(key: str, values: dict[str, Any]) -> dict[str, Any]:
     try:
         return slot_parser().parse_object(copy.deepcopy(values), defaults=False).as_dict()
     except (ArgumentError, TypeError, ValueError) as error:
-        raise InputError(f"{key}: {' '.join(str(error).split())}") from None
+        raise InputError(f"{key}: {in_plain_words(error, slot_parser())}") from None
 
 
 def check_slot(key: str, slot: Slot, shared: BlockConfig, temporal: bool) -> None:
@@ -558,6 +559,8 @@ class ConfigFile(ActionConfigFile):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         content = with_base(find_config(values, study=False), Experiment)
+        if "experiments" in content:
+            raise InputError(other_kind(values, study=False))
         check_mappings(content, parser)
         self.apply_config(parser, namespace, self.dest, yaml_text.dump(content))
 
@@ -695,7 +698,7 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
         InputError: an unknown key or a value of the wrong type, naming `where`.
     """
     parser = object_parser(config_class)
-    with config_errors(where):
+    with config_errors(where, parser):
         values = nested(without_retired(values), config_class, where)
         check_mappings(values, parser)
         refuse_infinite(values, "")
@@ -752,9 +755,41 @@ def what_differs(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, 
 
 
 @contextmanager
-def config_errors(where: str) -> Iterator[None]:
-    """What jsonargparse says of bad options, as an InputError of one line."""
+def config_errors(where: str, parser: ArgumentParser) -> Iterator[None]:
+    """What jsonargparse says of bad options of a parser, as an InputError of one line."""
     try:
         yield
     except (ArgumentError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: {' '.join(str(error).split())}") from None
+        raise InputError(f"{where}: {in_plain_words(error, parser)}") from None
+
+
+def in_plain_words(error: Exception, parser: ArgumentParser) -> str:
+    """What jsonargparse says of bad options, without the names of Python's types, and with the key that was meant."""
+    text = re.sub(r'Parser key "([^"]+)": ', r"\1: ", one_line(error))
+    text = re.sub(r"Expected a (.+?)\. Got value: (.*)", lambda found: f"{needed(found[1])}, not {found[2]}", text)
+    text = re.sub(
+        r"Not of type \w+: (\S+) does not conform to restriction (.+)",
+        lambda found: f"must be {found[2].replace('v', '')}, not {found[1]}",
+        text,
+    )
+    unknown = (
+        re.search(r"unrecognized arguments: --([^\s=]+)", text)
+        or re.search(r"()Option '(.+)' is not accepted", text)
+        or re.search(r"Group '(.+)' does not accept option '(.+)'", text)
+    )
+    if unknown is None:
+        return text
+    key = ".".join(filter(None, unknown.groups()))
+    known = {option.removeprefix("--") for option in parser._option_string_actions}
+    return f"unknown key {key}{did_you_mean(key, known)}"
+
+
+def needed(kind: str) -> str:
+    """What a value must be, of what jsonargparse says of its type."""
+    if choices := re.fullmatch(r"typing\.Literal\[(.+)\]", kind):
+        return f"must be one of {choices[1]}"
+    named = re.fullmatch(r"<class '(?:.*\.)?(\w+)'>", kind)
+    return f"must be {NUMBERS.get(named[1], named[1]) if named else kind}"
+
+
+NUMBERS = {"float": "a number", "int": "a whole number", "bool": "true or false", "str": "text"}

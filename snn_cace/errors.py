@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 from snn_cace.files import cache_directory
@@ -29,6 +31,12 @@ def explained(error: BaseException) -> str | None:
                 return f"{seen.filename}: {str(seen.strerror).lower()}{hint}"
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint at the known word that is most like `word`; nothing where none is."""
+    close = get_close_matches(word, list(known), 1, 0.7)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, did_you_mean
 
 CONFIGS = Path(__file__).with_name("configs")
 STUDIES = ("compare", "ablation")
@@ -20,16 +20,30 @@ def find_config(given: str, study: bool) -> Path:
     """
     if Path(given).is_file():
         return Path(given)
-    files = [file for file in CONFIGS.glob("*/*.yaml") if (file.parent.name in STUDIES) == study]
-    files.sort(key=lambda file: (file.parent.name, file.stem))
+    every = sorted(CONFIGS.glob("*/*.yaml"), key=lambda file: (file.parent.name, file.stem))
+    files = [file for file in every if (file.parent.name in STUDIES) == study]
     wanted = given.removeprefix("configs/").removesuffix(".yaml")
-    found = [file for file in files if wanted in (file.stem, f"{file.parent.name}/{file.stem}")]
+    named = [file for file in every if wanted in (file.stem, f"{file.parent.name}/{file.stem}")]
+    found = [file for file in named if file in files]
     if len(found) == 1:
         return found[0]
     if found:
         names = " or ".join(f"{file.parent.name}/{file.stem}" for file in found)
         raise InputError(f"{given} is no file, and the name of several shipped configs; give {names}")
+    if named:
+        raise InputError(other_kind(given, study))
+    if hint := did_you_mean(
+        wanted, [name for file in files for name in (f"{file.parent.name}/{file.stem}", file.stem)]
+    ):
+        raise InputError(f"no config file {given}{hint}")
     there = groupby(files, key=lambda file: file.parent.name)
     names = "; ".join(f"{folder}/ {', '.join(file.stem for file in inside)}" for folder, inside in there)
     kind = "study" if study else "experiment"
     raise InputError(f"no config file {given}, and no shipped {kind} of that name; there are: {names}")
+
+
+def other_kind(given: str, study: bool) -> str:
+    """What to say of an experiment where a study was wanted, or the other way."""
+    if study:
+        return f"{given} is one experiment; train it with snn-cace train --config {given}"
+    return f"{given} is a comparison of several experiments; run it with snn-cace compare --config {given}"

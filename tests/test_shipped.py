@@ -28,7 +28,7 @@ def test_a_name_of_several_or_of_none_is_told_with_those_that_there_are():
     with pytest.raises(
         InputError, match=r"no shipped study of that name; there are: ablation/ .*; compare/ avdigits, "
     ):
-        find_config("snn", study=True)
+        find_config("nothing", study=True)
 
 
 def test_train_takes_a_name(capsys: pytest.CaptureFixture, tmp_path: Path):

@@ -92,7 +92,7 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_pro
     if base is not None:
         parser.set_defaults(options_of_fields(base))
     arguments: dict[str, Any] = {"trained": trained}
-    with config_errors(verb):
+    with config_errors(verb, parser):
         words = spelled_out(argv) if names & {"experiment", "overrides"} else argv
         parsed = parser.parse_args(config_first(words), defaults="overrides" not in names)
         if "experiment" in names:

@@ -7,8 +7,9 @@ from typing import Literal
 
 from snn_cace.commands import Overrides, writing
 from snn_cace.config import NonNegativeInt, PositiveInt, Seed, from_dict, merged, nested, with_base
+from snn_cace.errors import InputError
 from snn_cace.processes import start_fork_server
-from snn_cace.shipped import find_config
+from snn_cace.shipped import find_config, other_kind
 
 
 def compare(
@@ -45,6 +46,8 @@ def compare(
     content = with_base(file, Comparison)
     if "bases" in content:
         content = {"controls": [], "experiments": content.pop("bases")} | content
+    if "experiments" not in content and content.keys() & {"data", "model", "training"}:
+        raise InputError(other_kind(config, study=True))
     changes = nested({key: value for key, value in given.items() if value is not None}, Comparison, config)
     comparison = from_dict(merged(content, changes), Comparison, config)
     launch = Launch(launcher, jobs, address)

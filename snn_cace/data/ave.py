@@ -41,12 +41,10 @@ def opened(path: Path, names: tuple[str, ...] = DATASET_NAMES) -> Iterator[h5py.
         InputError: the file is missing, not readable as HDF5, or holds no such dataset.
     """
     if not path.is_file():
-        hint = (
-            f"; make it from {ANNOTATIONS} with: snn-cace data labels {path.parent}"
-            if path.name == FILES["labels"]
-            else ""
-        )
-        raise InputError(f"no file {path}{hint}")
+        labels = f"make it from {ANNOTATIONS} with: snn-cace data labels {path.parent}"
+        other = "give the directory of AVE's files, or name another layout by data.reader (docs/how-to/data.md)"
+        hint = labels if path.name == FILES["labels"] else other if path.name == FILES["visual"] else ""
+        raise InputError("; ".join(filter(None, (f"no file {path}", hint))))
     dataset = find_dataset(path, names)
     with dataset.file:
         yield dataset

@@ -73,6 +73,7 @@ def read_tensors(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = "not a checkpoint" if "weights_only" in reason else reason  # PyTorch's advice is to trust the file
         raise InputError(f"{path} is not a readable PyTorch file of tensors: {reason}") from None
 
 
