@@ -123,5 +123,11 @@ class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
 
 
 def block_of(config: BlockConfig | Node, **block: Any) -> BlockConfig:
-    """The block that `config` describes, or that of a neuron, with the keys of `block` put over it."""
+    """The block that `config` describes, or that of a neuron, with the keys of `block` put over it.
+
+    Raises:
+        TypeError: neither a block nor a neuron.
+    """
+    if not isinstance(config, Node | BlockConfig):
+        raise TypeError(f"give a neuron such as LIF(tau=2.0, threshold=0.5), not {config!r}")
     return BlockConfig.of(config, **block) if isinstance(config, Node) else replace(config, **block)

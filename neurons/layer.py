@@ -46,7 +46,8 @@ class SpikingLayer(Streamed, Padded):
     steps per segment; `steps` where the node has weights per step. With membrane `reset`, any `[S, ...]`.
 
     Raises:
-        ValueError: a threshold per channel without `neurons`.
+        TypeError: no neuron.
+        ValueError: a threshold per channel without `neurons`, or a current without segments for membrane `carry`.
 
     >>> layer = SpikingLayer(IF(threshold=1), membrane="carry")
     >>> layer(torch.full((2, 1, 3, 1), 0.6)).flatten().tolist()  # [S, B, T, N]: fires at every second step
@@ -57,6 +58,8 @@ class SpikingLayer(Streamed, Padded):
         self, config: Node, steps: int | None = None, membrane: str = "reset", neurons: int | None = None
     ) -> None:
         super().__init__()
+        if not isinstance(config, Node):
+            raise TypeError(f"give a neuron such as LIF(tau=2.0, threshold=0.5), not {config!r}")
         if config.learn_threshold == "channel" and neurons is None:
             raise ValueError("learn_threshold: channel needs to know how many neurons the layer has")
         self.config = config
@@ -134,6 +137,10 @@ class SpikingLayer(Streamed, Padded):
         """`run` over currents with time first: `[S, ...]`, or `[T S, B, ..., N]` where membranes are carried."""
         if self.membrane == "reset":
             return run(current.contiguous())
+        if current.ndim < 4:
+            raise ValueError(
+                f"membrane: carry needs currents [S, B, T, ..., N], not {list(current.shape)}; or use reset"
+            )
         in_time = current.movedim(2, 0).flatten(0, 1)
         return run(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)
 

@@ -82,7 +82,8 @@ function waterfall(id, title, unit, start, values) {
   };
   const ends = bases.flatMap((before, place) => [before, before + values[place][1], before + values[place][2]]);
   const low = Math.min(...ends), high = Math.max(...ends), room = 0.1 * (high - low || 1);
-  show(id, [bars], layout(title, { yaxis: { title: { text: unit }, range: [low - room, high + room] } }));
+  const words = values.map(([change], place) => `${bars.x[place]}<br>${signed(change, 1)}`);
+  show(id, [bars], layout(title, { xaxis: { tickvals: bars.x, ticktext: words }, yaxis: { title: { text: unit }, range: [low - room, high + room] } }));
 }
 
 function drawWhy(model, words) {

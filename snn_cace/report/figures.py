@@ -459,7 +459,7 @@ def raster(drawn: dict[str, Any], classes: list[str]) -> Figure:
         membranes.set_xlim(0, segments)
         membranes.set_ylabel("membrane", fontsize=9)
         membranes.set_xlabel(f"segment ({short_layer(traced)}; membranes after each simulation step, reset included)")
-        membranes.legend(frameon=False, fontsize=8, ncols=3, loc="upper right")
+        membranes.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
     else:
         membranes.set_axis_off()
         spikes.set_xlabel("segment")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 import torch
@@ -252,3 +253,17 @@ def test_spiking_attention_equals_products_step_by_step():
 def test_parts_that_do_not_go_together_are_named(change: dict, message: str):
     with pytest.raises(ValueError, match=message):
         config(**change)
+
+
+@pytest.mark.parametrize("given", [LIF, "lif", None])
+def test_what_is_no_neuron_is_named(given: object):
+    for make in (lambda: SpikingLayer(given), lambda: SpikingLinear(2, 3, given, steps=4)):  # type: ignore[arg-type]
+        with pytest.raises(
+            TypeError, match=re.escape(f"give a neuron such as LIF(tau=2.0, threshold=0.5), not {given!r}")
+        ):
+            make()
+
+
+def test_a_carried_membrane_needs_segments():
+    with pytest.raises(ValueError, match=r"carry needs currents \[S, B, T, ..., N\], not \[4, 3, 5\]"):
+        SpikingLinear(2, 5, LIF(), steps=4, membrane="carry")(torch.zeros(3, 2))
