@@ -55,9 +55,23 @@ def command(result: Result, name: str) -> str:
 
 
 def lead(result: Result) -> str:
-    """What spikes themselves do, by every spiking variant, or the first sentence there is."""
+    """What spikes themselves do, of each spiking network, of more than two by how many; else the first sentence."""
     said = sentences(result)
-    return " ".join([line for line in said if line.startswith(("Spikes themselves", "Energy at equal"))] or said[:1])
+    alone = [found["links"][-1]["accuracy"] for found in result["attribution"]]
+    chosen = [line for line in said if line.startswith("Spikes themselves")]
+    if len(alone) > 2:
+        signs = [1 if link["difference"] > 0 else -1 for link in alone if link["shown"]]
+        numbers = {
+            "more accurate": signs.count(1),
+            "less accurate": signs.count(-1),
+            "not shown to differ": len(alone) - len(signs),
+        }
+        counted = ", ".join(
+            f"{number} {'is' if number == 1 else 'are'} {what}" for what, number in numbers.items() if number
+        )
+        chosen = [f"Of {len(alone)} spiking networks, each beside its last control, {counted}."]
+    chosen += [line for line in said if line.startswith("Energy at equal")]
+    return " ".join(chosen or said[:1])
 
 
 def page(result: Result, name: str) -> str:

@@ -200,7 +200,8 @@ def test_lines(result: Result) -> list[str]:
 
 EQUAL_ACCURACY = (
     "Energy at equal accuracy: the spiking network that saves most, against the cheapest network without spikes that "
-    f"is at most {EQUAL_POINTS} points less accurate, each at its best count."
+    f"is at most {EQUAL_POINTS} points less accurate, each at its best count. Points are its accuracy less "
+    f"that network's; where they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
 )
 SUMMARY_HEADINGS = (
     "network",

@@ -10,7 +10,7 @@ from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.counting.models import MODELS
 
 REUSE_WORDS = {"segment": "weights once a segment", "clip": "weights once a clip"}
-RIVAL_HEADINGS = ("energy model", "spiking", "cheapest without spikes", "energy, % more", "from", "to")
+RIVAL_HEADINGS = ("energy model", "spiking", "cheapest without spikes", "points", "energy, % more", "from", "to")
 NO_CONTROL = "no control: shape, norm and spikes are not told apart"
 SELECTION = {
     "validation": "The epoch was picked on the validation split; the test split was read once.",
@@ -136,15 +136,19 @@ def change_range(ours: dict[str, float], theirs: dict[str, float], models: list[
     return f"from {first} to {last}"
 
 
-def smaller_blocks_sentence(variant: Variant) -> str | None:
-    counted = variant["counts"]["conservative"]
-    ours, theirs = counted["spiking_blocks"]["parameters"], counted.get("replaced_blocks_parameters")
-    if theirs is None or ours >= 0.9 * theirs:
-        return None
-    return (
-        f"{variant['name']}'s spiking blocks hold {100 * ours / theirs:.0f} % of the parameters of the dense ones: "
-        "that part of the saving comes from a smaller block, not from spikes."
-    )
+def smaller_blocks_sentences(variants: Sequence[Variant]) -> list[str]:
+    """Which spiking networks have blocks of fewer parameters than the dense ones; one sentence for all of one share."""
+    shares: dict[str, list[str]] = {}
+    for variant in variants:
+        counted = variant["counts"]["conservative"]
+        ours, theirs = counted["spiking_blocks"]["parameters"], counted.get("replaced_blocks_parameters")
+        if theirs is not None and ours < 0.9 * theirs:
+            shares.setdefault(f"{100 * ours / theirs:.0f} %", []).append(variant["name"])
+    return [
+        f"The spiking blocks of {', '.join(names)} hold {share} of the parameters of the dense ones: that part of the "
+        "saving comes from a smaller block, not from spikes."
+        for share, names in shares.items()
+    ]
 
 
 def share_sentence(dense: Variant, models: list[str]) -> str:
@@ -166,10 +170,11 @@ def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
     if last is None or "zero_skipping" not in last["counts"]:
         return None
     shares = last["counts"]["zero_skipping"]["spiking_blocks"]["share"]
-    listed = ", ".join(f"{100 * share:.1f} % ({model_words(model)})" for model, share in shares.items())
+    ends = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
+    least, most = (f"{100 * shares[model]:.1f} % ({model_words(model)})" for model in ends)
     return (
-        f"If all that {found['variant']}'s spikes touch cost nothing, it would save so much of "
-        f"{last['name']}'s energy: {listed}."
+        f"If all that {found['variant']}'s spikes touch cost nothing, from {least} to {most} of {last['name']}'s "
+        "energy would be saved."
     )
 
 
@@ -238,16 +243,20 @@ def equal_accuracy_rows(result: Result) -> list[list[str]]:
     rows = []
     for model, best in best_rivalries(result).items():
         low, high = best.interval or (best.percent, best.percent)
-        changes = [f"{value:+.1f}" for value in (best.percent, low, high)]
+        changes = [f"{value:+.1f}" for value in (best.points, best.percent, low, high)]
         rows.append([model_words(model), best.spiking, str(best.rival), *changes])
     return rows
 
 
 def equal_accuracy_sentence(found: Sequence[Rivalry]) -> str:
     """By how many energy models spikes save, or cost, more than the 95 % interval leaves open."""
-    known = [one.interval for one in found if one.interval]
-    less, more = sum(high < 0 for _, high in known), sum(low > 0 for low, _ in known)
-    counted = [f"{word} by {number}" for word, number in (("less", less), ("more", more)) if number]
+    known = [(one, one.interval) for one in found if one.interval]
+    numbers = {
+        "less": sum(high < 0 and one.is_equal for one, (_, high) in known),
+        "less, but also less accurate,": sum(high < 0 and not one.is_equal for one, (_, high) in known),
+        "more": sum(low > 0 for _, (low, _) in known),
+    }
+    counted = [f"{word} by {number}" for word, number in numbers.items() if number]
     return (
         f"Energy at equal accuracy (within {EQUAL_POINTS} points), of the best spiking network against the cheapest "
         f"without spikes: {' and '.join(counted) or 'no difference shown by any'} of {len(found)} energy models and "
@@ -322,11 +331,9 @@ def limits(result: Result) -> list[str]:
     if result["dataset"] != "AV-Digits":  # whose patches are pixels
         said.insert(0, pipeline_sentence(result))
     said += filter(None, (free_spikes_sentence(result, found) for found in result["attribution"]))
-    for variant in result["variants"]:
-        dense = counterpart(result, variant)
-        if variant["kind"] == "snn" and dense:
-            said += filter(None, [smaller_blocks_sentence(variant), joules_sentence(variant, dense)])
-    return said
+    pairs = [(v, counterpart(result, v)) for v in result["variants"] if v["kind"] == "snn"]
+    said += smaller_blocks_sentences([variant for variant, dense in pairs if dense])
+    return said + [line for variant, dense in pairs if dense and (line := joules_sentence(variant, dense))]
 
 
 def cautions(result: Result) -> list[str]:
