@@ -77,6 +77,8 @@ def lead(result: Result) -> str:
 def page(result: Result, name: str) -> str:
     rivals = equal_accuracy_rows(result)
     pictures = [figure for figure in FIGURES if (RESULTS / f"{name}-{figure}.svg").is_file()]
+    if len(result["attribution"]) > 2:
+        pictures.sort(key=lambda figure: figure == "attribution")  # a row a network: it fills a page
     parts = [
         f"# {name}",
         lead(result),
