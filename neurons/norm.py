@@ -15,6 +15,8 @@ Batch norms fold into the linear layer before them for deployment (`fold`): in e
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
@@ -50,6 +52,9 @@ class ChannelBatchNorm(nn.BatchNorm1d, Padded):
         return torch.zeros_like(values, dtype=normalised.dtype).masked_scatter(own.unsqueeze(-1), normalised)
 
 
+Module = TypeVar("Module", bound=nn.Module)
+
+
 def make_norm(name: str, channels: int, threshold: float) -> nn.Module:
     """The norm `name`.
 
@@ -72,7 +77,7 @@ def normalised(norm: nn.Module, values: torch.Tensor) -> torch.Tensor:
     return norm(values, steps_first=True) if isinstance(norm, ChannelBatchNorm) else norm(values)
 
 
-def fold(network: nn.Module) -> nn.Module:
+def fold(network: Module) -> Module:
     """Fold every batch norm that follows a linear layer into its weights, in place, for evaluation; returns `network`.
 
     Blocks say what to fold with attributes `linear` and `norm`. Layer norms depend on the sample and stay.

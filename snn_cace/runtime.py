@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import resource
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 from tqdm import tqdm
 
+from neurons import EventDriven, fold
+from neurons.kernels.dispatch import INTERPRETED
 from snn_cace.errors import InputError
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def feature_dtype(precision: Any) -> torch.dtype:
@@ -32,6 +39,25 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda was asked for, but PyTorch sees no CUDA device; use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def executing(network: Module, execution: str, device: torch.device) -> Iterator[Module]:
+    """A network for inference: as it is (`dense`), or a copy with batch norms folded, whose linear layers skip zeros
+    (`event`) or do so where that is faster (`auto`). All agree to rounding.
+
+    Raises:
+        InputError: skipping zeros on another device than a CPU, or without Numba.
+    """
+    if execution == "dense":
+        yield network
+        return
+    if device.type != "cpu":
+        raise InputError(f"--execution {execution} runs on a CPU; give --device cpu, or leave it out")
+    if INTERPRETED:
+        raise InputError(f"--execution {execution} needs Numba, and NUMBA_DISABLE_JIT unset; or leave it out")
+    with torch.no_grad(), EventDriven(always=execution == "event"):
+        yield fold(copy.deepcopy(network).eval())
 
 
 def peak_memory_mb(device: torch.device) -> float:

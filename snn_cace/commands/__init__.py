@@ -70,6 +70,7 @@ WITHOUT_LIGHTNING = ("data", "extract", "import-reference", "init", "report")
 """Verbs, by how they begin, that do not import Lightning."""
 
 Split = Literal["train", "val", "test", "all"]
+Execution = Literal["dense", "event", "auto"]
 Overrides = dict[str, Any]
 """Fields of an experiment that were given, nested."""
 

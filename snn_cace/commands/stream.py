@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from snn_cace.commands import Split, extra_packages, fitting_data, writing
+from snn_cace.commands import Execution, Split, extra_packages, fitting_data, writing
 from snn_cace.config import ClosedUnitInterval, Experiment, PositiveInt
 from snn_cace.errors import InputError
 
@@ -30,6 +30,7 @@ def stream(
     clips: PositiveInt | None = None,
     confidence: ClosedUnitInterval | None = None,
     continuous: bool = False,
+    execution: Execution = "dense",
 ) -> None:
     """A causal checkpoint run segment by segment, each printed as soon as it is there.
 
@@ -40,17 +41,23 @@ def stream(
         clips: how many of them, from the first on; all where it is left out.
         confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident.
         continuous: go on from clip to clip, instead of starting anew at each.
+        execution: dense; event, where linear layers skip zeros; or auto, where each does so if it was faster when it
+            was first timed. On a CPU, equal to rounding.
     """
     from snn_cace.export.stream import Stream
+    from snn_cace.runtime import executing, pick_device
 
     data = fitting_data(trained, experiment)
     names = data.reader.class_names()
-    running = Stream(trained.network, experiment, confidence)
     device = experiment.training.device
     segments = segments_of_video(Path(video), data, device) if video else of_split(data, split, clips)
     results: list[SegmentResult] = []
     right: list[bool] = []
-    with writing(output, "segments.jsonl") if output else nullcontext() as path:
+    with (
+        executing(trained.network, execution, pick_device(device)) as network,
+        writing(output, "segments.jsonl") if output else nullcontext() as path,
+    ):
+        running = Stream(network, experiment, confidence)
         for first, visual, audio, target in segments:
             if first and not continuous:
                 running.reset()

@@ -1,0 +1,162 @@
+"""Linear layers on a CPU whose time falls with the share of inputs that are not zero: spikes, rates, rectified values.
+
+A dense product multiplies by every zero. Here a row's inputs that are not zero are listed first, and only their weights
+are read and added up, as event-driven hardware does. Spikes of several simulation steps need one product: their rates
+are read, which a linear layer maps to the same (docs/explanations/measured.md).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from neurons.kernels.dispatch import SWITCH, on_cpu
+from neurons.kernels.threads import compiled, in_threads
+
+PRODUCTS_PER_THREAD = 1 << 17
+LEAST_SHARE = 0.01
+"""Below it a layer takes as long as at it, all but."""
+TRIES = 3
+"""How often each way is timed, of which the fastest counts."""
+
+
+@compiled(error_model="numpy", fastmath={"contract"})
+def add_columns(values: Any, start: int, stop: int, columns: Any, bias: Any, out: Any) -> None:
+    """out = values columns + bias of the rows start ... stop: values `[R, I]`, columns `[I, O]`, out `[R, O]`."""
+    active = np.empty(values.shape[1], np.int64)
+    for row in range(start, stop):
+        x, y, count = values[row], out[row], 0
+        for i in range(len(x)):
+            active[count] = i
+            count += x[i] != 0
+        for j in range(len(y)):
+            y[j] = bias[j]
+        whole = count - count % 4
+        for k in range(0, whole, 4):  # four columns at a time: y is read and written once for them
+            a, b, c, d = active[k], active[k + 1], active[k + 2], active[k + 3]
+            xa, xb, xc, xd = x[a], x[b], x[c], x[d]
+            for j in range(len(y)):
+                y[j] += xa * columns[a, j] + xb * columns[b, j] + xc * columns[c, j] + xd * columns[d, j]
+        for k in range(whole, count):
+            a = active[k]
+            for j in range(len(y)):
+                y[j] += x[a] * columns[a, j]
+
+
+@compiled(error_model="numpy")
+def not_zero(values: Any) -> int:
+    """How many of the values `[R, I]` are not zero."""
+    count = 0
+    for row in range(len(values)):
+        for i in range(values.shape[1]):
+            count += values[row, i] != 0
+    return count
+
+
+def event_linear(values: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """`values columns + bias`, in a time that falls with the share of values that are zero; without gradients.
+
+    Shape: values `[..., I]`, columns (weights by input) `[I, O]`, bias `[O]` to `[..., O]`, of one type, float32 or
+    float64, on a CPU.
+
+    Raises:
+        ValueError: other types, devices or shapes.
+
+    >>> event_linear(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(2))
+    tensor([[7., 9.]])
+    """
+    if not fits(values, columns.t(), bias):
+        raise ValueError("event_linear needs values [..., I], columns [I, O] and bias [O], float32 or float64 on a CPU")
+    rows = values.detach().reshape(-1, values.shape[-1]).contiguous()
+    out = rows.new_empty(len(rows), columns.shape[1])
+    offset = out.new_zeros(columns.shape[1]) if bias is None else bias.detach().contiguous()
+    given = [tensor.numpy() for tensor in (rows, columns.detach().contiguous(), offset, out)]
+    least = max(1, PRODUCTS_PER_THREAD // max(1, columns.numel()))
+    in_threads(add_columns, given[:1], len(rows), least, *given[1:])
+    return out.view(*values.shape[:-1], columns.shape[1])
+
+
+def fits(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    """Whether the kernel takes what `F.linear` was given."""
+    same = weight.dtype == values.dtype and weight.device == values.device
+    shaped = weight.ndim == 2 and values.ndim > 0 and values.shape[-1] == weight.shape[1] and values.numel() > 0
+    return on_cpu(values) and same and shaped and (bias is None or bias.dtype == values.dtype)
+
+
+class EventDriven(TorchFunctionMode):
+    """Within it, any network's linear layers skip inputs that are zero; on a CPU, without gradients.
+
+    always: every linear layer; else each runs as was faster when it, with so many rows, was first called: both ways are
+    timed then, and a layer takes the share of inputs that are not zero into account afterwards. What is timed is kept
+    in this object alone. Both ways agree to rounding.
+
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> spikes = torch.tensor([[1.0, 0.0, 0.0]])
+    >>> with torch.no_grad(), EventDriven():
+    ...     torch.allclose(layer(spikes), layer.weight[:, 0] + layer.bias)
+    True
+    """
+
+    def __init__(self, always: bool = False) -> None:
+        super().__init__()
+        self.always = always
+        self.columns: Any = WeakIdKeyDictionary()
+        self.limits: Any = WeakIdKeyDictionary()
+
+    def __enter__(self) -> EventDriven:
+        self.joined, SWITCH["joined"] = SWITCH["joined"], False  # what is kept of a weight goes by the weight
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        SWITCH["joined"] = self.joined
+        super().__exit__(*error)
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is F.linear and not torch.is_grad_enabled():
+            return self.linear(*args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+    def linear(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        if not fits(values, weight, bias) or not (self.always or self.pays(values, weight, bias)):
+            return F.linear(values, weight, bias)
+        return event_linear(values, self.columns_of(weight), bias)
+
+    def columns_of(self, weight: torch.Tensor) -> torch.Tensor:
+        """The weights by input `[I, O]`, kept until they change."""
+        kept = self.columns.get(weight)
+        if kept is None or kept[0] != weight._version:
+            kept = self.columns[weight] = (weight._version, weight.detach().t().contiguous())
+        return kept[1]
+
+    def pays(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+        """Whether the layer is faster so, by what was timed when it first had about so many rows."""
+        limits = self.limits.setdefault(weight, {})
+        size = (values.numel() // values.shape[-1]).bit_length()
+        if (limit := limits.get(size)) == 0:
+            return False
+        rows = values.detach().reshape(-1, values.shape[-1]).contiguous().numpy()
+        share = not_zero(rows) / rows.size
+        if limit is None:
+            columns = self.columns_of(weight)
+            dense = fastest(lambda: F.linear(values, weight, bias))
+            limit = max(share, LEAST_SHARE) * dense / fastest(lambda: event_linear(values, columns, bias))
+            limits[size] = limit if share < 2 * limit else 0.0  # far off: its inputs are never counted again
+        return share < limit
+
+
+def fastest(run: Callable[[], object]) -> float:
+    """Seconds, of a few tries after one that compiles or warms up."""
+    run()
+    seconds = []
+    for _ in range(TRIES):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)

@@ -1,0 +1,104 @@
+"""Linear layers that skip zeros equal dense ones, whatever their inputs; and where they are used."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from neurons import LIF, EventDriven, SpikingMLP, event_linear
+from neurons.kernels import event
+
+SHAPES = [(1, 9), (7,), (5, 3, 7), (33, 130), (0, 4), (2, 1)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_skipping_zeros_equals_the_dense_product(shape: tuple[int, ...], share: float, dtype: torch.dtype):
+    torch.manual_seed(0)
+    values = torch.randn(shape, dtype=dtype) * (torch.rand(shape) < share)
+    layer = nn.Linear(shape[-1], 6, dtype=dtype)
+    with torch.no_grad():
+        wanted = layer(values)
+        with EventDriven(always=True):
+            torch.testing.assert_close(layer(values), wanted, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(F.linear(values, layer.weight), wanted - layer.bias, rtol=1e-5, atol=1e-6)
+
+
+def test_strided_inputs_and_weights_are_taken_as_they_lie():
+    values, weight = torch.relu(torch.randn(8, 5, 6)).transpose(0, 2), torch.randn(12, 8)[:, ::2].t()[:4, :8]
+    with torch.no_grad(), EventDriven(always=True):
+        torch.testing.assert_close(F.linear(values, weight), values @ weight.t())
+
+
+def test_threads_share_rows(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(event, "PRODUCTS_PER_THREAD", 1)
+    values, columns = torch.relu(torch.randn(101, 40)), torch.randn(40, 30)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        torch.testing.assert_close(event_linear(values, columns), values @ columns, rtol=1e-5, atol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("values", "columns"),
+    [
+        (torch.ones(2, 3), torch.ones(4, 5)),
+        (torch.ones(2, 3), torch.ones(3, 5, dtype=torch.float64)),
+        (torch.ones(2, 3, dtype=torch.float16), torch.ones(3, 5, dtype=torch.float16)),
+    ],
+)
+def test_what_the_kernel_does_not_take_is_said(values: torch.Tensor, columns: torch.Tensor):
+    with pytest.raises(ValueError, match="event_linear needs values"):
+        event_linear(values, columns)
+
+
+def test_layers_with_gradients_and_other_types_run_as_they_are():
+    layer, half = nn.Linear(3, 2), nn.Linear(3, 2, dtype=torch.bfloat16)
+    with EventDriven(always=True):
+        layer(torch.ones(1, 3)).sum().backward()
+        with torch.no_grad():
+            assert half(torch.ones(1, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert layer.weight.grad is not None
+
+
+def test_weights_that_change_are_read_anew():
+    layer, values = nn.Linear(3, 2), torch.tensor([[0.0, 1.0, 0.0]])
+    with torch.no_grad(), EventDriven(always=True):
+        before = layer(values)
+        layer.weight.mul_(2)
+        torch.testing.assert_close(layer(values) - layer.bias, 2 * (before - layer.bias))
+
+
+def test_a_layer_skips_zeros_where_that_was_faster(monkeypatch: pytest.MonkeyPatch):
+    """Where dense took twice as long at a share of a half it pays below a share of 1; where half, below 0.25."""
+    layer, ran = nn.Linear(4, 3), list[int]()
+    halves, ones = torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.ones(1, 4)
+    monkeypatch.setattr(
+        event, "event_linear", lambda values, *rest: ran.append(len(values)) or event_linear(values, *rest)
+    )
+    for seconds, skipped in ([(2.0, 1.0), 2], [(1.0, 2.0), 0]):
+        times, mode = iter(seconds), EventDriven()
+        monkeypatch.setattr(event, "fastest", lambda run, times=times: next(times))
+        ran.clear()
+        with torch.no_grad(), mode:
+            outputs = layer(halves), layer(halves), layer(ones)
+        assert len(ran) == skipped
+        torch.testing.assert_close(outputs[1], F.linear(halves, layer.weight, layer.bias))
+
+
+def test_a_spiking_network_says_the_same():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        SpikingMLP(6, 32, 6, 0.0, LIF(threshold=0.1), steps=4, membrane="reset"), nn.Linear(6, 3)
+    ).eval()
+    values = torch.randn(2, 10, 6)
+    with torch.no_grad():
+        wanted = network(values)
+        for mode in (EventDriven(), EventDriven(always=True)):
+            with mode:
+                torch.testing.assert_close(network(values), wanted, rtol=1e-5, atol=1e-6)
