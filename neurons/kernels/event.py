@@ -7,6 +7,7 @@ are read, which a linear layer maps to the same (docs/explanations/measured.md).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from neurons.kernels.dispatch import SWITCH, on_cpu
 from neurons.kernels.threads import compiled, in_threads
@@ -74,13 +74,7 @@ def event_linear(values: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor
     """
     if not fits(values, columns.t(), bias):
         raise ValueError("event_linear needs values [..., I], columns [I, O] and bias [O], float32 or float64 on a CPU")
-    rows = values.detach().reshape(-1, values.shape[-1]).contiguous()
-    out = rows.new_empty(len(rows), columns.shape[1])
-    offset = out.new_zeros(columns.shape[1]) if bias is None else bias.detach().contiguous()
-    given = [tensor.numpy() for tensor in (rows, columns.detach().contiguous(), offset, out)]
-    least = max(1, PRODUCTS_PER_THREAD // max(1, columns.numel()))
-    in_threads(add_columns, given[:1], len(rows), least, *given[1:])
-    return out.view(*values.shape[:-1], columns.shape[1])
+    return added(in_rows(values), Columns(columns.t(), bias)).view(*values.shape[:-1], columns.shape[1])
 
 
 def fits(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
@@ -88,6 +82,42 @@ def fits(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
     same = weight.dtype == values.dtype and weight.device == values.device
     shaped = weight.ndim == 2 and values.ndim > 0 and values.shape[-1] == weight.shape[1] and values.numel() > 0
     return on_cpu(values) and same and shaped and (bias is None or bias.dtype == values.dtype)
+
+
+class Columns:
+    """What is kept of a layer: its weights by input `[I, O]` and bias `[O]` as arrays, and what was timed.
+
+    limits: by about how many rows, the share of inputs that are not zero below which skipping zeros is faster.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self.weight, self.bias = weight, bias  # held, so that no other tensor takes their place
+        self.versions = weight._version, None if bias is None else bias._version
+        self.columns = weight.detach().t().contiguous().numpy()
+        outputs = self.columns.shape[1]
+        self.offset = (
+            np.zeros(outputs, self.columns.dtype) if bias is None else bias.detach().contiguous().numpy().copy()
+        )
+        self.limits: dict[int, float] = {}
+
+    def are_of(self, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+        """Whether both are still what they were."""
+        versions = weight._version, None if bias is None else bias._version
+        return self.bias is bias and self.versions == versions
+
+
+def in_rows(values: torch.Tensor) -> np.ndarray:
+    """`[..., I]` to an array `[R, I]`."""
+    array = values.detach().numpy()
+    return np.ascontiguousarray(array.reshape(-1, array.shape[-1]))
+
+
+def added(rows: np.ndarray, kept: Columns) -> torch.Tensor:
+    """What the kernel makes of rows `[R, I]`: `[R, O]`."""
+    out = np.empty((len(rows), len(kept.offset)), rows.dtype)
+    least = max(1, PRODUCTS_PER_THREAD // max(1, kept.columns.size))
+    in_threads(add_columns, [rows], len(rows), least, kept.columns, kept.offset, out)
+    return torch.from_numpy(out)
 
 
 class EventDriven(TorchFunctionMode):
@@ -107,8 +137,7 @@ class EventDriven(TorchFunctionMode):
     def __init__(self, always: bool = False) -> None:
         super().__init__()
         self.always = always
-        self.columns: Any = WeakIdKeyDictionary()
-        self.limits: Any = WeakIdKeyDictionary()
+        self.kept: dict[int, Columns] = {}
 
     def __enter__(self) -> EventDriven:
         self.joined, SWITCH["joined"] = SWITCH["joined"], False  # what is kept of a weight goes by the weight
@@ -123,32 +152,33 @@ class EventDriven(TorchFunctionMode):
             return self.linear(*args, **(kwargs or {}))
         return function(*args, **(kwargs or {}))
 
-    def linear(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        if not fits(values, weight, bias) or not (self.always or self.pays(values, weight, bias)):
-            return F.linear(values, weight, bias)
-        return event_linear(values, self.columns_of(weight), bias)
-
-    def columns_of(self, weight: torch.Tensor) -> torch.Tensor:
-        """The weights by input `[I, O]`, kept until they change."""
-        kept = self.columns.get(weight)
-        if kept is None or kept[0] != weight._version:
-            kept = self.columns[weight] = (weight._version, weight.detach().t().contiguous())
-        return kept[1]
-
-    def pays(self, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
-        """Whether the layer is faster so, by what was timed when it first had about so many rows."""
-        limits = self.limits.setdefault(weight, {})
-        size = (values.numel() // values.shape[-1]).bit_length()
-        if (limit := limits.get(size)) == 0:
-            return False
-        rows = values.detach().reshape(-1, values.shape[-1]).contiguous().numpy()
-        share = not_zero(rows) / rows.size
+    def linear(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        """`F.linear`, its arguments by the same names."""
+        if not fits(input, weight, bias):
+            return F.linear(input, weight, bias)
+        kept = self.kept.get(id(weight))
+        if kept is None or not kept.are_of(weight, bias):
+            kept = self.kept[id(weight)] = Columns(weight, bias)
+        size = (input.numel() // input.shape[-1]).bit_length()
+        limit = math.inf if self.always else kept.limits.get(size)
+        if limit == 0:
+            return F.linear(input, weight, bias)
+        rows = in_rows(input)
         if limit is None:
-            columns = self.columns_of(weight)
-            dense = fastest(lambda: F.linear(values, weight, bias))
-            limit = max(share, LEAST_SHARE) * dense / fastest(lambda: event_linear(values, columns, bias))
-            limits[size] = limit if share < 2 * limit else 0.0  # far off: its inputs are never counted again
-        return share < limit
+            limit = kept.limits[size] = timed_limit(rows, kept)
+        if limit < math.inf and not_zero(rows) >= limit * rows.size:
+            return F.linear(input, weight, bias)
+        return added(rows, kept).view(*input.shape[:-1], len(kept.offset))
+
+
+def timed_limit(rows: np.ndarray, kept: Columns) -> float:
+    """The share of values that are not zero below which skipping zeros is faster, as these rows tell; 0 where theirs is
+    far above it, so that they need not be counted again.
+    """
+    share, values = max(not_zero(rows) / rows.size, LEAST_SHARE), torch.from_numpy(rows)
+    dense = fastest(lambda: F.linear(values, kept.weight, kept.bias))
+    limit = share * dense / fastest(lambda: added(rows, kept))
+    return limit if share < 2 * limit else 0.0
 
 
 def fastest(run: Callable[[], object]) -> float:
