@@ -4,9 +4,9 @@
 
 Prints tables and writes OUTPUT, a figure. The layers have the sizes of AVE's network and random inputs; a share p of
 them is not zero, as where neurons fire in S steps with a rate of 1 - (1 - p)^(1/S). The networks of AVE's size have
-fresh weights, and a threshold that sets their firing rate; RUN are run directories, whose networks run on clips of
-their own test split. ONNX Runtime's int8 is its dynamic quantisation. Medians of runs in turns, on as many threads as
-PyTorch has.
+fresh weights that have seen random clips, and a threshold that sets their firing rate; RUN are run directories, whose
+networks run on clips of their own test split. ONNX Runtime's int8 is its dynamic quantisation. Medians of runs in
+turns, on as many threads as PyTorch has.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 AVE = FeatureShape(512, 128, 28)
 THRESHOLDS = (0.25, 0.5, 1.0, 2.0)
 CASES = {"1 segment": (1, 1), "1 clip": (1, 10), "8 clips": (8, 10)}
+SEEN = 40
+"""Batches that a fresh network has seen in training mode."""
 SLOTS = ("visual_projection", "temporal_encoder", "feed_forward")
 
 
@@ -142,37 +144,48 @@ def measure(name: str, network: Any, clips: tuple[torch.Tensor, ...], compile_it
     return times | {"rate": rate or 0.0}
 
 
-def ave_networks() -> dict[str, tuple[Experiment, bool]]:
-    """Networks of AVE's size by name, and whether each is compiled, too."""
-    guided = "configs/ave/snn-guided.yaml"
-    found = {"ann": (read_config(ROOT / "configs/ave/ann.yaml", Experiment), True)}
+def ave_networks() -> dict[str, Any]:
+    """Networks of AVE's size with fresh weights, which have seen some clips: norms and roundings know their values."""
+    guided = ROOT / "configs/ave/snn-guided.yaml"
+    experiments = {"ann": read_config(ROOT / "configs/ave/ann.yaml", Experiment)}
     for kind in ("rectified", "quantised"):
         changes = {f"model.slots.{slot}.block": kind for slot in SLOTS}
-        found[f"snn-guided-{kind}"] = (read_config(ROOT / guided, Experiment, changes), False)
+        experiments[f"snn-guided-{kind}"] = read_config(guided, Experiment, changes)
     for threshold in THRESHOLDS:
-        changes = {"model.spiking.threshold": threshold}
-        found[f"snn-guided, threshold {threshold}"] = (read_config(ROOT / guided, Experiment, changes), False)
+        name = f"snn-guided, threshold {threshold}"
+        experiments[name] = read_config(guided, Experiment, {"model.spiking.threshold": threshold})
+    found = {}
+    for name, experiment in experiments.items():
+        torch.manual_seed(0)
+        found[name] = network = build_network(experiment, AVE).train()
+        for _ in range(SEEN):
+            with torch.no_grad():
+                network(*random_clips(8, 10))
     return found
+
+
+def random_clips(clips: int, segments: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of AVE's shape; half of a picture's are zero, as VGG's are."""
+    return torch.relu(torch.randn(clips, segments, 7, 7, 512)), torch.rand(clips, segments, 128)
 
 
 def networks(runs: list[str]) -> dict[str, dict[str, dict[str, float]]]:
     """By case and network, milliseconds of each way to run it, and its firing rate."""
     found: dict[str, dict[str, dict[str, float]]] = {}
+    fresh = ave_networks()
     heads = "| network | firing rate | dense, ms | skips zeros | dense, compiled | ONNX Runtime | ONNX Runtime, int8 |"
     for case, (clips, segments) in CASES.items():
         print(f"\n{case}\n\n{heads}\n| --- |" + " --- |" * 6)
         found[case] = {}
-        for name, (experiment, compile_it) in ave_networks().items():
-            torch.manual_seed(0)
-            network = build_network(experiment, AVE)
-            given = torch.relu(torch.randn(clips, segments, 7, 7, 512)), torch.rand(clips, segments, 128)
-            found[case][name] = measure(f"{name}, AVE's size, fresh", network, given, compile_it)
+        for name, network in fresh.items():
+            given = random_clips(clips, segments)
+            found[case][name] = measure(f"{name}, AVE's size, fresh", network, given, name == "ann")
         for run in runs:
             trained = load_checkpoint(run)
             data = ClipData(trained.experiment.data, feature_dtype(trained.experiment.training.precision))
             batch = data.dataset("test").__getitems__(range(clips))
             given = batch["visual"][:, :segments].contiguous(), batch["audio"][:, :segments].contiguous()
-            dense = not any(slot.spikes for slot in trained.experiment.model.slots.every().values())
+            dense = all(slot.is_dense for slot in trained.experiment.model.slots.every().values())
             measure(f"{trained.experiment.name}, trained", trained.network, given, dense)
     return found
 
