@@ -10,7 +10,6 @@ Beside what `snn_cace.counting.operations` counts, an audit
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil, inf, log2
 from typing import Any
@@ -24,7 +23,7 @@ from neurons.coding import Coding
 from neurons.recording import LayerActivity, unhealthy_shares
 from snn_cace.counting.energy import Prices, break_even_rate, energies_mj, energy, read_prices, sources
 from snn_cace.counting.foreign import is_unknown_neuron, neuron_of, reset_states
-from snn_cace.counting.operations import Count, ModuleCount, OperationCounter, run_within, summed
+from snn_cace.counting.operations import Count, ModuleCount, OperationCounter, copied, run_within, summed
 from snn_cace.counting.provenance import Rate, flat
 from snn_cace.counting.rules import COMPUTED, Call, Layout, Operations, UncountedOperationError, aten, is_product
 from snn_cace.model.network import Network
@@ -225,7 +224,7 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
     reset_states(network)
-    network_copy = fold(copy.deepcopy(network).eval()).cpu()
+    network_copy = fold(copied(network)).cpu()
     first = next(x for x in flat(inputs) if isinstance(x, torch.Tensor))
     ours = any(isinstance(module, SpikingLayer) for module in network.modules()) or isinstance(network, Network)
     segments = first.shape[1] if ours and first.ndim > 2 else 1

@@ -58,6 +58,7 @@ from snn_cace.counting.rules import (
     narrow_product,
     rate_product,
 )
+from snn_cace.errors import InputError, one_line
 
 COUNTS = ("event_driven", "conservative", "zero_skipping")
 """The counts, see above."""
@@ -363,12 +364,28 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
     segments = inputs[0].shape[1] if inputs[0].ndim > 2 else 1
-    folded = fold(copy.deepcopy(network).eval())
+    folded = fold(copied(network))
     counter = OperationCounter(folded, Layout(len(inputs[0]), segments))
     for name, module in network.named_modules():
         counter.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
     run_within(counter, folded, *inputs)
     return counter.count()
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of `network` in evaluation mode, without the graphs of what it keeps of earlier runs.
+
+    Raises:
+        InputError: a network that cannot be copied, or not be looked into.
+    """
+    scripted = next((name for name, m in network.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise InputError(f"{scripted or 'the network'} is a ScriptModule: give the nn.Module that it was made from")
+    kept = [x for module in network.modules() for x in flat(vars(module).values()) if isinstance(x, torch.Tensor)]
+    try:
+        return copy.deepcopy(network, {id(x): x.detach().clone() for x in kept if not x.is_leaf}).eval()
+    except Exception as error:  # a module may hold whatever it likes
+        raise InputError(f"the network cannot be copied, give one that has not run yet: {one_line(error)}") from None
 
 
 def count_clips(

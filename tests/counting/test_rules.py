@@ -8,6 +8,7 @@ from torch import nn
 
 from snn_cace import counting
 from snn_cace.counting.rules import MODULE_RULES, Cost, UncountedOperationError
+from snn_cace.errors import InputError
 
 KINDS = ("macs", "acs", "comparisons", "transcendental")
 
@@ -118,3 +119,37 @@ class Adds(nn.Module):
 def test_only_a_bias_of_a_product_is_free(kind: str, additions: int):
     found = counting.audit(Adds(kind), torch.ones(1, 4)).count.total
     assert (found.macs, found.acs) == (16, additions)
+
+
+class Keeps(nn.Module):
+    """A network that keeps what it has computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.history = nn.Linear(4, 2), []
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        self.last = self.linear(values)
+        self.history.append(self.last)
+        return self.last
+
+
+def test_a_network_that_keeps_its_graph_is_counted():
+    network, values = Keeps(), torch.rand(1, 4)
+    kept = network(values)
+    assert costs(network, values) == {"macs": 8}
+    assert network.last is kept and kept.requires_grad and len(network.history) == 1
+    weighted = torch.nn.utils.weight_norm(nn.Linear(4, 2))
+    weighted(values)
+    with pytest.raises(UncountedOperationError, match=r"runs aten\._weight_norm_interface"):
+        counting.audit(weighted, values)
+
+
+def test_what_cannot_be_copied_or_looked_into_is_one_line():
+    network = Keeps()
+    network.history = {"deep": network(torch.rand(1, 4)) + 1}
+    with pytest.raises(InputError, match=r"the network cannot be copied, .*: Only Tensors created explicitly"):
+        counting.audit(network, torch.rand(1, 4))
+    scripted = nn.Sequential(torch.jit.script(nn.Linear(4, 2)))
+    with pytest.raises(InputError, match=r"0 is a ScriptModule: give the nn\.Module"):
+        counting.audit(scripted, torch.rand(1, 4))
