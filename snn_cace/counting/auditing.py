@@ -10,7 +10,6 @@ Beside what `snn_cace.counting.operations` counts, an audit
 
 from __future__ import annotations
 
-import copy
 from dataclasses import asdict, dataclass, field, replace
 from math import ceil, inf, log2
 from typing import Any
@@ -20,11 +19,12 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from neurons import SpikeLinear, SpikingLayer, fold
+from neurons.coding import Coding
 from neurons.recording import LayerActivity, unhealthy_shares
 from snn_cace.counting.energy import Prices, break_even_rate, energies_mj, energy, read_prices, sources
-from snn_cace.counting.foreign import is_unknown_neuron, neuron_of, reset_states, spikes_of
-from snn_cace.counting.operations import Count, ModuleCount, OperationCounter, run_within, summed
-from snn_cace.counting.provenance import Rate, flat, storage_of
+from snn_cace.counting.foreign import is_unknown_neuron, neuron_of, reset_states
+from snn_cace.counting.operations import Count, ModuleCount, OperationCounter, copied, run_within, summed
+from snn_cace.counting.provenance import Rate, flat
 from snn_cace.counting.rules import COMPUTED, Call, Layout, Operations, UncountedOperationError, aten, is_product
 from snn_cace.model.network import Network
 
@@ -112,10 +112,9 @@ class Auditor(OperationCounter):
 
     def __init__(self, network: nn.Module, layout: Layout) -> None:
         super().__init__(network, layout)
-        self.product: tuple[Any, int] | None = None  # storage and version of what a folded norm may read
         self.twins: dict[bool, dict[str, Operations]] = {False: {}, True: {}}
         self.fired: dict[str, torch.Tensor] = {}
-        self.updates: dict[str, int] = {}
+        self.updates: dict[tuple[str, str | None], int] = {}
 
     @property
     def steps(self) -> int:
@@ -131,41 +130,40 @@ class Auditor(OperationCounter):
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         super().ends(module, args, out)
-        spikes = out if isinstance(module, SpikingLayer) else spikes_of(module, out)
-        name = self.names[module]
-        if isinstance(spikes, torch.Tensor) and not self.whole:
+        spikes, name = self.fired_by(module, out), self.names[module]
+        if spikes is not None and not isinstance(module, Coding) and not self.whole:
             with _disable_current_modes():
-                self.record_activity(name, module, spikes)
+                self.record_activity(name, module, spikes, self.product_of(args[0]) if args else None)
         if isinstance(module, SpikeLinear) and self.is_spikes(args[0]):
             reads = self.layout.reads(out.numel() // module.out_features, module.in_features * module.out_features)
             values = out.numel() * module.in_features / module.out_features
             self.add_twin(name, Operations(macs=out.numel() * module.in_features, value_reads=values, **reads), True)
 
-    def record_activity(self, name: str, module: nn.Module, spikes: torch.Tensor) -> None:
-        """Spikes per neuron, and in how many updates; the simulation steps, where these stand first."""
+    def record_activity(self, name: str, module: nn.Module, spikes: torch.Tensor, read: str | None) -> None:
+        """Spikes per neuron, and in how many updates; the simulation steps, where these stand first. A layer that all
+        its steps run in one call of may run for several tensors; so may any layer, of the products it has `read`.
+        """
         neuron = neuron_of(module)
         leading = spikes.ndim - 1 if neuron is None else min(neuron.leading(module), spikes.ndim)
         rows = spikes.flatten(0, leading - 1)
         self.fired[name] = self.fired.get(name, 0.0) + rows.sum(0, dtype=torch.float64).flatten()
-        # A `SpikingLayer` runs all its steps in one call, and may run for several tensors.
-        updates = self.updates.get(name, 0) + len(rows) if neuron else len(spikes) * self.layout.clips
-        self.updates[name] = updates
+        known, steps = self.updates.get((name, read), 0), len(spikes) * self.layout.clips
+        self.updates[name, read] = max(known, steps) if neuron is None or leading > 1 else known + len(rows)
         ran = float(spikes.numel())
         self.add_twin(name, Operations(comparisons=3 * ran, value_reads=ran, value_writes=ran), False)
         if neuron is not None and leading > 1 and spikes.shape[1] == self.layout.clips:
             self.layout = replace(self.layout, steps=len(spikes))
 
     def count_computed(self, operation: Any, name: str, args: tuple, out: Any, tensors: list[torch.Tensor]) -> None:
-        if operation is aten.native_batch_norm and self.product == state_of(args[0]) and not args[5]:
-            self.product = state_of(out[0])  # a second one folds as well
+        if operation is aten.native_batch_norm and self.product is not None and not args[5]:
+            self.products.append((out[0], out[0]._version, self.product))  # a second one folds as well
             return
         rate = self.rate_of(args[0]) if operation is aten.convolution else None
-        if rate is None or rate.gate is not None or self.is_spikes(args[0]):
+        if rate is None or rate.gate is not None or rate.scalings > 1 or self.is_spikes(args[0]):
             super().count_computed(operation, name, args, out, tensors)
         else:
             self.count_pooled(name, args, out, rate)
         if is_product(operation):
-            self.product = state_of(out) if any(self.is_weight(x) for x in tensors) else None
             read = [rate for x in tensors if (rate := self.rate_of(x)) is not None]
             if read:
                 values = COMPUTED[operation](Call(args, out, never, self.is_weight, self.layout))
@@ -174,7 +172,8 @@ class Auditor(OperationCounter):
     def count_pooled(self, name: str, args: tuple, out: torch.Tensor, rate: Rate) -> None:
         """A convolution that reads sums of spikes, as a pooling by the mean leaves them."""
         dense = Call(args, out, never, self.is_weight, self.layout)
-        spikes = replace(dense, args=(rate.steps[0], *args[1:]), spikes=lambda x: x is rate.steps[0])
+        sums = sum(rate.steps[1:], rate.steps[0])
+        spikes = replace(dense, args=(sums, *args[1:]), spikes=lambda x: x is sums)
         spent = COMPUTED[aten.convolution](spikes)
         self.note(name, args[0], args[1], out)
         self.spend(name, COMPUTED[aten.convolution](dense), event_driven=spent, zero_skipping=spent)
@@ -208,11 +207,6 @@ class Auditor(OperationCounter):
         return found
 
 
-def state_of(values: torch.Tensor) -> tuple[Any, int]:
-    """What changes where a tensor is another, or is written to."""
-    return storage_of(values), values._version
-
-
 def never(values: Any) -> bool:
     return False
 
@@ -230,14 +224,14 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
     reset_states(network)
-    copied = fold(copy.deepcopy(network).eval()).cpu()
+    network_copy = fold(copied(network)).cpu()
     first = next(x for x in flat(inputs) if isinstance(x, torch.Tensor))
     ours = any(isinstance(module, SpikingLayer) for module in network.modules()) or isinstance(network, Network)
     segments = first.shape[1] if ours and first.ndim > 2 else 1
-    counter = Auditor(copied, Layout(first.shape[batch_dim], segments, len(first) if batch_dim else 1))
+    counter = Auditor(network_copy, Layout(first.shape[batch_dim], segments, len(first) if batch_dim else 1))
     for name, module in network.named_modules():
         counter.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
-    run_within(counter, copied, *inputs)
+    run_within(counter, network_copy, *inputs)
     activity, twin, clips = counter.activity(), counter.twin(), counter.layout.clips
     weights = [p for module in network.modules() for p in module.parameters(recurse=False) if p.ndim > 1]
     zeros = sum(p.numel() - int(p.count_nonzero()) for p in weights)

@@ -1,4 +1,4 @@
-"""What convolutions, pooling and recurrent layers cost; added to the tables of `snn_cace.counting.rules`.
+"""What convolutions, pooling and other layers of PyTorch cost; added to the tables of `snn_cace.counting.rules`.
 
 A convolution of spikes adds a weight per spike and output that it reaches, borders included: the spikes are counted by
 a convolution with ones. A pooling takes k - 1 comparisons or additions per output of k values.
@@ -11,21 +11,10 @@ from math import prod
 from typing import Any
 
 import torch
-from torch import nn
 
+from snn_cace.counting.foreign import output_of
 from snn_cace.counting.provenance import spike_count
-from snn_cace.counting.rules import (
-    COMPUTED,
-    MODULE_RULES,
-    SKIPPING,
-    WORD_BITS,
-    Call,
-    Cost,
-    Layout,
-    Operations,
-    aten,
-    elementwise,
-)
+from snn_cace.counting.rules import COMPUTED, SKIPPING, WORD_BITS, Call, Cost, Operations, aten, elementwise
 
 
 def reached(call: Call, values: torch.Tensor) -> float:
@@ -80,43 +69,31 @@ def weights_of_active(call: Call, values: torch.Tensor, events: float) -> dict[s
     return reads | {"weight_reads": events}
 
 
-def pooling(kind: str) -> Any:
+def pooling(kind: str, adaptive: bool = False) -> Any:
     """k - 1 operations of a `kind` for the k values of each output, and a MAC where they are averaged."""
 
     def rule(call: Call) -> Cost:
-        out = call.out[0] if isinstance(call.out, tuple) else call.out
-        adaptive = max(1.0, call.first.numel() / out.numel())
-        kernel = adaptive if kind == "adaptive" else prod(call.args[1])
-        averaged = {"macs": out.numel()} if kind != "comparisons" else {}
-        each = {"comparisons" if kind == "comparisons" else "acs": (kernel - 1) * out.numel()}
-        if call.spikes(call.first) and kind != "comparisons":
-            spikes = float((out * kernel).round().sum(dtype=torch.float64))  # one in several windows is added in each
-            return Cost(Operations(value_writes=out.numel(), **averaged), Operations(acs=spikes, value_reads=spikes))
-        return Cost.of(**each, **averaged, value_reads=call.first.numel(), value_writes=out.numel())
+        out = output_of(call.out)
+        count, sizes = out.numel(), window_sizes(call, out) if adaptive else torch.tensor(prod(call.args[1]))
+        averaged = {"macs": count} if kind == "acs" else {}
+        if call.spikes(call.first) and kind == "acs":
+            pool = aten.avg_pool3d if len(call.args[1]) == 3 else aten.avg_pool2d
+            sums = out * sizes if adaptive else pool(*call.args[:5], divisor_override=1)
+            spikes = float(sums.round().sum(dtype=torch.float64))  # one in several windows is added in each
+            return Cost(Operations(value_writes=count, **averaged), Operations(acs=spikes, value_reads=spikes))
+        each = {kind: float((sizes - 1).expand(out.shape).sum())}
+        return Cost.of(**each, **averaged, value_reads=call.first.numel(), value_writes=count)
 
     return rule
 
 
-def recurrent(module: nn.RNNBase, values: torch.Tensor, out: Any, is_spikes: bool, layout: Layout) -> Cost:
-    """GRU and RNN, `[B, T, i]` to `[B, T, h]`: 3 or 1 gates of h (i + h) MACs; a GRU also 3 h MACs and 2 h ACs."""
-    gates = 3 if isinstance(module, nn.GRU) else 1
-    h, directions = module.hidden_size, 2 if module.bidirectional else 1
-    runs = values.numel() // values.shape[-1]
-    cost = Operations()
-    for layer in range(module.num_layers):
-        inputs = values.shape[-1] if layer == 0 else directions * h
-        weights = gates * h * (inputs + h) + (2 * gates * h if module.bias else 0)
-        each = Operations(
-            macs=gates * h * (inputs + h) + (3 * h if gates == 3 else 0),
-            acs=2 * h if gates == 3 else 0,
-            transcendental=gates * h,
-            state_reads=h,
-            state_writes=h,
-            value_reads=inputs,
-            value_writes=h,
-        )
-        cost = cost + each * (runs * directions) + Operations(**layout.reads(runs, weights * directions))
-    return Cost(cost)
+def window_sizes(call: Call, out: torch.Tensor) -> torch.Tensor:
+    """How many values each output of an adaptive pooling reads, as PyTorch cuts its windows, `[..., n]` of its axes."""
+    sizes, axes = torch.ones((), dtype=torch.float64), len(call.args[1])
+    for a, b in zip(call.first.shape[-axes:], out.shape[-axes:], strict=True):
+        along = torch.tensor([-(-(i + 1) * a // b) - i * a // b for i in range(b)])
+        sizes = sizes.unsqueeze(-1) * along
+    return sizes
 
 
 def gather(call: Call) -> Cost:
@@ -126,11 +103,34 @@ def gather(call: Call) -> Cost:
     return Cost.of(value_writes=call.out.numel(), **reads)
 
 
-def normalised(call: Call) -> Cost:
-    """A group norm: per value 2 ACs and 3 MACs, per group a root."""
-    count = call.out[0].numel()
-    roots = call.out[2].numel()
-    return Cost.of(acs=2 * count, macs=3 * count, transcendental=roots, value_reads=count, value_writes=count)
+def bags(call: Call) -> Cost:
+    """Sums, means (mode 1) or maxima (2) of the rows of a table that fall in each bag."""
+    table, indices, offsets = call.args[:3]
+    mode, weights, padding = (call.args[place] if len(call.args) > place else None for place in (4, 6, 8))
+    bag = torch.bucketize(torch.arange(len(indices)), offsets, right=True)
+    rows = bag[indices != (-1 if padding is None else padding)]
+    words, count = table.shape[1], call.out[0].numel()
+    joined = float(words * (len(rows) - len(rows.unique())))
+    kind = {"comparisons" if mode == 2 else "acs": joined}
+    macs = float(len(rows) * words) if weights is not None else float(count) if mode == 1 else 0.0
+    return Cost.of(**kind, macs=macs, value_writes=count, **call.layout.reads(len(rows), words))
+
+
+def overlapping(call: Call) -> Cost:
+    """Patches put back side by side: values that fall on one place are added."""
+    taken = aten.col2im(torch.ones_like(call.first), *call.args[1:])
+    return Cost.of(
+        acs=float((taken - 1).clamp(min=0).sum()), value_reads=call.first.numel(), value_writes=call.out.numel()
+    )
+
+
+def interpolation(neighbours: int) -> Any:
+    def rule(call: Call) -> Cost:
+        return Cost.of(
+            macs=neighbours * call.out.numel(), value_reads=call.first.numel(), value_writes=call.out.numel()
+        )
+
+    return rule
 
 
 def polynomial(call: Call) -> Cost:
@@ -147,27 +147,36 @@ def scan(call: Call) -> Cost:
 COMPUTED |= {
     aten.convolution: convolution,
     aten.baddbmm: lambda call: COMPUTED[aten.bmm](replace(call, args=call.args[1:])) + Cost.of(acs=call.out.numel()),
-    aten.avg_pool2d: pooling("acs"),
-    aten._adaptive_avg_pool2d: pooling("adaptive"),
-    aten.native_group_norm: normalised,
+    **dict.fromkeys((aten.avg_pool2d, aten.avg_pool3d), pooling("acs")),
+    **dict.fromkeys((aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d), pooling("acs", adaptive=True)),
+    **dict.fromkeys((aten.adaptive_max_pool2d, aten.adaptive_max_pool3d), pooling("comparisons", adaptive=True)),
+    aten.upsample_linear1d: interpolation(2),
+    aten.upsample_bilinear2d: interpolation(4),
+    aten.upsample_trilinear3d: interpolation(8),
+    aten.upsample_bicubic2d: interpolation(16),
+    **dict.fromkeys((aten._embedding_bag, aten._embedding_bag_forward_only), bags),
     aten.embedding: gather,
+    aten.col2im: overlapping,
+    aten.glu: lambda call: elementwise("macs")(call) + Cost.of(transcendental=call.out.numel()),
+    aten.log_sigmoid_forward: lambda call: elementwise("transcendental")(replace(call, out=call.out[0])),
+    aten.softshrink: lambda call: elementwise("acs")(call) + Cost.of(comparisons=call.out.numel()),
     aten.pow: polynomial,
     aten.cumsum: scan,
 }
 MAXIMA = (aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices)
 TRANSCENDENTAL = (
     aten.gelu, aten.silu, aten.silu_, aten.erf, aten.log, aten.reciprocal, aten.sin, aten.cos, aten.softplus,
-    aten._log_softmax, aten.elu, aten.div_,
+    aten.celu, aten.elu,
 )  # fmt: skip
 PRODUCTS = (
     aten.hardswish, aten.hardswish_, aten.hardsigmoid, aten.hardsigmoid_, aten.addcmul, aten.leaky_relu,
-    aten.leaky_relu_, aten.lerp,
+    aten.leaky_relu_, aten.lerp, aten._prelu_kernel, aten.rrelu_with_noise,
 )  # fmt: skip
-SUMS = (aten.neg, aten.abs, aten.sub_)
+SUMS = (aten.neg, aten.abs)
 CHOICES = (
     aten.le, aten.eq, aten.ne, aten.where, aten.clamp, aten.clamp_, aten.hardtanh, aten.hardtanh_, aten.round,
     aten.sign, aten.maximum, aten.minimum, aten.floor, aten.heaviside, aten.logical_and, aten.logical_or,
-    aten.bitwise_or, aten.argmax, aten.amin,
+    aten.bitwise_or, aten.clamp_min_, aten.threshold, aten.threshold_, aten.hardshrink,
 )  # fmt: skip
 COMPUTED |= dict.fromkeys(MAXIMA, pooling("comparisons"))
 COMPUTED |= dict.fromkeys(TRANSCENDENTAL, elementwise("transcendental"))
@@ -175,4 +184,3 @@ COMPUTED |= dict.fromkeys(PRODUCTS, elementwise("macs"))
 COMPUTED |= dict.fromkeys(SUMS, elementwise("acs"))
 COMPUTED |= dict.fromkeys(CHOICES, elementwise("comparisons"))
 SKIPPING[aten.convolution] = skipping_convolution
-MODULE_RULES |= {nn.GRU: recurrent, nn.RNN: recurrent}

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,19 +42,23 @@ from snn_cace.counting.rules import (
     FACTORY_OPS,
     MODULE_RULES,
     SKIPPING,
-    SKIPPING_MODULES,
+    SKIPPING_RULES,
     WORD_BITS,
     Call,
     Cost,
     Layout,
     Operations,
     UncountedOperationError,
+    addition,
+    aten,
     foreign_neuron,
+    is_bias,
     is_product,
     narrow_inputs,
     narrow_product,
     rate_product,
 )
+from snn_cace.errors import InputError, one_line
 
 COUNTS = ("event_driven", "conservative", "zero_skipping")
 """The counts, see above."""
@@ -144,13 +149,13 @@ class OperationCounter(SpikeTracker):
         self.sources: dict[str, dict[str, Operations]] = {}
         self.ran: set[str] = set()
         self.whole = 0
-        self.neurons = 0
+        self.products: deque[tuple[torch.Tensor, int, str]] = deque(maxlen=8)
+        self.product: str | None = None
 
     def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         super().starts(module, args, kwargs)
         self.ran.add(self.running[-1])
         self.whole += rule_for(module) is not None
-        self.neurons += neuron_of(module) is not None
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         super().ends(module, args, out)
@@ -158,18 +163,20 @@ class OperationCounter(SpikeTracker):
         if rule is None:
             return
         self.whole -= 1
-        self.neurons -= neuron_of(module) is not None
         if self.whole or out is None:
             return
-        values = output_of(out)
+        fired = self.fired_by(module, out)
+        values = output_of(out) if fired is None else fired
         args = args or (values,)  # called by keyword alone
         with _disable_current_modes():
-            called = (module, args[0], out, self.is_spikes(args[0]), self.layout)
-            cost = rule(*called)
-            skipping = rule_for(module, SKIPPING_MODULES)
-            skipped = cost if skipping is None else skipping(*called)
+            called = (module, args[0], out if fired is None else fired, self.is_spikes(args[0]), self.layout)
+            try:
+                cost = rule(*called)
+            except UncountedOperationError as error:
+                raise UncountedOperationError(f"{name or 'the network'}: {error}") from None
+            skipped = SKIPPING_RULES[rule](*called) if rule in SKIPPING_RULES else cost
             rate = self.rate_of(args[0])
-            if isinstance(module, nn.LSTM) and rate is not None and rate.bits is not None:
+            if isinstance(module, nn.RNNBase) and rate is not None and rate.bits is not None:
                 self.narrow(name, rate.bits)
                 cost, skipped = narrow_inputs(module, rate, cost, False), narrow_inputs(module, rate, skipped, True)
             self.spend(name, cost, zero_skipping=skipped)
@@ -181,12 +188,13 @@ class OperationCounter(SpikeTracker):
                 self.attribute(name, name, cost)
             elif self.is_spikes(args[0]):
                 self.attribute(self.source(args[0]), name, cost)
-            if isinstance(module, nn.LSTM):
-                self.counts[name].state = values.shape[0 if module.batch_first else 1] * lstm_state(module)
+            if isinstance(module, nn.RNNBase):
+                self.counts[name].state = values.shape[0 if module.batch_first else 1] * state_words(module)
             if isinstance(module, LinearMemory) and cost.static.state_reads:
                 self.counts[name].state = values.numel() / values.shape[1]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self.product = next((name for x in args if (name := self.product_of(x)) is not None), None)
         out = func(*args, **(kwargs or {}))
         operation = func.overloadpacket
         if not self.whole or (self.whole == self.neurons and is_product(operation) and any(map(self.is_weight, args))):
@@ -200,7 +208,7 @@ class OperationCounter(SpikeTracker):
         if operation in COMPUTED:
             with _disable_current_modes():
                 self.count_computed(operation, running.name, args, out, tensors)
-            if operation in (torch.ops.aten.relu, torch.ops.aten.relu_):
+            if operation in (aten.relu, aten.relu_):
                 running.zeros += out.numel() - int(out.count_nonzero())
                 running.elements += out.numel()
         elif operation not in VIEW_OPS and operation not in FACTORY_OPS:
@@ -214,8 +222,12 @@ class OperationCounter(SpikeTracker):
 
     def count_computed(self, operation: Any, name: str, args: tuple, out: Any, tensors: list[torch.Tensor]) -> None:
         """An operation of `COMPUTED`, by every count."""
-        call = Call(args, out, self.is_spikes, self.is_weight, self.layout)
+        call = Call(args, out, self.is_spikes, self.is_weight, self.layout, self.product is not None)
         cost = COMPUTED[operation](call)
+        if is_product(operation) and any(map(self.is_weight, tensors)):
+            self.products.append((out, out._version, name))
+        elif COMPUTED[operation] is addition and is_bias(call):
+            self.products.append((out, out._version, self.product or name))
         skipping = SKIPPING[operation](call) if operation in SKIPPING else cost
         consumed = self.consumed(operation, args)
         self.note(name, *tensors, *flat((out,)))
@@ -239,6 +251,13 @@ class OperationCounter(SpikeTracker):
         self.spend(name, cost, event_driven=spent, zero_skipping=spent)
         self.attribute(rate.source, name, spent)
 
+    def product_of(self, x: Any) -> str | None:
+        """The module whose product with weights `x` is, a bias added or not; None of all else."""
+        if not isinstance(x, torch.Tensor):
+            return None
+        state = storage_of(x), x._version
+        return next((name for out, version, name in self.products if (storage_of(out), version) == state), None)
+
     def spend(
         self, name: str, conservative: Cost, event_driven: Cost | None = None, zero_skipping: Cost | None = None
     ) -> None:
@@ -258,7 +277,9 @@ class OperationCounter(SpikeTracker):
         self.read[name].update(storage_of(x) for x in tensors if self.is_weight(x))
         module.weights = sum(self.sizes[storage] for storage in self.read[name])
         values = [x for x in tensors if isinstance(x, torch.Tensor) and not self.is_weight(x)]
-        module.buffer = max([module.buffer, *(x.numel() / (len(x) if self.is_spikes(x) else 1) for x in values)])
+        module.buffer = max(
+            [module.buffer, *(x.numel() / (len(x) if x.ndim and self.is_spikes(x) else 1) for x in values)]
+        )
 
     def attribute(self, source: str, name: str, cost: Cost) -> None:
         """What the spikes of `source` cause in the module `name`."""
@@ -319,16 +340,17 @@ class OperationCounter(SpikeTracker):
         ]
 
 
-def lstm_state(module: nn.LSTM) -> float:
-    """Words of h and c for one clip."""
-    return 2.0 * module.hidden_size * module.num_layers * (2 if module.bidirectional else 1)
+def state_words(module: nn.RNNBase) -> float:
+    """Words of h, and of an LSTM's c, for one clip."""
+    states = 2.0 if isinstance(module, nn.LSTM) else 1.0
+    return states * module.hidden_size * module.num_layers * (2 if module.bidirectional else 1)
 
 
-def rule_for(module: nn.Module, rules: dict[type[nn.Module], Any] = MODULE_RULES) -> Any:
-    """The rule of a module that is counted as a whole; None for all others."""
-    if rules is MODULE_RULES and neuron_of(module) is not None:
+def rule_for(module: nn.Module) -> Any:
+    """The rule of a module that is counted as a whole, that of its nearest class; None for all others."""
+    if neuron_of(module) is not None:
         return foreign_neuron
-    return next((rule for kind, rule in rules.items() if isinstance(module, kind)), None)
+    return next((MODULE_RULES[kind] for kind in type(module).__mro__ if kind in MODULE_RULES), None)
 
 
 def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
@@ -342,12 +364,28 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
     segments = inputs[0].shape[1] if inputs[0].ndim > 2 else 1
-    folded = fold(copy.deepcopy(network).eval())
+    folded = fold(copied(network))
     counter = OperationCounter(folded, Layout(len(inputs[0]), segments))
     for name, module in network.named_modules():
         counter.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
     run_within(counter, folded, *inputs)
     return counter.count()
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """A copy of `network` in evaluation mode, without the graphs of what it keeps of earlier runs.
+
+    Raises:
+        InputError: a network that cannot be copied, or not be looked into.
+    """
+    scripted = next((name for name, m in network.named_modules() if isinstance(m, torch.jit.ScriptModule)), None)
+    if scripted is not None:
+        raise InputError(f"{scripted or 'the network'} is a ScriptModule: give the nn.Module that it was made from")
+    kept = [x for module in network.modules() for x in flat(vars(module).values()) if isinstance(x, torch.Tensor)]
+    try:
+        return copy.deepcopy(network, {id(x): x.detach().clone() for x in kept if not x.is_leaf}).eval()
+    except Exception as error:  # a module may hold whatever it likes
+        raise InputError(f"the network cannot be copied, give one that has not run yet: {one_line(error)}") from None
 
 
 def count_clips(

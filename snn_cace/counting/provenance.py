@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from neurons import LearnedStep, SpikingLayer
 from neurons.coding import Coding
 from neurons.readout import Readout
-from snn_cace.counting.foreign import output_of, spikes_of
+from snn_cace.counting.foreign import neuron_of, output_of, spikes_of
 
 aten = torch.ops.aten
 SEVERAL = ", "
@@ -34,23 +34,49 @@ NETWORK = ""
 """The name of the network itself: what its own `forward` runs."""
 
 VIEW_OPS = {
-    aten._reshape_alias, aten._to_copy, aten._unsafe_view, aten.alias, aten.as_strided, aten.as_strided_, aten.cat,
-    aten.clone, aten.constant_pad_nd, aten.copy_, aten.detach, aten.diagonal, aten.expand, aten.flip, aten.gather,
-    aten.index, aten.index_select, aten.lift_fresh, aten.masked_fill, aten.masked_fill_, aten.permute, aten.repeat,
-    aten.roll, aten.select, aten.slice, aten.split, aten.split_with_sizes, aten.squeeze, aten.stack, aten.t,
-    aten.transpose, aten.tril, aten.triu, aten.unbind, aten.unfold, aten.unsafe_split, aten.unsqueeze,
-    aten.upsample_nearest2d, aten.view,
+    aten._reshape_alias, aten._to_copy, aten._unsafe_view, aten._upsample_nearest_exact1d,
+    aten._upsample_nearest_exact2d, aten._upsample_nearest_exact3d, aten.alias, aten.as_strided, aten.as_strided_,
+    aten.cat, aten.channel_shuffle, aten.clone, aten.constant_pad_nd, aten.copy_, aten.detach, aten.detach_,
+    aten.diagonal, aten.expand, aten.flip, aten.gather, aten.im2col, aten.index, aten.index_put, aten.index_put_,
+    aten.index_select, aten.lift_fresh, aten.masked_fill, aten.masked_fill_, aten.masked_select, aten.max_unpool2d,
+    aten.max_unpool3d, aten.native_channel_shuffle, aten.permute, aten.pixel_shuffle, aten.pixel_unshuffle,
+    aten.reflection_pad1d, aten.reflection_pad2d, aten.reflection_pad3d, aten.repeat, aten.replication_pad1d,
+    aten.replication_pad2d, aten.replication_pad3d, aten.roll, aten.scatter, aten.scatter_, aten.select,
+    aten.select_scatter, aten.slice, aten.slice_scatter, aten.split, aten.split_with_sizes, aten.squeeze, aten.squeeze_,
+    aten.stack, aten.t, aten.take, aten.transpose, aten.transpose_, aten.tril, aten.triu, aten.unbind, aten.unfold,
+    aten.unsafe_split, aten.unsqueeze, aten.unsqueeze_, aten.upsample_nearest1d, aten.upsample_nearest2d,
+    aten.upsample_nearest3d, aten.view,
 }  # fmt: skip
 """ATen operations that only move or name what is there: made of spikes, they output spikes."""
+MOVED: dict[Any, tuple[int, ...]] = {
+    **dict.fromkeys((aten.gather, aten.index, aten.index_select, aten.masked_select, aten.take), (0,)),
+    **dict.fromkeys((aten.max_unpool2d, aten.max_unpool3d), (0,)),
+    **dict.fromkeys((aten.masked_fill, aten.masked_fill_, aten.constant_pad_nd), (0, 2)),
+    **dict.fromkeys((aten.index_put, aten.index_put_), (0, 2)),
+    **dict.fromkeys((aten.scatter, aten.scatter_), (0, 3)),
+    aten.where: (1, 2),
+}
+"""Which arguments what is output comes from, where others say from which places."""
 
 KEEP_SPIKES = {
-    aten.add, aten.add_, aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices,
-    aten.mul, aten.mul_, aten.maximum,
+    aten.adaptive_max_pool2d, aten.adaptive_max_pool3d, aten.add, aten.add_, aten.amax, aten.bitwise_and,
+    aten.bitwise_or, aten.cumsum, aten.logical_and, aten.logical_or, aten.max, aten.max_pool1d_with_indices,
+    aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, aten.maximum, aten.minimum, aten.mul, aten.mul_,
+    aten.sum, aten.where,
 }  # fmt: skip
 """Of spikes alone: a sum of spikes is as many spikes, and the largest, or the product, of several is one."""
-MEAN_POOLS = (aten.avg_pool2d, aten._adaptive_avg_pool2d)
+BLANK = {
+    aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_zeros, aten.zero_, aten.zeros,
+    aten.zeros_like,
+}  # fmt: skip
+"""What is filled later, or holds no spike yet."""
+FILLED = {aten.fill_, aten.full, aten.full_like, aten.new_full, aten.scalar_tensor}
+"""Blank where what they fill with, their last argument, is 0."""
+MEAN_POOLS = (aten.avg_pool2d, aten.avg_pool3d, aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d)
 RECTIFIERS = (aten.relu, aten.relu_)
 FACTORS = (aten.mul, aten.div)
+NEUTRAL = {aten.add: 0, aten.add_: 0, aten.sub: 0, aten.mul: 1, aten.mul_: 1, aten.div: 1, aten.div_: 1}
+"""The number that leaves the other argument as it is."""
 
 
 @dataclass
@@ -101,11 +127,17 @@ class SpikeTracker(TorchDispatchMode):
         self.names = {module: name for name, module in network.named_modules()}
         self.owners: dict[int, str] = {}
         self.sizes: dict[int, int] = {}
-        for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        # Held, as a module may put others in their place, whose memory is then given to any tensor.
+        self.owned = [*network.named_parameters(), *network.named_buffers()]
+        for name, tensor in self.owned:
             storage = storage_of(tensor)
             self.owners[storage], self.sizes[storage] = name.rpartition(".")[0], tensor.numel()
         self.running: list[str] = [NETWORK]
         self.spikes: dict[int, tuple[torch.Tensor, str]] = {}
+        self.blank: dict[int, torch.Tensor] = {}
+        self.written: set[int] = set()
+        self.neurons = 0
+        self.graded: dict[int, tuple[torch.Tensor, ...]] = {}
         self.rates: dict[tuple, Rate] = {}
         self.hooks: list[Any] = []
 
@@ -118,22 +150,27 @@ class SpikeTracker(TorchDispatchMode):
     def __exit__(self, *raised: Any) -> None:
         for hook in self.hooks:
             hook.remove()
-        self.hooks, self.spikes, self.rates = [], {}, {}
+        self.hooks, self.spikes, self.rates, self.blank, self.graded = [], {}, {}, {}, {}
         super().__exit__(*raised)
 
     def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.running.append(self.names[module])
+        self.neurons += neuron_of(module) is not None
 
     def ended(self, module: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
         """`ends`, whose first argument is what the module reads, whether it was given by position or by name."""
         named = (kwargs["input"],) if "input" in kwargs else tuple(kwargs.values())
         self.ends(module, args or named, out)
+        self.neurons -= neuron_of(module) is not None
+        if not self.neurons:
+            self.graded = {}
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
-        name = self.running.pop()
-        fired = out if isinstance(module, SpikingLayer | Coding) else spikes_of(module, out)
-        if isinstance(fired, torch.Tensor):
+        name, fired = self.running.pop(), self.fired_by(module, out)
+        if fired is not None:
             self.spikes[storage_of(fired)] = fired, name
+            if fired is not output_of(out):
+                self.follow_factor(False, fired, self.graded[storage_of(output_of(out))][1], output_of(out))
         if isinstance(module, LearnedStep) and isinstance(out, torch.Tensor):
             with _disable_current_modes():
                 size = float(module.size.detach())
@@ -143,38 +180,79 @@ class SpikeTracker(TorchDispatchMode):
                 used, weights = args[0], module.step_weights(args[0])
                 self.set_rate(out, Rate(list(used), weights, self.source(args[0])))
 
+    def fired_by(self, module: nn.Module, out: Any) -> torch.Tensor | None:
+        """The spikes that a module has just fired, before an amplitude of its own that they are multiplied by."""
+        fired = out if isinstance(module, SpikingLayer | Coding) else spikes_of(module, out)
+        if not isinstance(fired, torch.Tensor):
+            return None
+        ungraded, factor, _ = self.graded.get(storage_of(fired), (fired, None, fired))
+        with _disable_current_modes():
+            return fired if factor is None or bool((factor == 1).all()) else ungraded
+
     def follow(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
-        """Note what `out`, the result of `func`, is made of."""
-        tensors = [x for x in flat(args) if isinstance(x, torch.Tensor)]
-        if operation in VIEW_OPS:
-            if operation in (aten.copy_, aten.masked_fill_):
-                self.forget(args[0])
-            elif operation is aten.constant_pad_nd and len(args) > 2 and args[2]:
-                return  # what is put at the borders is no spikes
-            elif tensors and all(self.is_spikes(x) for x in tensors):
-                made = [x for x in flat((out,)) if isinstance(x, torch.Tensor)]
-                self.spikes |= {storage_of(x): (x, self.source(tensors[0])) for x in made}
-            elif tensors and all(self.rate_of(x) for x in tensors):
+        """Note what `out`, the result of `func`, is made of; what is written to is forgotten where that is unknown."""
+        if self.neurons and operation is aten.mul and (factor := next(filter(self.is_weight, args), None)) is not None:
+            spikes = args[0] if factor is args[1] else args[1]
+            self.graded[storage_of(out)] = spikes, factor, out
+        known = self.is_followed(operation, func, args, kwargs, out)
+        for x in written(func, args, kwargs):
+            self.written.add(storage_of(x))
+            if not known:
+                self.forget(x)
+
+    def is_followed(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any) -> bool:
+        """Whether `out` is noted to be spikes, blank or a rate."""
+        made = [x for x in flat((out,)) if isinstance(x, torch.Tensor)]
+        tensors = self.moved(operation, args)
+        if operation in BLANK or (operation in FILLED and is_number(args[-1], 0)):
+            if fills(out):
+                self.spikes.pop(storage_of(out), None)
+                self.blank[storage_of(out)] = out
+            return storage_of(out) in self.blank or self.is_spikes(out)
+        if tensors is None:
+            return False
+        if operation in VIEW_OPS or is_neutral(operation, args):
+            if self.are_spikes(tensors):
+                self.set_spikes(made, tensors)
+            elif tensors and all(storage_of(x) in self.blank for x in tensors):
+                self.blank |= {storage_of(x): x for x in made}
+            elif tensors and all(self.rate_of(x) for x in tensors) and not written(func, args, kwargs):
                 self.follow_view(func, args, kwargs, out)
-        elif operation in KEEP_SPIKES and kwargs.get("alpha", 1) == 1 and self.are_spikes(operation, tensors):
-            first: torch.Tensor = output_of(out)
-            sources = SEVERAL.join(dict.fromkeys(self.source(x) for x in tensors))
-            self.spikes[storage_of(first)] = first, sources
+            else:
+                return False
+        elif (
+            operation in KEEP_SPIKES
+            and kwargs.get("alpha", 1) == 1
+            and self.are_spikes(tensors)
+            and (operation not in NEUTRAL or len(tensors) > 1)
+        ):
+            self.set_spikes(made[:1], tensors)
+        elif operation in (aten.rsub, aten.logical_not) and self.is_spikes(args[0]) and is_complement(args):
+            self.set_spikes(made, tensors)
         elif operation in MEAN_POOLS and self.is_spikes(args[0]) and (size := averaged(operation, args, out)):
-            with _disable_current_modes():
-                self.set_rate(out, Rate([torch.round(out * size)], [1 / size], self.source(args[0])))
+            self.follow_sum(args[0], size, out)
         elif operation in RECTIFIERS:
             rate = self.rate_of(args[0])
-            if rate is not None and rate.gate is None and min(rate.weights) >= 0 and not is_negative(rate):
-                self.set_rate(out, rate)
-            elif operation is aten.relu_:
-                self.forget(args[0])
+            if rate is None or rate.gate is not None or min(rate.weights) < 0 or is_negative(rate):
+                return False
+            self.set_rate(out, rate)
         elif operation is aten.mean and self.is_spikes(args[0]):
             self.follow_mean(args, out)
         elif operation in FACTORS and len(args) > 1:
             self.follow_factor(operation is aten.div, args[0], args[1], out)
-        elif str(operation).endswith("_"):
-            self.forget(args[0])
+        else:
+            return False
+        return True
+
+    def moved(self, operation: Any, args: tuple) -> list[torch.Tensor] | None:
+        """The tensors that what is output comes from; None where numbers other than zero are put among them."""
+        places = MOVED.get(operation)
+        given = list(flat(args)) if places is None else [args[place] for place in places if place < len(args)]
+        if operation is aten.copy_ and fills(args[0]):
+            given = [args[1]]  # nothing of what it held is left
+        if places and any(not isinstance(x, torch.Tensor) and not is_number(x, 0) for x in given):
+            return None
+        return [x for x in given if isinstance(x, torch.Tensor)]
 
     def follow_view(self, func: Any, args: tuple, kwargs: dict, out: Any) -> None:
         """The same view of every step, of the gate, and of each of several results."""
@@ -188,7 +266,7 @@ class SpikeTracker(TorchDispatchMode):
             return
 
         def seen(pick: Callable[[Rate], Any]) -> list[torch.Tensor]:
-            changed = substituted(args, lambda x: pick(self.rate_of(x) or first))
+            changed = substituted(args, lambda x: x if (rate := self.rate_of(x)) is None else pick(rate))
             # Steps may lie in memory otherwise than their mean, so that only a copy can be viewed alike.
             reshapes = func.overloadpacket in (aten.view, aten._unsafe_view)
             return list(flat((changed[0].reshape(changed[1]) if reshapes else func(*changed, **kwargs),)))
@@ -203,12 +281,19 @@ class SpikeTracker(TorchDispatchMode):
                 self.set_rate(values, replace(first, steps=viewed, gate=None if gate is None else gate[place]))
 
     def follow_mean(self, args: tuple, out: torch.Tensor) -> None:
-        """The mean over simulation steps of all that a spiking layer output is its rate."""
+        """The mean over simulation steps of all that a spiking layer output is its rate; others are sums, divided."""
         spikes = args[0]
         fired, source = self.spikes[storage_of(spikes)]
-        if key_of(fired) == key_of(spikes) and len(args) > 1 and list(args[1]) == [0]:
-            with _disable_current_modes():
-                self.set_rate(out, Rate(list(spikes), [1 / len(spikes)] * len(spikes), source))
+        if key_of(fired) != key_of(spikes) or len(args) < 2 or list(args[1]) != [0]:
+            self.follow_sum(spikes, spikes.numel() / out.numel(), out)
+            return
+        with _disable_current_modes():
+            self.set_rate(out, Rate(list(spikes), [1 / len(spikes)] * len(spikes), source))
+
+    def follow_sum(self, spikes: torch.Tensor, size: float, out: torch.Tensor) -> None:
+        """Sums of spikes, divided by `size`."""
+        with _disable_current_modes():
+            self.set_rate(out, Rate([torch.round(out * size)], [1 / size], self.source(spikes)))
 
     def follow_factor(self, divides: bool, first: Any, second: Any, out: torch.Tensor) -> None:
         """A rate `[..., C]` times a constant, or times a factor per channel that several rows share."""
@@ -217,8 +302,9 @@ class SpikeTracker(TorchDispatchMode):
             rate, factor = self.rate_of(second), first
         if rate is None:
             return
-        if not isinstance(factor, torch.Tensor):
-            number = 1 / float(factor) if divides else float(factor)
+        if not isinstance(factor, torch.Tensor) or (factor.numel() == 1 and self.is_weight(factor)):
+            with _disable_current_modes():
+                number = 1 / float(factor) if divides else float(factor)
             self.set_rate(out, replace(rate, weights=[number * weight for weight in rate.weights]))
             return
         per_channel = factor.ndim > 0 and factor.shape[-1] == out.shape[-1] and factor.numel() < out.numel()
@@ -251,9 +337,17 @@ class SpikeTracker(TorchDispatchMode):
             return Rate([x], [1.0], self.source(x))
         return self.rates.get(key_of(x))
 
+    def set_spikes(self, made: list[torch.Tensor], tensors: list[torch.Tensor]) -> None:
+        """What is `made` of tensors is spikes, of all their sources."""
+        source = SEVERAL.join(dict.fromkeys(self.source(x) for x in tensors if self.is_spikes(x)))
+        for x in made:
+            self.blank.pop(storage_of(x), None)
+            self.spikes[storage_of(x)] = x, source
+
     def forget(self, x: torch.Tensor) -> None:
         """`x` was written to."""
         self.spikes.pop(storage_of(x), None)
+        self.blank.pop(storage_of(x), None)
         self.rates = {key: rate for key, rate in self.rates.items() if key[0] != storage_of(x)}
 
     def source(self, x: torch.Tensor) -> str:
@@ -262,30 +356,59 @@ class SpikeTracker(TorchDispatchMode):
     def is_spikes(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor) and storage_of(x) in self.spikes
 
-    def are_spikes(self, operation: Any, tensors: list[torch.Tensor]) -> bool:
-        """Whether all that an operation of `KEEP_SPIKES` takes is spikes, with no constant among them."""
-        several = 1 if "pool" in str(operation) else 2
-        return len(tensors) == several and all(self.is_spikes(x) for x in tensors)
+    def are_spikes(self, tensors: list[torch.Tensor]) -> bool:
+        """Whether tensors hold spikes, and nothing else."""
+        known = all(self.is_spikes(x) or storage_of(x) in self.blank for x in tensors)
+        return known and any(map(self.is_spikes, tensors))
 
     def is_weight(self, x: Any) -> bool:
-        return isinstance(x, torch.Tensor) and storage_of(x) in self.owners
+        """Whether `x` is a parameter or a buffer, as it was before the network ran."""
+        return isinstance(x, torch.Tensor) and storage_of(x) in self.owners and storage_of(x) not in self.written
 
 
-def pair(size: Any) -> tuple[int, ...]:
-    """A kernel's size, of which PyTorch may be given one number for two."""
-    return (size, size) if isinstance(size, int) else (tuple(size) * 2)[:2]
+def written(func: Any, args: tuple, kwargs: dict) -> list[torch.Tensor]:
+    """The tensors that `func` writes to."""
+    arguments = func._schema.arguments
+    given = [*args, *(kwargs.get(argument.name) for argument in arguments[len(args) :])]
+    into = [x for argument, x in zip(arguments, given, strict=True) if argument.is_write]
+    return [x for x in flat(into) if isinstance(x, torch.Tensor)]
+
+
+def fills(x: torch.Tensor) -> bool:
+    """Whether `x` is all of its memory."""
+    return x.numel() * x.element_size() == x.untyped_storage().nbytes()
+
+
+def is_number(x: Any, number: float) -> bool:
+    return isinstance(x, int | float) and x == number
+
+
+def is_neutral(operation: Any, args: tuple) -> bool:
+    """Whether an operation, as adding 0, leaves its first argument as it is."""
+    return operation in NEUTRAL and len(args) == 2 and is_number(args[1], NEUTRAL[operation])
+
+
+def is_complement(args: tuple) -> bool:
+    """Whether 1 - x, or not x, outputs no number but 0 and 1."""
+    with _disable_current_modes():
+        return len(args) == 1 or (is_number(args[1], 1) and len(args) == 2 and bool((args[0] <= 1).all()))
+
+
+def kernel(size: Any, axes: int) -> tuple[int, ...]:
+    """A kernel's size, of which PyTorch may be given one number for all axes."""
+    return (tuple(flat((size,))) * axes)[:axes]
 
 
 def averaged(operation: Any, args: tuple, out: torch.Tensor) -> float:
     """What the sum of each output's values is divided by, where that is the same for all; else 0."""
-    if operation is aten.avg_pool2d:
+    if operation in (aten.avg_pool2d, aten.avg_pool3d):
         # Stride, padding, ceil_mode, count_include_pad and divisor_override may be left out.
         defaults: tuple[Any, ...] = (None, None, [], [0], False, True, None)
         given = [*args, *defaults[len(args) :]]
-        if any(given[3]) and not given[5]:
+        if not given[6] and (given[4] or (any(given[3]) and not given[5])):
             return 0.0
-        return float(given[6] or prod(pair(given[1])))
-    sides = list(zip(args[0].shape[-2:], out.shape[-2:], strict=True))
+        return float(given[6] or prod(kernel(given[1], 2 if operation is aten.avg_pool2d else 3)))
+    sides = list(zip(args[0].shape, out.shape, strict=True))
     return float(prod(max(1, a // b) for a, b in sides)) if all(a % b == 0 or b % a == 0 for a, b in sides) else 0.0
 
 

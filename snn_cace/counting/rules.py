@@ -7,18 +7,21 @@ n is the number of elements output. A rule says what ran, in evaluation mode, fo
 | matrix product, dense | a MAC per pair of factors; a bias starts the accumulator and costs nothing |
 | matrix product of spikes | an AC (and SynOp) per spike and output it reaches; of spikes with spikes, per coincidence |
 | linear layer of rates, event-driven | an AC (SynOp) per spike and output; a MAC per output; per gate, one per weight |
-| add, subtract | n ACs |
-| multiply, divide by a constant | n MACs; by exactly 1, nothing |
+| add, subtract | n ACs; spikes to spikes, an AC per spike; 0, nothing |
+| multiply, divide by a constant | n MACs; spikes by spikes, an AC per coincidence; by exactly 1, nothing |
 | divide | n transcendental |
 | exp, sigmoid, tanh, square root, a random normal draw | n transcendental |
 | logit, its argument clamped | n ACs, 2n transcendental, 2n comparisons |
 | relu, clamp, compare, round, and of masks: and, not | n comparisons |
 | largest of k | k - 1 comparisons |
-| mean of k | k - 1 ACs, 1 MAC; of spikes: an AC per spike, 1 MAC |
+| sum, mean of k | k - 1 ACs, of a mean 1 MAC; of spikes: an AC per spike, of a mean 1 MAC |
 | softmax over k | k - 1 comparisons, 2 k - 1 ACs, k exp and 1 reciprocal (transcendental), k MACs |
-| layer norm over k | 2 k - 1 ACs, 3 k MACs, 1 special (SpikingJelly has no rule) |
-| batch norm, c channels | n MACs, n + c ACs, c transcendental (the MACs and ACs as SpikingJelly has them) |
-| copies, views, selections, and adding a parameter (a bias) | nothing |
+| log-softmax over k | k - 1 comparisons, 3 k - 1 ACs, k exp and 1 logarithm (transcendental) |
+| layer, group, instance norm over k | 2 k - 1 ACs, 3 k MACs, 1 special (SpikingJelly has no rule) |
+| batch norm of running statistics | n MACs, nothing where it folds into what it reads |
+| interpolation between k neighbours | k n MACs |
+| LSTM, GRU, RNN of spikes | an AC (and SynOp) per spike and gate it reaches; MACs for the state |
+| copies, views, selections, and adding a parameter to a product (a bias) | nothing |
 """
 
 from __future__ import annotations
@@ -26,7 +29,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from math import prod
 from typing import Any
 
 import torch
@@ -37,7 +39,7 @@ from neurons.coding import Integer, Latency, Poisson
 from neurons.layer import RecurrentLayer
 from neurons.readout import Readout
 from snn_cace.counting.foreign import neuron_of, output_of
-from snn_cace.counting.provenance import Rate, spike_count
+from snn_cace.counting.provenance import Rate, is_neutral, spike_count
 from snn_cace.errors import InputError
 from snn_cace.model.localisation import LossViews
 
@@ -143,7 +145,7 @@ def weight_reads(use: float, segment: float, clip: float) -> dict[str, float]:
 @dataclass
 class Call:
     """One operation that ran. `spikes` says of a tensor whether it is made of spikes, `weight` whether it is a
-    parameter.
+    parameter, `product` whether what it reads is a product with weights, whose accumulator can start from a bias.
     """
 
     args: tuple
@@ -151,6 +153,7 @@ class Call:
     spikes: Callable[[Any], bool]
     weight: Callable[[Any], bool]
     layout: Layout
+    product: bool = False
 
     @property
     def first(self) -> torch.Tensor:
@@ -290,7 +293,7 @@ def skipping_multiplication(call: Call) -> Cost:
     """An element-wise product without those of which a factor is zero."""
     cost = scaling(call)
     kept = min(cost.static.macs, float(call.out.count_nonzero()))
-    return Cost(dataclasses.replace(cost.static, macs=kept))
+    return Cost(dataclasses.replace(cost.static, macs=kept), cost.event_driven)
 
 
 def logit(call: Call) -> Cost:
@@ -299,9 +302,15 @@ def logit(call: Call) -> Cost:
     return Cost.of(acs=count, transcendental=2 * count, comparisons=2 * count, value_reads=count, value_writes=count)
 
 
+def is_bias(call: Call) -> bool:
+    """Whether a parameter is added to a product."""
+    return call.product and any(map(call.weight, call.args)) and not call.weight(call.out)
+
+
 def addition(call: Call) -> Cost:
-    """Adding a parameter is a bias, which starts an accumulator wherever PyTorch adds it."""
-    if any(call.weight(x) for x in call.args):
+    if is_neutral(aten.add, call.args):
+        return Cost.of()
+    if is_bias(call):
         return Cost.of(**per_channel(call, 1))
     if all(call.spikes(x) for x in call.args[:2]):
         spikes = spike_count(call.args[1])
@@ -310,8 +319,12 @@ def addition(call: Call) -> Cost:
 
 
 def scaling(call: Call) -> Cost:
-    factor = call.args[1]
-    return Cost.of() if not isinstance(factor, torch.Tensor) and factor == 1 else elementwise("macs")(call)
+    if is_neutral(aten.mul, call.args):
+        return Cost.of()
+    if all(call.spikes(x) for x in call.args[:2]):
+        both = spike_count(call.out)
+        return Cost(Operations(), Operations(acs=both, value_reads=sum(spike_count(x) for x in call.args[:2])))
+    return elementwise("macs")(call)
 
 
 def division(call: Call) -> Cost:
@@ -320,21 +333,19 @@ def division(call: Call) -> Cost:
 
 
 def mean(call: Call) -> Cost:
-    count = call.out.numel()
-    if call.spikes(call.first):
-        spikes = spike_count(call.first)
-        return Cost(Operations(macs=count, value_writes=count), Operations(acs=spikes, value_reads=spikes))
-    return Cost.of(acs=call.first.numel() - count, macs=count, value_reads=call.first.numel(), value_writes=count)
+    return total(call) + Cost.of(macs=call.out.numel())
 
 
 def total(call: Call) -> Cost:
-    return Cost.of(
-        acs=call.first.numel() - call.out.numel(), value_reads=call.first.numel(), value_writes=call.out.numel()
-    )
+    count = call.out.numel()
+    if call.spikes(call.first):
+        spikes = spike_count(call.first)
+        return Cost(Operations(value_writes=count), Operations(acs=spikes, value_reads=spikes))
+    return Cost.of(acs=call.first.numel() - count, value_reads=call.first.numel(), value_writes=count)
 
 
 def largest(call: Call) -> Cost:
-    count = call.out.numel()
+    count = output_of(call.out).numel()
     return Cost.of(comparisons=call.first.numel() - count, value_reads=call.first.numel(), value_writes=count)
 
 
@@ -362,16 +373,24 @@ def softmax(call: Call) -> Cost:
     )
 
 
-def layer_norm(call: Call) -> Cost:
-    count = call.first.numel()
-    rows = count // prod(call.args[1])
+def log_softmax(call: Call) -> Cost:
+    count = call.out.numel()
+    rows = count // max(1, call.out.shape[call.args[1]])
+    spent = {"comparisons": count - rows, "acs": 3 * count - rows, "transcendental": count + rows}
+    return Cost.of(**spent, value_reads=count, value_writes=count)
+
+
+def norm(call: Call) -> Cost:
+    """A layer, group or instance norm, or a batch norm without running statistics, of as many means as it outputs."""
+    count, rows = call.first.numel(), call.out[2].numel()
+    affine = sum(isinstance(x, torch.Tensor) for x in call.args[1:4])
     return Cost.of(
         acs=2 * count - rows,
         macs=3 * count,
         transcendental=rows,
         value_reads=count,
         value_writes=count,
-        **call.layout.reads(rows, 2 * count / rows),
+        **call.layout.reads(rows, affine * count / rows),
     )
 
 
@@ -379,6 +398,8 @@ def batch_norm(call: Call) -> Cost:
     """In evaluation it is x times a constant plus another, per channel; behind a linear layer it costs nothing, since
     `neurons.fold` puts both into its weights.
     """
+    if call.args[5]:
+        return norm(call)
     count, channels = call.first.numel(), call.first.shape[1]
     reads = call.layout.reads(count // channels, 2 * channels)
     return Cost.of(macs=count, value_reads=count, value_writes=count, **reads)
@@ -399,11 +420,13 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     aten.addmm: lambda call: matrix_product(call, call.args[1], call.args[2], bias=call.args[0]),
     aten.add: addition,
     aten.add_: addition,
-    aten.sub: elementwise("acs"),
+    aten.sub: addition,
+    aten.sub_: addition,
     aten.rsub: elementwise("acs"),
     aten.mul: scaling,
     aten.mul_: scaling,
     aten.div: division,
+    aten.div_: division,
     aten.exp: elementwise("transcendental"),
     aten.logit: logit,
     aten.sigmoid: elementwise("transcendental"),
@@ -418,13 +441,15 @@ COMPUTED: dict[Any, Callable[[Call], Cost]] = {
     aten.clamp_min: elementwise("comparisons"),
     **{compare: elementwise("comparisons") for compare in (aten.ge, aten.gt, aten.lt)},
     **{logical: elementwise("comparisons") for logical in (aten.bitwise_and, aten.bitwise_not, aten.logical_not)},
-    aten.amax: largest,
+    **dict.fromkeys((aten.amax, aten.amin, aten.argmax, aten.argmin, aten.max, aten.min), largest),
     aten.topk: lambda call: top(dataclasses.replace(call, out=call.out[0])),
     aten.mean: mean,
     aten.sum: total,
     aten._softmax: softmax,
     aten._safe_softmax: softmax,
-    aten.native_layer_norm: layer_norm,
+    aten._log_softmax: log_softmax,
+    aten.native_layer_norm: norm,
+    aten.native_group_norm: norm,
     aten.native_batch_norm: batch_norm,
     aten.linalg_vector_norm: vector_norm,
 }
@@ -513,51 +538,64 @@ def spike_linear(module: SpikeLinear, spikes: torch.Tensor, out: torch.Tensor, i
     )
 
 
-def lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool, layout: Layout) -> Cost:
-    """`[B, T, i]` to `[B, T, h]` per layer and direction, and per segment: four gates of h (i + h) MACs, 3 h MACs for f
-    c + i g and o tanh(c), 5 h sigmoids and tanhs; h and c are read and written.
+def recurrent(module: nn.RNNBase, values: torch.Tensor, out: tuple, is_spikes: bool, layout: Layout) -> Cost:
+    """`[B, T, i]` to `[B, T, h]` per layer and direction, and per segment: of an LSTM four gates of h (i + h) MACs, 3 h
+    MACs for f c + i g and o tanh(c), 5 h sigmoids and tanhs; h and c are read and written. A GRU has three gates, 3 h
+    MACs and 2 h ACs; an RNN one. Of spikes, the first layer's products with its inputs are ACs.
 
     Raises:
-        ValueError: a projection, which the network does not use.
+        UncountedOperationError: a projection, or packed sequences.
     """
-    if module.proj_size:
-        raise ValueError("an LSTM with a projection has no counting rule")
-    h, directions = module.hidden_size, 2 if module.bidirectional else 1
-    runs = values.numel() // values.shape[-1]
-    cost = Operations()
-    for layer in range(module.num_layers):
-        inputs = values.shape[-1] if layer == 0 else directions * h
-        weights = 4 * h * (inputs + h) + (8 * h if module.bias else 0)
-        each = Operations(
-            macs=4 * h * (inputs + h) + 3 * h,
-            transcendental=5 * h,
-            state_reads=2 * h,
-            state_writes=2 * h,
-            value_reads=inputs,
-            value_writes=h,
+    if getattr(module, "proj_size", 0) or not isinstance(values, torch.Tensor):
+        raise UncountedOperationError(
+            "a recurrent layer with a projection, or of packed sequences, has no counting rule; give its class one: "
+            f"from snn_cace.counting.rules import MODULE_RULES; MODULE_RULES[nn.{type(module).__name__}] = my_rule"
         )
-        cost = cost + each * (runs * directions) + Operations(**layout.reads(runs, weights * directions))
-    return Cost(cost)
+    h, gates, directions = module.hidden_size, gates_of(module), 2 if module.bidirectional else 1
+    rows, words = values.reshape(-1, values.shape[-1]), 2 if isinstance(module, nn.LSTM) else 1
+    products = {4: {"macs": 3 * h, "transcendental": 5 * h}, 3: {"macs": 3 * h, "acs": 2 * h, "transcendental": 3 * h}}
+    rectified = getattr(module, "nonlinearity", "tanh") == "relu"
+    own = products.get(gates, {"comparisons" if rectified else "transcendental": h})
+    cost, events = Operations(), Operations()
+    for layer in range(module.num_layers):
+        inputs = rows.shape[-1] if layer == 0 else directions * h
+        read = 0 if layer == 0 and is_spikes else inputs
+        weights = gates * h * (read + h) + (2 * gates * h if module.bias else 0)
+        moved = {"state_reads": words * h, "state_writes": words * h, "value_reads": read, "value_writes": h}
+        each = Operations(**own, **moved) + Operations(macs=gates * h * (read + h))
+        cost = cost + each * (len(rows) * directions) + Operations(**layout.reads(len(rows), weights * directions))
+    if is_spikes:
+        outputs, fired = gates * h * directions, spike_count(rows)
+        added = {"acs": fired * outputs, "synops": fired * outputs, "value_reads": fired * directions}
+        events = Operations(**added, **layout.column_reads(rows, outputs))
+    return Cost(cost, events)
 
 
-def skipping_lstm(module: nn.LSTM, values: torch.Tensor, out: tuple, is_spikes: bool, layout: Layout) -> Cost:
-    """`lstm` without the products of zero inputs, and of the state that it starts from, which is zero."""
-    whole = lstm(module, values, out, is_spikes, layout).static
+def gates_of(module: nn.RNNBase) -> int:
+    return 4 if isinstance(module, nn.LSTM) else 3 if isinstance(module, nn.GRU) else 1
+
+
+def skipping_recurrent(module: nn.RNNBase, values: torch.Tensor, out: tuple, is_spikes: bool, layout: Layout) -> Cost:
+    """`recurrent` without the products of zero inputs, and of the state that it starts from, which is zero."""
+    whole = recurrent(module, values, out, is_spikes, layout)
     rows, directions = values.reshape(-1, values.shape[-1]), 2 if module.bidirectional else 1
-    gates, zeros = 4 * module.hidden_size * directions, float(rows.numel() - int(rows.count_nonzero()))
-    clips = values.shape[0 if module.batch_first else 1]
-    skipped = gates * (zeros + clips * module.hidden_size * module.num_layers)
+    gates, clips = gates_of(module) * module.hidden_size * directions, values.shape[0 if module.batch_first else 1]
+    at_rest = gates * clips * module.hidden_size * module.num_layers
+    if is_spikes:
+        return whole + Cost.of(macs=-at_rest, weight_reads=-at_rest)
+    zeros = float(rows.numel() - int(rows.count_nonzero()))
     read, all_read = layout.column_reads(rows != 0, gates), layout.reads(len(rows), rows.shape[-1] * gates)
     unread = {name: read[name] - all_read[name] for name in read}
-    unread["weight_reads"] -= skipped - gates * zeros
+    unread["weight_reads"] -= at_rest
     flags = rows.numel() / WORD_BITS
-    return Cost(whole + Operations(macs=-skipped, value_reads=-zeros * directions, zero_flags=flags, **unread))
+    skipped = gates * zeros + at_rest
+    return whole + Cost.of(macs=-skipped, value_reads=-zeros * directions, zero_flags=flags, **unread)
 
 
-def narrow_inputs(module: nn.LSTM, rate: Rate, cost: Cost, skips: bool) -> Cost:
-    """What an LSTM costs whose inputs, not its state, have few bits."""
+def narrow_inputs(module: nn.RNNBase, rate: Rate, cost: Cost, skips: bool) -> Cost:
+    """What a recurrent layer costs whose inputs, not its state, have few bits."""
     values = float(rate.steps[0].count_nonzero()) if skips else float(rate.steps[0].numel())
-    macs = 4 * module.hidden_size * (2 if module.bidirectional else 1) * values
+    macs = gates_of(module) * module.hidden_size * (2 if module.bidirectional else 1) * values
     return Cost(cost.static + Operations(macs=-macs, narrow_macs=macs))
 
 
@@ -638,8 +676,11 @@ def for_the_loss(module: LossViews, values: torch.Tensor, out: torch.Tensor, is_
     return Cost.of()
 
 
-MODULE_RULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool, Layout], Cost]] = {
-    nn.LSTM: lstm,
+Rule = Callable[[Any, torch.Tensor, Any, bool, Layout], Cost]
+"""Of a module, what it reads and outputs, whether it reads spikes, and how these lie in clips."""
+
+MODULE_RULES: dict[type[nn.Module], Rule] = {
+    nn.RNNBase: recurrent,
     SpikingLayer: spiking_layer,
     SpikeLinear: spike_linear,
     Readout: readout,
@@ -652,7 +693,5 @@ MODULE_RULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool, Layo
 }
 """Modules counted as a whole, by what they stand for on event-driven hardware, not by how PyTorch runs them."""
 
-SKIPPING_MODULES: dict[type[nn.Module], Callable[[Any, torch.Tensor, Any, bool, Layout], Cost]] = {
-    nn.LSTM: skipping_lstm
-}
-"""Those that cost less where products with zero activations are not charged."""
+SKIPPING_RULES: dict[Rule, Rule] = {recurrent: skipping_recurrent}
+"""By rules of `MODULE_RULES`, those of modules that cost less where products with zero activations are not charged."""
