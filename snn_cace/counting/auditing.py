@@ -147,7 +147,7 @@ class Auditor(OperationCounter):
         leading = spikes.ndim - 1 if neuron is None else min(neuron.leading(module), spikes.ndim)
         rows = spikes.flatten(0, leading - 1)
         self.fired[name] = self.fired.get(name, 0.0) + rows.sum(0, dtype=torch.float64).flatten()
-        known, steps = self.updates.get((name, read), 0), len(spikes) * self.layout.clips
+        known, steps = self.updates.get((name, read), 0), len(rows) if neuron else len(spikes) * self.layout.clips
         self.updates[name, read] = max(known, steps) if neuron is None or leading > 1 else known + len(rows)
         ran = float(spikes.numel())
         self.add_twin(name, Operations(comparisons=3 * ran, value_reads=ran, value_writes=ran), False)

@@ -9,6 +9,7 @@ from pathlib import Path
 import norse.torch as norse
 import numpy as np
 import pytest
+import sinabs.layers
 import snntorch
 import torch
 import torchvision
@@ -223,8 +224,7 @@ def test_recurrent_weights_within_a_neuron_of_norse_are_counted():
 
 
 def test_neurons_of_sinabs_fire_into_the_layer_behind():
-    sinabs = pytest.importorskip("sinabs.layers")
-    network = nn.Sequential(nn.Linear(3, 4), sinabs.IAF(spike_threshold=torch.tensor(0.1)), nn.Linear(4, 2))
+    network = nn.Sequential(nn.Linear(3, 4), sinabs.layers.IAF(spike_threshold=torch.tensor(0.1)), nn.Linear(4, 2))
     audited = counting.audit(network, torch.rand(1, 6, 3))
     assert audited.steps == 6
     assert modules(audited)["2"].acs == 2 * audited.count.modules[2].spikes > 0
