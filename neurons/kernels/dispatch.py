@@ -16,8 +16,7 @@ from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-SWITCH = {"kernels": True, "joined": True}
-"""joined: whether several layers of the same values may run as one product of weights joined anew at each call."""
+SWITCH = {"kernels": True}
 INTERPRETED = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0") or find_spec("numba") is None
 """Whether Numba is told to compile nothing, or is not installed: then modules run as themselves on a CPU."""
 

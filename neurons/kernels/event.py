@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from neurons.kernels.dispatch import SWITCH, on_cpu
+from neurons.kernels.dispatch import on_cpu
 from neurons.kernels.threads import compiled, in_threads
 
 PRODUCTS_PER_THREAD = 1 << 17
@@ -138,14 +138,6 @@ class EventDriven(TorchFunctionMode):
         super().__init__()
         self.always = always
         self.kept: dict[int, Columns] = {}
-
-    def __enter__(self) -> EventDriven:
-        self.joined, SWITCH["joined"] = SWITCH["joined"], False  # what is kept of a weight goes by the weight
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        SWITCH["joined"] = self.joined
-        super().__exit__(*error)
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is F.linear and not torch.is_grad_enabled():

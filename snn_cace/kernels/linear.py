@@ -10,7 +10,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from neurons.kernels.dispatch import SWITCH, why_eager
+from neurons.kernels.dispatch import why_eager
 
 
 class SplitLast(torch.autograd.Function):
@@ -37,8 +37,11 @@ class SplitLast(torch.autograd.Function):
 
 
 def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
-    """[layer(values) for layer in layers], in one matrix product: `[..., inputs]` to a `[..., outputs]` of each."""
-    if len(layers) == 1 or not SWITCH["joined"] or why_eager(*layers):
+    """[layer(values) for layer in layers], `[..., inputs]` to a `[..., outputs]` of each; in training in one product.
+
+    Without gradients, joining the weights at each call takes longer than it spares.
+    """
+    if len(layers) == 1 or not torch.is_grad_enabled() or why_eager(*layers):
         return [layer(values) for layer in layers]
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])
