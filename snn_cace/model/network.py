@@ -8,7 +8,8 @@ from torch import nn
 from neurons import Padded
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape, NetworkOutput
-from snn_cace.networks import find_network
+from snn_cace.errors import InputError
+from snn_cace.networks import NETWORKS, find_network
 
 
 class Network(Padded):
@@ -62,6 +63,17 @@ class Network(Padded):
 
 
 def build_network(experiment: Experiment, shape: FeatureShape) -> Network:
-    """The network that `experiment.model.network` names, with fresh weights, for features of this shape."""
-    model = experiment.model
-    return find_network(model.network).build(model, shape, experiment.training.supervision == "weak")
+    """The network that `experiment.model.network` names, with fresh weights, for features of this shape.
+
+    Raises:
+        InputError: it does not take segments with so many classes, or not as the experiment asks.
+    """
+    model, weak = experiment.model, experiment.training.supervision == "weak"
+    spec = find_network(model.network)
+    if shape.labels not in spec.labels:
+        others = ", ".join(name for name, other in NETWORKS.items() if shape.labels in other.labels)
+        raise InputError(f"model.network: {model.network} does not take {shape.labels} data; give {others}")
+    if shape.labels != "single" and (weak or model.causal):
+        key, value = ("training.supervision", "full") if weak else ("model.causal", "false")
+        raise InputError(f"{key}: the data is {shape.labels}, several events a segment; set it to {value}")
+    return spec.build(model, shape, weak)
