@@ -12,14 +12,16 @@ ENOUGH_SEEDS = 5
 """Over fewer, no difference is called shown."""
 
 
-LabelKind = Literal["single", "multi-label"]
-"""How many classes a segment has: one, or any number of events at once."""
+LabelKind = Literal["single", "multi-label", "by-modality"]
+"""What a segment has: one class, or any number of events at once, or these heard and seen apart: the first half of the
+classes is heard, the second seen.
+"""
 
 
 @dataclass(frozen=True)
 class FeatureShape:
-    """What a data set hands to the network: channels of pictures and sound, the number of event classes, and how many
-    of them a segment has.
+    """What a data set hands to the network: channels of pictures and sound, the number of event classes, and what a
+    segment has of them.
     """
 
     visual_channels: int
@@ -126,16 +128,18 @@ class EventsOutput(Decided):
     av_logits: torch.Tensor
     query: torch.Tensor | None = None
     key: torch.Tensor | None = None
-    clip_logits: None = None
+    clip_logits: torch.Tensor | None = None
 
     def class_logits(self) -> torch.Tensor:
         return self.segment_logits
 
+    def events(self) -> torch.Tensor:
+        """Which events each segment has, `[B, T, C]` of bool: those whose logit is above 0."""
+        return self.segment_logits > 0
+
     def segment_predictions(self) -> torch.Tensor:
-        """Which classes each segment has, `[B, T, C + 1]` of bool: each event whose logit is above 0, else background,
-        the last.
-        """
-        events = self.segment_logits > 0
+        """Which classes each segment has, `[B, T, C + 1]` of bool: its events, or background, the last."""
+        events = self.events()
         return torch.cat([events, ~events.any(-1, keepdim=True)], -1)
 
     def segment_targets(self, labels: torch.Tensor) -> torch.Tensor:
@@ -147,6 +151,20 @@ class EventsOutput(Decided):
     def segment_confidence(self) -> torch.Tensor:
         """How probable the network finds its own prediction of each segment, `[B, T]`: the product over classes."""
         return F.logsigmoid(self.segment_logits.float().abs()).sum(-1).exp()
+
+
+@dataclass
+class ParsedOutput(EventsOutput):
+    """The same of what is heard and seen apart, learned from labels of clips. segment_logits: `[B, T, 2 C]`, heard and
+    then seen. clip_logits: `[B, 3, C]`, of the whole clip, of what is heard and of what is seen in it.
+    """
+
+    label_kind: ClassVar[LabelKind] = "by-modality"
+
+    def events(self) -> torch.Tensor:
+        """As of `EventsOutput`, as far as the whole clip has them too (Tian et al., ECCV 2020)."""
+        assert self.clip_logits is not None
+        return super().events() & (self.clip_logits[:, 0] > 0).repeat(1, 2).unsqueeze(1)
 
 
 NetworkOutput = ClipOutput | SegmentOutput | EventsOutput

@@ -8,7 +8,7 @@ from torch.nn import Linear
 
 from neurons import LookBack
 from snn_cace.config import ModelConfig
-from snn_cace.contracts import ClipOutput, EventsOutput, FeatureShape
+from snn_cace.contracts import ClipOutput, EventsOutput, FeatureShape, ParsedOutput
 from snn_cace.kernels.dropout import Dropout, rectified_dropout
 from snn_cace.model.blocks import (
     event_classifier,
@@ -35,7 +35,8 @@ class CaceNet(Network):
     There is no contrast then: that needs labels of segments.
 
     Where a segment may have several events, classes are scored segment by segment: what is otherwise pooled over a
-    clip's segments is taken of each alone, and the segment relevance is added to each class's logit.
+    clip's segments is taken of each alone, and the segment relevance is added to each class's logit. Where they are
+    heard and seen apart, the av logits of the two streams say so, and a clip's logits are pooled as the av logits are.
 
     Raises:
         ValueError: features whose shape is not the one the network was built for, naming both.
@@ -49,9 +50,11 @@ class CaceNet(Network):
         self.contrast_enabled = config.contrast.enabled
         self.enhance = False
         self.window = config.window if config.causal else None
-        self.by_segment = shape.labels == "multi-label"
+        self.by_segment = shape.labels != "single"
         pooled_over = 1 if self.by_segment else self.window
         self.visual_look_back, self.audio_look_back = LookBack(pooled_over), LookBack(pooled_over)
+        if self.by_segment and weak:
+            self.clip_look_back = LookBack(None)
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
 
         self.visual_projection = visual_projection(config, shape.visual_channels)
@@ -99,7 +102,12 @@ class CaceNet(Network):
         gate = (audio_gate * visual_gate).squeeze(-1)
         if self.by_segment:
             segment_logits = found.segment_relevance.unsqueeze(-1) + event_logits
-            return EventsOutput(found.segment_relevance, segment_logits, gate, av_logits, found.query, found.key)
+            if not self.weak:
+                return EventsOutput(found.segment_relevance, segment_logits, gate, av_logits, found.query, found.key)
+            apart = torch.cat([audio_av, visual_av], -1)
+            pooled = mean_of_largest(torch.cat([segment_logits, apart], -1), self.top_segments, self.clip_look_back)
+            clip_logits = pooled.unflatten(1, (3, -1))
+            return ParsedOutput(found.segment_relevance, apart, gate, av_logits, clip_logits=clip_logits)
         causal = self.window is not None
         return ClipOutput(
             segment_relevance=found.segment_relevance,

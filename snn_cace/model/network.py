@@ -30,8 +30,8 @@ class Network(Padded):
 
     @property
     def scored(self) -> int:
-        """Classes of a clip that it scores: C, of a weak network C + 1."""
-        return self.shape.classes + self.weak
+        """Classes of a clip that it scores: C, of a weak network C + 1; heard and seen apart, half of C."""
+        return self.shape.classes // 2 if self.shape.labels == "by-modality" else self.shape.classes + self.weak
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
         raise NotImplementedError
@@ -68,12 +68,13 @@ def build_network(experiment: Experiment, shape: FeatureShape) -> Network:
     Raises:
         InputError: it does not take segments with so many classes, or not as the experiment asks.
     """
-    model, weak = experiment.model, experiment.training.supervision == "weak"
+    model, supervision = experiment.model, experiment.training.supervision
     spec = find_network(model.network)
     if shape.labels not in spec.labels:
         others = ", ".join(name for name, other in NETWORKS.items() if shape.labels in other.labels)
         raise InputError(f"model.network: {model.network} does not take {shape.labels} data; give {others}")
-    if shape.labels != "single" and (weak or model.causal):
-        key, value = ("training.supervision", "full") if weak else ("model.causal", "false")
-        raise InputError(f"{key}: the data is {shape.labels}, several events a segment; set it to {value}")
-    return spec.build(model, shape, weak)
+    needed = {"multi-label": "full", "by-modality": "weak"}.get(shape.labels, supervision)
+    if supervision != needed or (shape.labels != "single" and model.causal):
+        key = "model.causal: false" if supervision == needed else f"training.supervision: {needed}"
+        raise InputError(f"{key} is what {shape.labels} data needs, with several events a segment")
+    return spec.build(model, shape, supervision == "weak")

@@ -22,6 +22,7 @@ from snn_cace.runtime import feature_dtype, progress, use_tensor_cores
 from snn_cace.training.intervals import interval_scores
 from snn_cace.training.losses import Targets, loss_terms, targets_from_labels, validation_loss
 from snn_cace.training.metrics import PADDING, metrics_of
+from snn_cace.training.parsing import parsing_scores
 
 PREDICTED = (
     "segment_relevance",
@@ -40,14 +41,15 @@ PREDICTED = (
 class Evaluation:
     """A network over a split of N clips.
 
-    scores: `segment_accuracy`, percent of segments, and what else is known of such data (see `EventMetrics` and
-    `interval_scores`). losses: means over clips. class_accuracy: percent of each class's segments. confusion: counts of
-    segments, rows true, columns predicted, multi-label of each class. predictions: clip by clip, what `predict` writes
+    scores: `segment_accuracy`, percent of segments, and what else is known of such data (`EventMetrics`,
+    `interval_scores`, `parsing_scores`). losses: means over clips. class_accuracy: percent of each class's segments.
+    confusion: counts of segments, rows true, columns predicted; with several events a segment, of each class.
+    predictions: clip by clip, what `predict` writes
     (`segment_relevance` `[N, T]`, `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, of AVEL
     `segment_logits` `[N, T, C + 1]`, of weak networks `clip_logits` `[N, C + 1]`, `segment_class` `[N, T]`, `index`
-    `[N]`, the rows on disk) and `segment_target` `[N, T]`; both classes are -1 in padding. Multi-label, logits are
-    `segment_logits` `[N, T, C]`, and both classes `[N, T, C + 1]`, 1 where a segment has it. activity: of each spiking
-    layer.
+    `[N]`, the rows on disk) and `segment_target` `[N, T]`; both classes are -1 in padding. With several events a
+    segment, logits are `segment_logits` `[N, T, C]`, and both classes `[N, T, C + 1]`, 1 where a segment has it.
+    activity: of each spiking layer.
     """
 
     scores: dict[str, float]
@@ -169,8 +171,11 @@ def evaluate_network(
             parts.setdefault(name, []).append(values.cpu().numpy())
     monitor.stop()
     predictions = {name: np.concatenate(values) for name, values in parts.items()}
+    scores = metrics.scores() | interval_scores(loader.dataset, predictions)
+    if network.shape.labels == "by-modality":
+        scores |= parsing_scores(predictions["segment_class"], predictions["segment_target"])
     return Evaluation(
-        scores=metrics.scores() | interval_scores(loader.dataset, predictions),
+        scores=scores,
         losses={name: total / clips for name, total in totals.items()},
         class_accuracy=metrics.class_accuracy(),
         confusion=metrics.compute().tolist(),

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from neurons.padding import within
 from snn_cace.config import ContrastConfig
-from snn_cace.contracts import EventsOutput, LabelKind, NetworkOutput, SegmentOutput
+from snn_cace.contracts import EventsOutput, LabelKind, NetworkOutput, ParsedOutput, SegmentOutput
 
 IGNORED = -100
-MINIMISED = ("clip", "segment", "relevance", "gate", "event", "av")
+MINIMISED = ("clip", "audio", "visual", "segment", "relevance", "gate", "event", "av")
 """The terms of weight 1, in the order in which they are added."""
 REPORTED = ("clip", "segment", "relevance", "event", "gate")
 """Those that the originals report in evaluation."""
@@ -33,10 +33,11 @@ LEAST_LOG = -100.0
 class Targets(NamedTuple):
     """is_event `[B, T]` of zeros and ones; segment_class `[B, T]`, background being the last class; clip_class `[B]`;
     clip_labels `[B, C + 1]`; labels `[B, T, C + 1]`. own: which segments are no padding, `[B, T]`; None where none is
-    padded. Multi-label, only is_event, labels and own mean something.
+    padded. Where a segment may have several events, the classes mean nothing.
 
     clip_class is the largest class index present in any segment, and 0 for a clip without any event. clip_labels are
-    those given for weak supervision, else one-hot: clip_class, or background for a clip without any event.
+    those given for weak supervision, else one-hot: clip_class, or background for a clip without any event; where a
+    segment may have several events, all that any segment has.
     """
 
     is_event: torch.Tensor
@@ -62,8 +63,8 @@ def targets_from_labels(
     lengths: torch.Tensor | None = None,
     kind: LabelKind = "single",
 ) -> Targets:
-    """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any. `multi-label`
-    has any number of events in a segment.
+    """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any. Of another
+    `kind` a segment has any number of events.
 
     lengths: segments of each clip, `[B]`, where some are padded; padding is labelled as background.
 
@@ -76,6 +77,8 @@ def targets_from_labels(
         raise ValueError("labels must be one-hot: each segment has one class, background being the last")
     is_event, foreground_class = labels[..., :-1].max(-1)
     clip_class = foreground_class.amax(1)
+    if clip_labels is None and kind != "single":
+        clip_labels = labels.amax(1)
     if clip_labels is None:
         background = labels.shape[-1] - 1
         known = torch.where(is_event.any(1), clip_class, background)
@@ -142,6 +145,16 @@ def events_loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(own, targets.of_clips(targets.labels[..., :-1]).to(own))
 
 
+def modality_losses(logits: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+    """Binary cross-entropies of clip logits `[B, 3, C]`, of the whole clip, what is heard and what is seen, each held
+    against all that is heard or seen in it: nobody says which (Tian et al., ECCV 2020).
+    """
+    present = targets.clip_labels[:, :-1].unflatten(1, (2, -1)).amax(1)
+    logits = at_least_float32(logits)
+    each = (F.binary_cross_entropy_with_logits(of_one, present.to(of_one)) for of_one in logits.unbind(1))
+    return dict(zip(("clip", "audio", "visual"), each, strict=True))
+
+
 def contrastive_anchor_terms(
     query: torch.Tensor, key: torch.Tensor, is_event: torch.Tensor, temperature: float, own: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -179,11 +192,14 @@ def contrastive_anchor_terms(
 def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, reference: bool) -> dict[str, torch.Tensor]:
     """Every term that the network's outputs have, by name, scalars.
 
-    Weakly supervised `clip` alone; of AVEL `segment`; of the others `relevance` and `event`, with `gate`, `av` and
-    `contrastive` where they have such outputs. Where a segment may have several events, `event` and `av` are binary
-    cross-entropies of each class, under `reference` too: the originals know no such data.
+    Weakly supervised `clip` alone, heard and seen apart `audio` and `visual` too; of AVEL `segment`; of the others
+    `relevance` and `event`, with `gate`, `av` and `contrastive` where they have such outputs. Where a segment may have
+    several events, `event` and `av` are binary cross-entropies of each class, under `reference` too: the originals know
+    no such data.
     """
     if output.clip_logits is not None:
+        if isinstance(output, ParsedOutput):
+            return modality_losses(output.clip_logits, targets)
         return {"clip": label_loss(output.clip_logits, targets.clip_labels, reference)}
     if isinstance(output, SegmentOutput):
         labels = F.one_hot(targets.segment_class, output.segment_logits.shape[-1])

@@ -43,7 +43,7 @@ class EventMetrics(MultilabelConfusionMatrix):
     """Counts of segments by class, `[C + 1, 2, 2]`: rows are whether it is there, columns whether it is predicted;
     background, which is no event, last.
 
-    Shape: predictions and targets `[n, C + 1]` of bool, as of `EventsOutput`.
+    Shape: predictions and targets `[..., C + 1]` of bool, as of `EventsOutput`.
     """
 
     picked_by: ClassVar[str] = "segment_f1_micro"
@@ -56,6 +56,7 @@ class EventMetrics(MultilabelConfusionMatrix):
             self.add_state(name, torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, preds: torch.Tensor, target: torch.Tensor) -> None:
+        preds, target = preds.flatten(0, -2), target.flatten(0, -2)
         super().update(preds.int(), target.int())
         self.right += (preds == target).all(-1).sum()
         self.segments += len(preds)

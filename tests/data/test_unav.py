@@ -138,8 +138,8 @@ def test_it_is_trained_and_evaluated_by_the_command_line(tmp_path: Path, name: s
             ["--model.network", "cmran", "--model.guidance", "audio"],
             "model.network: cmran does not take multi-label data; give cace, cmbs",
         ),
-        (["--training.supervision", "weak"], "training.supervision: the data is multi-label, .* set it to full"),
-        (["--model.causal", "true"], "model.causal: the data is multi-label, .* set it to false"),
+        (["--training.supervision", "weak"], "training.supervision: full is what multi-label data needs"),
+        (["--model.causal", "true"], "model.causal: false is what multi-label data needs"),
     ],
 )
 def test_what_does_not_take_several_events_says_so(

@@ -21,9 +21,6 @@ CHUNK_BYTES = 1 << 26
 """Rows are scanned in pieces of about this size."""
 SAMPLED_ROWS = 16
 """Rows whose features a fingerprint reads, evenly spaced."""
-NAMED = {"single": "one-hot", "multi-label": "multi-hot"}
-HAS = {"single": "one class", "multi-label": "events or background, never both"}
-"""What a segment's labels are and have, in words, by how many classes it has."""
 
 
 @dataclass
@@ -201,8 +198,8 @@ def check_finite(values: np.ndarray, rows: np.ndarray, source: Callable[[int], A
 def check_one_hot(
     labels: np.ndarray, rows: np.ndarray, source: Callable[[int], Any], kind: LabelKind = "single"
 ) -> None:
-    """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class, or
-    `multi-label` at least one.
+    """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class, or,
+    of another kind than `single`, at least one.
 
     Background is a class, the last: a segment of zeros alone, or with an event beside background, is refused.
     """
@@ -211,7 +208,10 @@ def check_one_hot(
     if not one_hot.all():
         clip, segment = np.argwhere(~one_hot)[0]
         row = int(rows[clip])
+        wanted, has = (
+            ("one-hot", "one class") if kind == "single" else ("multi-hot", "events or background, never both")
+        )
         raise InputError(
-            f"{source(row)}: row {row}, segment {segment} is not {NAMED[kind]}: {labels[clip, segment].tolist()}; "
-            f"each segment has {HAS[kind]}, background being the last"
+            f"{source(row)}: row {row}, segment {segment} is not {wanted}: {labels[clip, segment].tolist()}; "
+            f"each segment has {has}, background being the last"
         )
