@@ -4,7 +4,8 @@ A network says of segments what they hold; what is scored are intervals. They ar
 probability of a class in each segment and m its largest over the clip:
 
 - an interval is a run of segments with p >= k m / 10, for k = 1 ... 9, from the first one's beginning to the last one's
-  end; its score is the mean of p over it;
+  end; its score is the mean of p over it, less that over a quarter of its length on either side, at least a segment, as
+  far as the clip goes (outer-inner contrast, Shou et al., ECCV 2018): a piece of an event scores less than all of it;
 - of the intervals of a class, the best keeps its score, and every other is multiplied by exp(-o^2 / SIGMA), o being
   their overlap, and so on with what is left (Gaussian soft suppression, Bodla et al., ICCV 2017);
 - the `MOST` best of a clip count, if their score is above `LEAST`.
@@ -43,8 +44,12 @@ def intervals(scores: np.ndarray, borders: np.ndarray) -> np.ndarray:
     (_, classes, first), (_, _, end) = np.nonzero(edges == 1), np.nonzero(edges == -1)
     classes, first, end = np.unique([classes, first, end], axis=1)
     sums = np.pad(scores.cumsum(0, dtype=np.float64), ((1, 0), (0, 0)))
-    means = (sums[end, classes] - sums[first, classes]) / (end - first)
-    found = np.column_stack([borders[first], borders[end], classes, means])
+    within, length = sums[end, classes] - sums[first, classes], end - first
+    reach = -(-length // 4)
+    before, behind = np.maximum(first - reach, 0), np.minimum(end + reach, len(scores))
+    around = sums[behind, classes] - sums[before, classes] - within
+    contrast = within / length - around / np.maximum(behind - before - length, 1)
+    found = np.column_stack([borders[first], borders[end], classes, contrast])
     kept: list[np.ndarray] = []
     while len(found) and len(kept) < MOST:
         place = found[:, 3].argmax()

@@ -68,9 +68,10 @@ def test_intervals_are_runs_at_every_level_and_the_lesser_of_two_that_overlap_co
     scores = np.array([[0.8, 0.0], [0.4, 0.0], [0.0, 0.0], [0.2, 0.0005]])
     found = intervals(scores, np.array([0.0, 1.0, 2.0, 3.0, 5.0]))
     # Class 1 stays below the least score. Up to level 0.16 the last segment is a run too, up to 0.4 the first two are.
-    assert found[:, :3].tolist() == [[0, 1, 0], [0, 2, 0], [3, 5, 0]]
-    # The run of both has a mean of 0.6 and half in common with the first; the last has nothing in common with them.
-    assert found[:, 3] == pytest.approx([0.8, 0.6 * np.exp(-(0.5**2) / SIGMA), 0.2])
+    assert found[:, :3].tolist() == [[0, 2, 0], [0, 1, 0], [3, 5, 0]]
+    # Both have a mean of 0.6, and 0 beside them; the first alone 0.8, and 0.4 beside it, and half in common with both.
+    assert found[:, 3] == pytest.approx([0.6, (0.8 - 0.4) * np.exp(-(0.5**2) / SIGMA), 0.2])
+    assert intervals(np.full((4, 1), 0.7), np.arange(5.0)).tolist() == [pytest.approx([0, 4, 0, 0.7])]
     assert intervals(np.zeros((3, 2)), np.arange(4.0)).shape == (0, 4)
 
 
