@@ -142,7 +142,7 @@ def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[
 
 def refuse_missing(directory: Path, names: Sequence[str], table: Path) -> None:
     """Raise InputError where clips of the table have no file."""
-    there = {path.name for path in directory.iterdir()}
+    there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
     missing = [name for name in names if name not in there]
     if missing:
         raise InputError(

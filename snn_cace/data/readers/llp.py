@@ -64,11 +64,12 @@ class LlpReader(Reader):
         super().__init__(config)
         self.tables, self.features = within(self.directory, "data"), within(self.directory, "feats")
         self.names: list[str] = []
-        self.present, orders = [], {}
+        listed, orders = list[np.ndarray](), {}
         for split, table in LISTS.items():
-            listed = read_list(self.tables / table, self.names)
-            orders[split] = np.arange(len(listed)) + len(self.names) - len(listed)
-            self.present += listed
+            before = len(listed)
+            listed += read_list(self.tables / table, self.names)
+            orders[split] = np.arange(before, len(listed))
+        self.present = np.tile(np.array(listed), 2)
         for kind in KINDS:
             files = [f"{name[:ID_LENGTH]}.npy" for name in self.names]
             refuse_missing(self.features / kind, files, self.tables / LISTS["train"])
@@ -85,23 +86,24 @@ class LlpReader(Reader):
         events = np.zeros((len(self.names), self.layout.segments, len(CLASSES)), bool)
         rows = {name: row for row, name in enumerate(self.names)}
         for line, (name, onset, offset, label) in enumerate(read_rows(path, COLUMNS, "\t"), start=2):
-            if not (onset.isdecimal() and offset.isdecimal() and label in CLASSES):
-                raise InputError(
-                    f"{path}, line {line}: expected seconds and one of the classes, not {label} from "
-                    f"'{onset}' to '{offset}'"
-                )
+            try:
+                start, end, index = int(float(onset)), int(float(offset)), CLASSES.index(label)
+            except (ValueError, OverflowError):
+                end, start = -1, 0
+            if not 0 <= start <= end:
+                told = f"expected seconds and one of the classes, not '{label}' from '{onset}' to '{offset}'"
+                raise InputError(f"{path}, line {line}: {told}")
             if name in rows:
-                events[rows[name], int(onset) : int(offset), CLASSES.index(label)] = True
+                events[rows[name], start:end, index] = True
         return events
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         if name == "clip_labels":
-            return with_background(np.array([np.tile(self.present[row], 2) for row in rows]))
+            return with_background(self.present[rows])
         if name == "labels":
             known = self.events[rows].reshape(len(rows), self.layout.segments, -1)
-            of_clips = np.array([np.tile(self.present[row], 2) for row in rows])[:, None]
             training = np.isin(rows, self.layout.orders["train"])[:, None, None]
-            return with_background(np.where(training, of_clips, known))
+            return with_background(np.where(training, self.present[rows, None], known))
         if name == "audio":
             return np.stack([self.array(row, "vggish") for row in rows])
         segments = self.layout.segments
