@@ -3,24 +3,52 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
+from torch.nn import functional as F
 
 ENOUGH_SEEDS = 5
 """Over fewer, no difference is called shown."""
 
 
+LabelKind = Literal["single", "multi-label", "by-modality"]
+"""What a segment has: one class, or any number of events at once, or these heard and seen apart: the first half of the
+classes is heard, the second seen.
+"""
+
+
 @dataclass(frozen=True)
 class FeatureShape:
-    """What a data set hands to the network: channels of pictures and sound, and the number of event classes."""
+    """What a data set hands to the network: channels of pictures and sound, the number of event classes, and what a
+    segment has of them.
+    """
 
     visual_channels: int
     audio_channels: int
     classes: int
+    labels: LabelKind = "single"
+
+
+class Decided:
+    """What decides something of each segment, the same way for every loss, metric and record."""
+
+    label_kind: ClassVar[LabelKind] = "single"
+
+    def segment_predictions(self) -> torch.Tensor:
+        raise NotImplementedError
+
+    def segment_targets(self, labels: torch.Tensor) -> torch.Tensor:
+        """What `segment_predictions` should be, of labels `[B, T, C + 1]`."""
+        return labels.argmax(-1)
+
+    def right(self, labels: torch.Tensor) -> torch.Tensor:
+        """Whether all that is predicted of a segment is so, `[B, T]`."""
+        return self.segment_predictions() == self.segment_targets(labels)
 
 
 @dataclass
-class ClipOutput:
+class ClipOutput(Decided):
     """What a network says of a batch of clips, the class of each and which segments are events; None where it does not.
 
     segment_relevance: `[B, T]` logits, is this segment an event. event_logits: `[B, C]` logits, which class the clip
@@ -64,7 +92,7 @@ class ClipOutput:
 
 
 @dataclass
-class SegmentOutput:
+class SegmentOutput(Decided):
     """What a network says that classifies segments one by one, AVEL: segment_logits `[B, T, C + 1]`, background last.
 
     segment_relevance: `[B, T]`, by how much the largest event is above background. event_logits, clip_logits: as of
@@ -86,4 +114,57 @@ class SegmentOutput:
         return self.segment_logits.float().softmax(-1).amax(-1)
 
 
-NetworkOutput = ClipOutput | SegmentOutput
+@dataclass
+class EventsOutput(Decided):
+    """What a network says of segments with several events at once. segment_logits: `[B, T, C]`, is each event there,
+    whatever the others are, the segment relevance included. av_logits: `[B, T, C]`, as segment_logits, from the two
+    streams before they interact. The others are those of `ClipOutput`.
+    """
+
+    label_kind: ClassVar[LabelKind] = "multi-label"
+    segment_relevance: torch.Tensor
+    segment_logits: torch.Tensor
+    gate: torch.Tensor
+    av_logits: torch.Tensor
+    query: torch.Tensor | None = None
+    key: torch.Tensor | None = None
+    clip_logits: torch.Tensor | None = None
+
+    def class_logits(self) -> torch.Tensor:
+        return self.segment_logits
+
+    def events(self) -> torch.Tensor:
+        """Which events each segment has, `[B, T, C]` of bool: those whose logit is above 0."""
+        return self.segment_logits > 0
+
+    def segment_predictions(self) -> torch.Tensor:
+        """Which classes each segment has, `[B, T, C + 1]` of bool: its events, or background, the last."""
+        events = self.events()
+        return torch.cat([events, ~events.any(-1, keepdim=True)], -1)
+
+    def segment_targets(self, labels: torch.Tensor) -> torch.Tensor:
+        return labels.bool()
+
+    def right(self, labels: torch.Tensor) -> torch.Tensor:
+        return super().right(labels).all(-1)
+
+    def segment_confidence(self) -> torch.Tensor:
+        """How probable the network finds its own prediction of each segment, `[B, T]`: the product over classes."""
+        return F.logsigmoid(self.segment_logits.float().abs()).sum(-1).exp()
+
+
+@dataclass
+class ParsedOutput(EventsOutput):
+    """The same of what is heard and seen apart, learned from labels of clips. segment_logits: `[B, T, 2 C]`, heard and
+    then seen. clip_logits: `[B, 3, C]`, of the whole clip, of what is heard and of what is seen in it.
+    """
+
+    label_kind: ClassVar[LabelKind] = "by-modality"
+
+    def events(self) -> torch.Tensor:
+        """As of `EventsOutput`, as far as the whole clip has them too (Tian et al., ECCV 2020)."""
+        assert self.clip_logits is not None
+        return super().events() & (self.clip_logits[:, 0] > 0).repeat(1, 2).unsqueeze(1)
+
+
+NetworkOutput = ClipOutput | SegmentOutput | EventsOutput

@@ -104,7 +104,7 @@ def run_depth(
     shallow = with_steps(network, experiment, steps)
     with RateMonitor(shallow) as monitor:
         for batch, output in run_network(shallow, loader, experiment, device, quiet):
-            same = (output.segment_predictions() == batch["labels"].argmax(-1)).double()
+            same = output.right(batch["labels"]).double()
             sure, own = output.segment_confidence(), own_segments(batch)
             if own is None:
                 confidence.append(sure.mean(1).cpu())

@@ -30,7 +30,8 @@ TRACED_NEURONS = 3
 class LayerSummary:
     """A spiking layer over a split; rates are spikes per neuron per simulation step.
 
-    per_class, event, background: in segments of each class, of any event, and of none; None where there are none.
+    per_class, event, background: in segments of each class, of any event, and of none; None where there are none. A
+    segment with several events counts as that of the lowest index.
     neuron_rate_histogram: neurons by their rate, from 0 to the largest. spike_counts: pairs of neuron and segment with
     0, 1, ... spikes. first_spikes: with their first at step 0, 1, ..., and last those without any.
     """
@@ -96,7 +97,7 @@ def record_split(
             recorder.label(classes if own is None else classes.masked_fill(~own, PADDING))
 
         for batch, output in run_network(network, loader, experiment, device, quiet, label):
-            own, same = own_segments(batch), output.segment_predictions() == batch["labels"].argmax(-1)
+            own, same = own_segments(batch), output.right(batch["labels"])
             same = same if own is None else same[own]
             right, segments = right + int(same.sum()), segments + same.numel()
     return recorder.layers, 100 * right / segments

@@ -52,6 +52,8 @@ def attention(
     from snn_cace.training.checkpoints import load_checkpoint
 
     data = fitting_data(trained, experiment)
+    if data.shape.labels != "single":
+        raise InputError(f"{data.directory}: attention names one class a segment, and this data has several")
     dataset = data.dataset(split)
     chosen = spread(dataset, clips)
     seen = None if videos is None else watched(data, dataset.rows[chosen], Path(videos))

@@ -195,6 +195,8 @@ def prepare_data(variants: Sequence[Variant]) -> ClipData:
     experiments = [variant.read() for variant in variants]
     first = experiments[0]
     data = ClipData(first.data, torch.float32, supervision=first.training.supervision)
+    if data.shape.labels != "single":
+        raise InputError(f"{data.directory}: compare needs one class a segment; train and evaluate these one by one")
     clip = data.dataset("train").__getitems__([0])
     for experiment in experiments:
         try:

@@ -239,7 +239,8 @@ class ClipData(L.LightningDataModule):
 
     @property
     def shape(self) -> FeatureShape:
-        return FeatureShape(self.layout.visual_channels, self.layout.audio_channels, self.layout.classes)
+        layout = self.layout
+        return FeatureShape(layout.visual_channels, layout.audio_channels, layout.classes, self.reader.label_kind)
 
     @cached_property
     def place(self) -> str:

@@ -47,7 +47,7 @@ def check_directory(directory: str | Path) -> Summary:
     labels = check_labels(directory, summary)
     if labels is not None:
         names = check_names(directory, layout.classes, summary)
-        summary.lines += describe_classes(labels.argmax(-1), names[: layout.classes])
+        summary.lines += describe_classes(labels.astype(bool), names[: layout.classes])
         check_annotations(directory, labels, names, summary)
         check_weak_files(directory, layout, labels, summary)
     check_splits(layout, summary)
@@ -65,17 +65,17 @@ def check_reader(directory: str | Path, reader: str) -> Summary:
     except InputError as error:
         summary.problems.append(str(error))
         return summary
-    rows, classes = np.arange(found.layout.clips), []
+    rows, labels = np.arange(found.layout.clips), []
     for name in ("visual", "audio", "labels"):
         try:
             for piece, values in found.scan(name, rows):
                 found.checked(name, rows[piece], values)
-                classes += [values.argmax(-1)] if name == "labels" else []
+                labels += [values.astype(bool)] if name == "labels" else []
         except InputError as error:
             summary.problems.append(str(error))
-            classes = []
-    if classes:
-        summary.lines += describe_classes(np.concatenate(classes), found.class_names()[:-1])
+            labels = []
+    if labels:
+        summary.lines += describe_classes(np.concatenate(labels), found.class_names()[:-1])
     return summary
 
 
@@ -139,14 +139,14 @@ def check_names(directory: Path, classes: int, summary: Summary) -> list[str]:
         return [f"class {index}" for index in range(classes)]
 
 
-def describe_classes(classes: np.ndarray, names: list[str]) -> list[str]:
-    """classes `[N, T]`, background being the one beyond the events' names."""
-    background = float((classes == len(names)).mean())
-    silent = int((classes == len(names)).all(1).sum())
+def describe_classes(labels: np.ndarray, names: list[str]) -> list[str]:
+    """labels `[N, T, C + 1]` of bool, background being the one beyond the events' names."""
+    background = float(labels[..., -1].mean())
+    silent = int(labels[..., -1].all(1).sum())
     lines = [f"background       {100 * background:.1f} % of segments; {silent} clips without any event"]
     lines.append("class            clips  segments")
     for index, name in enumerate(names):
-        present = classes == index
+        present = labels[..., index]
         lines.append(f"  {index:2d} {name:28.28s} {int(present.any(1).sum()):5d} {int(present.sum()):6d}")
     return lines
 

@@ -8,7 +8,7 @@ from torch.nn import Linear
 
 from neurons import LookBack
 from snn_cace.config import ModelConfig
-from snn_cace.contracts import ClipOutput, FeatureShape
+from snn_cace.contracts import ClipOutput, EventsOutput, FeatureShape, ParsedOutput
 from snn_cace.kernels.dropout import Dropout, rectified_dropout
 from snn_cace.model.blocks import (
     event_classifier,
@@ -23,7 +23,7 @@ from snn_cace.model.network import Network
 
 
 class CaceNet(Network):
-    """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `ClipOutput`.
+    """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `ClipOutput`, of multi-label data an `EventsOutput`.
 
     A causal network (`model.causal`) sees no later segment, and says at each segment what it makes of those up to it.
     Within a stream (`neurons.streaming`) it takes one segment at a call, T = 1, and goes on from those before.
@@ -33,6 +33,10 @@ class CaceNet(Network):
 
     Weakly supervised, which the original is not, its class logits are of C + 1 classes and are pooled as CMRAN's are.
     There is no contrast then: that needs labels of segments.
+
+    Where a segment may have several events, classes are scored segment by segment: what is otherwise pooled over a
+    clip's segments is taken of each alone, and the segment relevance is added to each class's logit. Where they are
+    heard and seen apart, the av logits of the two streams say so, and a clip's logits are pooled as the av logits are.
 
     Raises:
         ValueError: features whose shape is not the one the network was built for, naming both.
@@ -46,7 +50,11 @@ class CaceNet(Network):
         self.contrast_enabled = config.contrast.enabled
         self.enhance = False
         self.window = config.window if config.causal else None
-        self.visual_look_back, self.audio_look_back = LookBack(self.window), LookBack(self.window)
+        self.by_segment = shape.labels != "single"
+        pooled_over = 1 if self.by_segment else self.window
+        self.visual_look_back, self.audio_look_back = LookBack(pooled_over), LookBack(pooled_over)
+        if self.by_segment and weak:
+            self.clip_look_back = LookBack(None)
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
 
         self.visual_projection = visual_projection(config, shape.visual_channels)
@@ -65,9 +73,9 @@ class CaceNet(Network):
         self.audio_interaction = interaction(config)
         event = event_classifier(config, self.scored)
         contrast = config.contrast if self.has_contrast and not weak else None
-        self.head = LocalisationHead(d, event, contrast, self.window)
+        self.head = LocalisationHead(d, event, contrast, pooled_over)
 
-    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput | EventsOutput:
         self.check(visual, audio)
         patches = rectified_dropout(self.visual_projection(visual), self.dropout)
         guided = self.guidance(patches, audio)
@@ -91,11 +99,20 @@ class CaceNet(Network):
         audio_stream = self.audio_interaction(audio_stream, visual_stream)
         found = self.head((visual_stream + audio_stream) / 2, self.enhance and self.contrast_enabled)
         event_logits = found.class_logits + self.gamma * av_logits
+        gate = (audio_gate * visual_gate).squeeze(-1)
+        if self.by_segment:
+            segment_logits = found.segment_relevance.unsqueeze(-1) + event_logits
+            if not self.weak:
+                return EventsOutput(found.segment_relevance, segment_logits, gate, av_logits, found.query, found.key)
+            apart = torch.cat([audio_av, visual_av], -1)
+            pooled = mean_of_largest(torch.cat([segment_logits, apart], -1), self.top_segments, self.clip_look_back)
+            clip_logits = pooled.unflatten(1, (3, -1))
+            return ParsedOutput(found.segment_relevance, apart, gate, av_logits, clip_logits=clip_logits)
         causal = self.window is not None
         return ClipOutput(
             segment_relevance=found.segment_relevance,
             event_logits=self.last(event_logits) if causal else event_logits,
-            gate=(audio_gate * visual_gate).squeeze(-1),
+            gate=gate,
             av_logits=self.last(av_logits) if causal else av_logits,
             query=found.query,
             key=found.key,

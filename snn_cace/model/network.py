@@ -8,7 +8,8 @@ from torch import nn
 from neurons import Padded
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape, NetworkOutput
-from snn_cace.networks import find_network
+from snn_cace.errors import InputError
+from snn_cace.networks import NETWORKS, find_network
 
 
 class Network(Padded):
@@ -29,8 +30,8 @@ class Network(Padded):
 
     @property
     def scored(self) -> int:
-        """Classes of a clip that it scores: C, of a weak network C + 1."""
-        return self.shape.classes + self.weak
+        """Classes of a clip that it scores: C, of a weak network C + 1; heard and seen apart, half of C."""
+        return self.shape.classes // 2 if self.shape.labels == "by-modality" else self.shape.classes + self.weak
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> NetworkOutput:
         raise NotImplementedError
@@ -62,6 +63,18 @@ class Network(Padded):
 
 
 def build_network(experiment: Experiment, shape: FeatureShape) -> Network:
-    """The network that `experiment.model.network` names, with fresh weights, for features of this shape."""
-    model = experiment.model
-    return find_network(model.network).build(model, shape, experiment.training.supervision == "weak")
+    """The network that `experiment.model.network` names, with fresh weights, for features of this shape.
+
+    Raises:
+        InputError: it does not take segments with so many classes, or not as the experiment asks.
+    """
+    model, supervision = experiment.model, experiment.training.supervision
+    spec = find_network(model.network)
+    if shape.labels not in spec.labels:
+        others = ", ".join(name for name, other in NETWORKS.items() if shape.labels in other.labels)
+        raise InputError(f"model.network: {model.network} does not take {shape.labels} data; give {others}")
+    needed = {"multi-label": "full", "by-modality": "weak"}.get(shape.labels, supervision)
+    if supervision != needed or (shape.labels != "single" and model.causal):
+        key = "model.causal: false" if supervision == needed else f"training.supervision: {needed}"
+        raise InputError(f"{key} is what {shape.labels} data needs, with several events a segment")
+    return spec.build(model, shape, supervision == "weak")

@@ -68,6 +68,7 @@ class Cace(NetworkSpec):
     guidances = ("none", "audio", "visual", "co")
     contrast = ("full",)
     causal = ("full",)
+    labels = ("single", "multi-label", "by-modality")
 
     def slots(self, model: ModelConfig, weak: bool) -> list[str]:
         return list(vars(model.slots))

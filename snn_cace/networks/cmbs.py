@@ -20,6 +20,7 @@ WEAK_NAMES = {
 
 class Cmbs(NetworkSpec):
     title = "CMBS"
+    labels = ("single", "multi-label")
     modules = "snn_cace.model.cmbs:CmbsNet"
     weak_modules = "snn_cace.model.cmbs:WeakCmbsNet"
 

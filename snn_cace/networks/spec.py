@@ -9,7 +9,7 @@ from snn_cace.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from snn_cace.config import ModelConfig
-    from snn_cace.contracts import FeatureShape
+    from snn_cace.contracts import FeatureShape, LabelKind
     from snn_cace.model.network import Network
 
 
@@ -35,7 +35,8 @@ class NetworkSpec:
 
     title: what pages call it. modules: its `snn_cace.model.Network`, as `package.module:Class`. weak_modules: the same
     under weak supervision, where that is another. guidances: values of `model.guidance` that it knows. contrast,
-    causal: the supervisions under which it has a contrastive loss, and may be causal.
+    causal: the supervisions under which it has a contrastive loss, and may be causal. labels: how many classes a
+    segment may have.
     """
 
     title: ClassVar[str]
@@ -44,6 +45,7 @@ class NetworkSpec:
     guidances: ClassVar[tuple[str, ...]] = ("audio", "none")
     contrast: ClassVar[tuple[str, ...]] = ()
     causal: ClassVar[tuple[str, ...]] = ()
+    labels: ClassVar[tuple[LabelKind, ...]] = ("single",)
 
     def build(self, model: ModelConfig, shape: FeatureShape, weak: bool) -> Network:
         """The network with fresh weights, for features of this shape."""

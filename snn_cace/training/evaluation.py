@@ -19,8 +19,10 @@ from snn_cace.data.batches import Batch
 from snn_cace.files import replacing
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, progress, use_tensor_cores
+from snn_cace.training.intervals import interval_scores
 from snn_cace.training.losses import Targets, loss_terms, targets_from_labels, validation_loss
-from snn_cace.training.metrics import PADDING, SegmentMetrics
+from snn_cace.training.metrics import PADDING, metrics_of
+from snn_cace.training.parsing import parsing_scores
 
 PREDICTED = (
     "segment_relevance",
@@ -39,24 +41,31 @@ PREDICTED = (
 class Evaluation:
     """A network over a split of N clips.
 
-    segment_accuracy: percent of segments. losses: means over clips. class_accuracy: percent of each class's segments.
-    confusion: counts of segments, rows true, columns predicted. predictions: clip by clip, the arrays of `predict`
+    scores: `segment_accuracy`, percent of segments, and what else is known of such data (`EventMetrics`,
+    `interval_scores`, `parsing_scores`). losses: means over clips. class_accuracy: percent of each class's segments.
+    confusion: counts of segments, rows true, columns predicted; with several events a segment, of each class.
+    predictions: clip by clip, what `predict` writes
     (`segment_relevance` `[N, T]`, `event_logits` `[N, C]`, `gate` `[N, T]`, `av_logits` `[N, C]`, of AVEL
     `segment_logits` `[N, T, C + 1]`, of weak networks `clip_logits` `[N, C + 1]`, `segment_class` `[N, T]`, `index`
-    `[N]`, the rows on disk) and `segment_target` `[N, T]`; both classes are -1 in padding. activity: of each spiking
-    layer.
+    `[N]`, the rows on disk) and `segment_target` `[N, T]`; both classes are -1 in padding. With several events a
+    segment, logits are `segment_logits` `[N, T, C]`, and both classes `[N, T, C + 1]`, 1 where a segment has it.
+    activity: of each spiking layer.
     """
 
-    segment_accuracy: float
+    scores: dict[str, float]
     losses: dict[str, float]
     class_accuracy: list[float | None]
-    confusion: list[list[int]]
+    confusion: list[Any]
     predictions: dict[str, np.ndarray]
     activity: dict[str, LayerActivity]
 
+    @property
+    def segment_accuracy(self) -> float:
+        return self.scores["segment_accuracy"]
+
     def summary(self) -> dict[str, Any]:
-        """Accuracy and losses alone, as metrics.json keeps them."""
-        return {"segment_accuracy": self.segment_accuracy, **self.losses}
+        """Scores and losses alone, as metrics.json keeps them."""
+        return self.scores | self.losses
 
 
 def run_network(
@@ -91,8 +100,9 @@ def padding_of(network: Network, batch: Batch) -> AbstractContextManager[None]:
 
 
 class EvaluatedBatch(NamedTuple):
-    """What the network makes of a batch: predicted and target classes of segments `[B, T]`, every loss term by name,
-    and `loss`, what is reported for them. targets: what it was held against.
+    """What the network makes of a batch: predicted and target classes of segments `[B, T]`, multi-label
+    `[B, T, C + 1]` of bool, every loss term by name, and `loss`, what is reported for them. targets: what it was held
+    against.
     """
 
     output: NetworkOutput
@@ -106,8 +116,12 @@ class EvaluatedBatch(NamedTuple):
         return self.targets.of_clips(self.predicted), self.targets.of_clips(self.target)
 
     def marked(self, classes: torch.Tensor) -> torch.Tensor:
-        """Classes `[B, T]` with `PADDING` where a segment is none of the clip's."""
-        return classes if self.targets.own is None else classes.masked_fill(~self.targets.own, PADDING)
+        """Classes `[B, T]` or `[B, T, C + 1]` with `PADDING` where a segment is none of the clip's."""
+        own = self.targets.own
+        classes = classes.to(torch.int8) if classes.dtype is torch.bool else classes
+        if own is None:
+            return classes
+        return classes.masked_fill(~own.view(*own.shape, *[1] * (classes.ndim - 2)), PADDING)
 
 
 def evaluate_batch(
@@ -122,17 +136,17 @@ def evaluate_batch(
     Shape: labels `[B, T, C + 1]`; lengths `[B]`, the segments of each clip where some are padded.
     """
     contrast, reference = experiment.model.contrast, experiment.training.losses == "reference"
-    targets = targets_from_labels(labels, lengths=lengths)
+    targets = targets_from_labels(labels, None, lengths, output.label_kind)
     terms = loss_terms(output, targets, contrast.temperature, reference)
     terms["loss"] = validation_loss(terms, contrast, contrastive_on, reference)
-    return EvaluatedBatch(output, output.segment_predictions(), targets.segment_class, terms, targets)
+    return EvaluatedBatch(output, output.segment_predictions(), output.segment_targets(labels), terms, targets)
 
 
 def evaluate_network(
     network: Network, loader: DataLoader, experiment: Experiment, device: torch.device, quiet: bool = False
 ) -> Evaluation:
     """Accuracy, losses and predictions of a network in one pass over a split."""
-    metrics = SegmentMetrics(num_classes=network.shape.classes + 1, sync_on_compute=False).to(device)
+    metrics = metrics_of(network.shape).to(device)
     totals: dict[str, float] = {}
     parts: dict[str, list[np.ndarray]] = {}
     clips = 0
@@ -156,12 +170,16 @@ def evaluate_network(
             values = named[name].float() if named[name].dtype is torch.bfloat16 else named[name]
             parts.setdefault(name, []).append(values.cpu().numpy())
     monitor.stop()
+    predictions = {name: np.concatenate(values) for name, values in parts.items()}
+    scores = metrics.scores() | interval_scores(loader.dataset, predictions)
+    if network.shape.labels == "by-modality":
+        scores |= parsing_scores(predictions["segment_class"], predictions["segment_target"])
     return Evaluation(
-        segment_accuracy=metrics.segment_accuracy(),
+        scores=scores,
         losses={name: total / clips for name, total in totals.items()},
         class_accuracy=metrics.class_accuracy(),
         confusion=metrics.compute().tolist(),
-        predictions={name: np.concatenate(values) for name, values in parts.items()},
+        predictions=predictions,
         activity=monitor.activity(),
     )
 

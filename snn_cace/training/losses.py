@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from neurons.padding import within
 from snn_cace.config import ContrastConfig
-from snn_cace.contracts import NetworkOutput, SegmentOutput
+from snn_cace.contracts import EventsOutput, LabelKind, NetworkOutput, ParsedOutput, SegmentOutput
 
 IGNORED = -100
-MINIMISED = ("clip", "segment", "relevance", "gate", "event", "av")
+MINIMISED = ("clip", "audio", "visual", "segment", "relevance", "gate", "event", "av")
 """The terms of weight 1, in the order in which they are added."""
 REPORTED = ("clip", "segment", "relevance", "event", "gate")
 """Those that the originals report in evaluation."""
@@ -32,16 +32,19 @@ LEAST_LOG = -100.0
 
 class Targets(NamedTuple):
     """is_event `[B, T]` of zeros and ones; segment_class `[B, T]`, background being the last class; clip_class `[B]`;
-    clip_labels `[B, C + 1]`. own: which segments are no padding, `[B, T]`; None where none is padded.
+    clip_labels `[B, C + 1]`; labels `[B, T, C + 1]`. own: which segments are no padding, `[B, T]`; None where none is
+    padded. Where a segment may have several events, the classes mean nothing.
 
     clip_class is the largest class index present in any segment, and 0 for a clip without any event. clip_labels are
-    those given for weak supervision, else one-hot: clip_class, or background for a clip without any event.
+    those given for weak supervision, else one-hot: clip_class, or background for a clip without any event; where a
+    segment may have several events, all that any segment has.
     """
 
     is_event: torch.Tensor
     segment_class: torch.Tensor
     clip_class: torch.Tensor
     clip_labels: torch.Tensor
+    labels: torch.Tensor
     own: torch.Tensor | None = None
 
     def of_clips(self, values: torch.Tensor) -> torch.Tensor:
@@ -55,9 +58,13 @@ class Targets(NamedTuple):
 
 
 def targets_from_labels(
-    labels: torch.Tensor, clip_labels: torch.Tensor | None = None, lengths: torch.Tensor | None = None
+    labels: torch.Tensor,
+    clip_labels: torch.Tensor | None = None,
+    lengths: torch.Tensor | None = None,
+    kind: LabelKind = "single",
 ) -> Targets:
-    """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any.
+    """Targets of one-hot labels `[B, T, C + 1]`, background last, and of clips' own `[B, C + 1]`, if any. Of another
+    `kind` a segment has any number of events.
 
     lengths: segments of each clip, `[B]`, where some are padded; padding is labelled as background.
 
@@ -65,16 +72,19 @@ def targets_from_labels(
         ValueError: a segment without a class, or with several. Not on CUDA, where asking would keep the device waiting;
             labels from files are checked as they are read.
     """
-    if not labels.is_cuda and not (((labels == 0) | (labels == 1)).all() and (labels.sum(-1) == 1).all()):
+    asked = kind == "single" and not labels.is_cuda
+    if asked and not (((labels == 0) | (labels == 1)).all() and (labels.sum(-1) == 1).all()):
         raise ValueError("labels must be one-hot: each segment has one class, background being the last")
     is_event, foreground_class = labels[..., :-1].max(-1)
     clip_class = foreground_class.amax(1)
+    if clip_labels is None and kind != "single":
+        clip_labels = labels.amax(1)
     if clip_labels is None:
         background = labels.shape[-1] - 1
         known = torch.where(is_event.any(1), clip_class, background)
         clip_labels = F.one_hot(known, background + 1).to(labels)
     own = None if lengths is None else within(lengths, labels.shape[1])
-    return Targets(is_event, labels.argmax(-1), clip_class, clip_labels, own)
+    return Targets(is_event, labels.argmax(-1), clip_class, clip_labels, labels, own)
 
 
 def at_least_float32(values: torch.Tensor) -> torch.Tensor:
@@ -129,6 +139,22 @@ def label_loss(logits: torch.Tensor, labels: torch.Tensor, reference: bool) -> t
     return F.cross_entropy(logits, labels.to(logits) / labels.sum(-1, keepdim=True))
 
 
+def events_loss(logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+    """Binary cross-entropy of each class's logits `[B, T, C]`, mean over own segments and classes, a scalar."""
+    own = targets.of_clips(at_least_float32(logits))
+    return F.binary_cross_entropy_with_logits(own, targets.of_clips(targets.labels[..., :-1]).to(own))
+
+
+def modality_losses(logits: torch.Tensor, targets: Targets) -> dict[str, torch.Tensor]:
+    """Binary cross-entropies of clip logits `[B, 3, C]`, of the whole clip, what is heard and what is seen, each held
+    against all that is heard or seen in it: nobody says which (Tian et al., ECCV 2020).
+    """
+    present = targets.clip_labels[:, :-1].unflatten(1, (2, -1)).amax(1)
+    logits = at_least_float32(logits)
+    each = (F.binary_cross_entropy_with_logits(of_one, present.to(of_one)) for of_one in logits.unbind(1))
+    return dict(zip(("clip", "audio", "visual"), each, strict=True))
+
+
 def contrastive_anchor_terms(
     query: torch.Tensor, key: torch.Tensor, is_event: torch.Tensor, temperature: float, own: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -166,10 +192,14 @@ def contrastive_anchor_terms(
 def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, reference: bool) -> dict[str, torch.Tensor]:
     """Every term that the network's outputs have, by name, scalars.
 
-    Weakly supervised `clip` alone; of AVEL `segment`; of the others `relevance` and `event`, with `gate`, `av` and
-    `contrastive` where they have such outputs.
+    Weakly supervised `clip` alone, heard and seen apart `audio` and `visual` too; of AVEL `segment`; of the others
+    `relevance` and `event`, with `gate`, `av` and `contrastive` where they have such outputs. Where a segment may have
+    several events, `event` and `av` are binary cross-entropies of each class, under `reference` too: the originals know
+    no such data.
     """
     if output.clip_logits is not None:
+        if isinstance(output, ParsedOutput):
+            return modality_losses(output.clip_logits, targets)
         return {"clip": label_loss(output.clip_logits, targets.clip_labels, reference)}
     if isinstance(output, SegmentOutput):
         labels = F.one_hot(targets.segment_class, output.segment_logits.shape[-1])
@@ -178,9 +208,12 @@ def loss_terms(output: NetworkOutput, targets: Targets, temperature: float, refe
     terms = {"relevance": relevance_loss(output.segment_relevance, targets)}
     if output.gate is not None:
         terms["gate"] = gate_loss(output.gate, targets, reference)
-    terms["event"] = class_loss(output.event_logits, targets, reference, output.running_event_logits)
-    if output.av_logits is not None:
-        terms["av"] = class_loss(output.av_logits, targets, reference, output.running_av_logits)
+    if isinstance(output, EventsOutput):
+        terms |= {"event": events_loss(output.segment_logits, targets), "av": events_loss(output.av_logits, targets)}
+    else:
+        terms["event"] = class_loss(output.event_logits, targets, reference, output.running_event_logits)
+        if output.av_logits is not None:
+            terms["av"] = class_loss(output.av_logits, targets, reference, output.running_av_logits)
     if output.query is not None and output.key is not None:
         of_anchors = contrastive_anchor_terms(output.query, output.key, targets.is_event, temperature, targets.own)
         own = targets.own

@@ -18,7 +18,7 @@ from snn_cace.training.checkpoints import DIGEST, digest_of, hyper_parameters
 from snn_cace.training.energy import EnergyRegulariser
 from snn_cace.training.evaluation import evaluate_batch, padding_of
 from snn_cace.training.losses import Targets, loss_terms, targets_from_labels, training_loss
-from snn_cace.training.metrics import SegmentMetrics
+from snn_cace.training.metrics import metrics_of
 
 
 class EventLocaliser(L.LightningModule):
@@ -38,7 +38,7 @@ class EventLocaliser(L.LightningModule):
         run_layers(self.network, experiment.training.fused)
         # In a tuple, so that it is no part of this module, which holds the network already.
         self.compiled_network = (compiled(self.network, experiment.training.compile),)
-        self.metrics = SegmentMetrics(num_classes=shape.classes + 1, sync_on_compute=False)
+        self.metrics = metrics_of(shape)
         self.activity = RateMonitor(self.network)
         self.clips, self.totals = 0, dict[str, torch.Tensor]()
         training = experiment.training
@@ -76,7 +76,7 @@ class EventLocaliser(L.LightningModule):
             output = whole_output(network(batch["visual"], batch["audio"]))
         labels, clip_labels, lengths = (gathered(batch, name) for name in ("labels", "clip_labels", "lengths"))
         assert labels is not None
-        targets = targets_from_labels(labels, clip_labels, lengths)
+        targets = targets_from_labels(labels, clip_labels, lengths, output.label_kind)
         terms = self.terms(output, targets)
         loss = training_loss(terms, self.experiment.model.contrast, contrastive_on)
         if self.regulariser is not None:
@@ -86,8 +86,7 @@ class EventLocaliser(L.LightningModule):
             terms["energy_share"] = self.energy.share(batch)
             excess = torch.relu(terms["energy_share"] - self.experiment.training.energy_target)
             loss = loss + self.experiment.training.energy_weight * excess
-        right = targets.of_clips(output.segment_predictions() == targets.segment_class)
-        terms["segment_accuracy"] = 100 * right.float().mean()
+        terms["segment_accuracy"] = 100 * targets.of_clips(output.right(labels)).float().mean()
         return loss, terms
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
@@ -116,7 +115,8 @@ class EventLocaliser(L.LightningModule):
         self.log_dict(values, batch_size=len(found.target), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/segment_accuracy", self.metrics.segment_accuracy(), prog_bar=True, sync_dist=True)
+        scores = {f"val/{name}": value for name, value in self.metrics.scores().items()}
+        self.log_dict(scores, prog_bar=True, sync_dist=True)
         self.activity.stop()
         self.activity.add_processes()
         for layer, activity in self.activity.activity().items():

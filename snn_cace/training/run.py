@@ -141,7 +141,8 @@ def train_alone(
         print(describe_run(module, data))
     with lightning_quiet():
         waiting = None if until is None else StopAfter(until)
-        trainer = make_trainer(training, files, environment, quiet, waiting)
+        picked_by = f"val/{module.metrics.picked_by}"
+        trainer = make_trainer(training, files, environment, quiet, waiting, picked_by)
     started = time.perf_counter()
     with lightning_quiet(), interruptible(trainer):
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -207,7 +208,12 @@ def interruptible(trainer: L.Trainer) -> Iterator[None]:
 
 
 def make_trainer(
-    training: TrainingConfig, files: RunFiles, environment: ClusterEnvironment, quiet: bool, waiting: StopAfter | None
+    training: TrainingConfig,
+    files: RunFiles,
+    environment: ClusterEnvironment,
+    quiet: bool,
+    waiting: StopAfter | None,
+    picked_by: str,
 ) -> L.Trainer:
     best, last = (
         ModelCheckpoint(
@@ -218,11 +224,11 @@ def make_trainer(
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        for path, monitor in ((files.best, "val/segment_accuracy"), (files.last, None))
+        for path, monitor in ((files.best, picked_by), (files.last, None))
     )
     callbacks: list[Callback] = [LearningRateMonitor("epoch"), LossHistory(files.history), StopOnBadLoss(), best, last]
     if training.patience:
-        callbacks.append(EarlyStopping("val/segment_accuracy", mode="max", patience=training.patience))
+        callbacks.append(EarlyStopping(picked_by, mode="max", patience=training.patience))
     if waiting is not None:
         callbacks.append(waiting)
     if not quiet:

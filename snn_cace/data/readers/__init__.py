@@ -18,6 +18,8 @@ READERS = {
     "avdigits": "snn_cace.data.readers.avdigits:AVDigitsReader",
     "avel": "snn_cace.data.readers.avel:AvelReader",
     "cremad": "snn_cace.data.readers.cremad:CremadReader",
+    "llp": "snn_cace.data.readers.llp:LlpReader",
+    "unav": "snn_cace.data.readers.unav:UnavReader",
     "urbansound": "snn_cace.data.readers.urbansound:UrbanSoundReader",
 }
 

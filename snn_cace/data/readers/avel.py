@@ -48,7 +48,7 @@ class AvelReader(Reader):
         splits = np.array([split for _, _, split in clips])
         self.folders = {name: folder(self.directory / path) for name, path in FOLDERS.items()}
         for name in FOLDERS:
-            refuse_missing(self.folders[name], self.ids, self.table)
+            refuse_missing(self.folders[name], [f"{video}.zip" for video in self.ids], self.table)
         visual, audio, events = (read_array(self.source(name, 0)) for name in FOLDERS)
         if visual.ndim != 4 or audio.ndim != 2 or events.size != len(visual):
             raise InputError(
@@ -112,14 +112,7 @@ def read_table(path: Path, names: Sequence[str]) -> list[tuple[str, str, str]]:
         InputError: a missing column, a video that is there twice, an unknown class or split, or a split without clips;
             with the line's number.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not readable as a table: {one_line(error)}") from None
-    if not rows or not {*COLUMNS} <= rows[0].keys():
-        raise InputError(f"{path} should hold clips, with columns {', '.join(COLUMNS)}")
-    clips = [tuple((row[column] or "").strip() for column in COLUMNS) for row in rows]
+    clips = read_rows(path, COLUMNS)
     seen: set[str] = set()
     for line, (category, video, split) in enumerate(clips, start=2):
         if video in seen or not video or Path(video).name != video:
@@ -135,13 +128,25 @@ def read_table(path: Path, names: Sequence[str]) -> list[tuple[str, str, str]]:
     return clips  # type: ignore[return-value]
 
 
-def refuse_missing(directory: Path, ids: Sequence[str], table: Path) -> None:
+def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[tuple[str, ...]]:
+    """These columns of a table, without blanks around them; an InputError where it lacks one, or cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter=delimiter))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not readable as a table: {one_line(error)}") from None
+    if not rows or not {*columns} <= rows[0].keys():
+        raise InputError(f"{path} should hold clips, with columns {', '.join(columns)}")
+    return [tuple((row[column] or "").strip() for column in columns) for row in rows]
+
+
+def refuse_missing(directory: Path, names: Sequence[str], table: Path) -> None:
     """Raise InputError where clips of the table have no file."""
-    there = {path.name for path in directory.iterdir()}
-    missing = [video for video in ids if f"{video}.zip" not in there]
+    there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    missing = [name for name in names if name not in there]
     if missing:
         raise InputError(
-            f"{directory} lacks {missing[0]}.zip, and {len(missing) - 1} more of {len(ids)}: extract them, or leave "
+            f"{directory} lacks {missing[0]}, and {len(missing) - 1} more of {len(names)}: extract them, or leave "
             f"these clips out of {table}"
         )
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from snn_cace.config import DataConfig
+from snn_cace.contracts import LabelKind
 from snn_cace.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -51,15 +52,26 @@ class Layout:
         }[name.removeprefix("background_")]
 
 
+class Timeline(NamedTuple):
+    """A clip in seconds. borders: where its t segments begin and end, `[t + 1]`. events: start, end and class of each,
+    `[n, 3]`.
+    """
+
+    borders: np.ndarray
+    events: np.ndarray
+
+
 class Reader:
     """One data set. A reader of one's own sets `layout`, and defines `read` and `class_names`; the rest may stay.
 
     directory: what messages and reports name; a data set without one leaves it. layout: sizes and splits. A constructor
-    takes the `data` section of a config, and raises InputError for what it cannot read.
+    takes the `data` section of a config, and raises InputError for what it cannot read. label_kind: how many classes a
+    segment has.
     """
 
     directory = Path()
     layout: Layout
+    label_kind: ClassVar[LabelKind] = "single"
 
     def __init__(self, config: DataConfig) -> None:
         if config.directory is None:
@@ -70,8 +82,9 @@ class Reader:
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Rows of an array, in the order given: `visual` `[n, T, H, W, Cv]`, `audio` `[n, T, Ca]`, or `labels`
-        `[n, T, C + 1]`, one-hot, background last. A data set that has them also reads `clip_labels` `[n, C + 1]` and
-        the features of clips without an event, `background_visual` and `background_audio`.
+        `[n, T, C + 1]`, one-hot, background last; multi-label, all events of a segment, or background. A data set that
+        has them also reads `clip_labels` `[n, C + 1]` and the features of clips without an event, `background_visual`
+        and `background_audio`.
         """
         raise NotImplementedError
 
@@ -103,6 +116,10 @@ class Reader:
         are not independent, and statistics say so. Empty where clips share none.
         """
         return {}
+
+    def timeline(self, row: int) -> Timeline | None:
+        """When a clip's segments and events are, for metrics of intervals; None where it is not known."""
+        return None
 
     def encoder_macs(self) -> dict[str, float] | None:
         """Multiply-accumulates per clip of the encoders that made the features, by modality; None where not known."""
@@ -139,7 +156,7 @@ class Reader:
 
         Raises:
             InputError: naming the file and the first row that holds NaN or infinity, or labels that are not one class a
-                segment.
+                segment, or of several not events or background.
         """
 
         def source(row: int) -> Path:
@@ -147,7 +164,7 @@ class Reader:
 
         check_finite(values, rows, source)
         if name == "labels":
-            check_one_hot(values, rows, source)
+            check_one_hot(values, rows, source, self.label_kind)
         return values
 
     def check_labels(self) -> None:
@@ -178,16 +195,23 @@ def check_finite(values: np.ndarray, rows: np.ndarray, source: Callable[[int], A
         raise InputError(f"{source(row)}: row {row} holds NaN or infinity; extract this clip's features again")
 
 
-def check_one_hot(labels: np.ndarray, rows: np.ndarray, source: Callable[[int], Any]) -> None:
-    """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class.
+def check_one_hot(
+    labels: np.ndarray, rows: np.ndarray, source: Callable[[int], Any], kind: LabelKind = "single"
+) -> None:
+    """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class, or,
+    of another kind than `single`, at least one.
 
     Background is a class, the last: a segment of zeros alone, or with an event beside background, is refused.
     """
-    one_hot = ((labels == 0) | (labels == 1)).all(-1) & (labels.sum(-1) == 1)
+    counted = labels.sum(-1) if kind == "single" else labels[..., :-1].any(-1) + labels[..., -1]
+    one_hot = ((labels == 0) | (labels == 1)).all(-1) & (counted == 1)
     if not one_hot.all():
         clip, segment = np.argwhere(~one_hot)[0]
         row = int(rows[clip])
+        wanted, has = (
+            ("one-hot", "one class") if kind == "single" else ("multi-hot", "events or background, never both")
+        )
         raise InputError(
-            f"{source(row)}: row {row}, segment {segment} is not one-hot: {labels[clip, segment].tolist()}; "
-            "each segment has one class, background being the last"
+            f"{source(row)}: row {row}, segment {segment} is not {wanted}: {labels[clip, segment].tolist()}; "
+            f"each segment has {has}, background being the last"
         )
