@@ -122,7 +122,8 @@ def measure(
     name: str, network: Any, clips: tuple[torch.Tensor, ...], sessions: dict[str, Any], compile_it: bool
 ) -> dict[str, float]:
     """Milliseconds of every way to run a network on clips, printed as a row."""
-    folded, mode = fold(network.eval()), EventDriven()
+    folded = fold(network.eval())
+    mode = EventDriven(folded)
     rate = firing_rate(folded, clips)
     runs: dict[str, Callable[[], Any]] = {"dense": lambda: folded(*clips)}
     if compile_it:

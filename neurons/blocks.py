@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from neurons.coding import make_coding
 from neurons.config import KINDS, BlockConfig, Kind, block_of
 from neurons.controls import ControlLayer, control_coding
 from neurons.kernels.dispatch import why_eager
+from neurons.kernels.event import Multiplies
 from neurons.layer import make_layer
 from neurons.nodes.node import Node, one_of
 from neurons.norm import make_norm, normalised
@@ -141,7 +141,7 @@ class SpikingLinear(nn.Module):
         return self.projection.read(values, self.readout)
 
 
-class SpikeLinear(nn.Linear):
+class SpikeLinear(Multiplies):
     """A linear layer of values that a readout made of spikes.
 
     It runs once on what was read out, not once per simulation step: the readouts are linear in the spikes, so
@@ -165,10 +165,10 @@ class SpikeLinear(nn.Linear):
 
     def of(self, read: torch.Tensor) -> torch.Tensor:
         """The layer behind its readout: `[..., inputs]` to `[..., outputs]`."""
-        return F.linear(self.dropout(read), self.weight, self.bias)
+        return self.multiply(self.dropout(read))
 
 
-class DroppedLinear(nn.Linear):
+class DroppedLinear(Multiplies):
     """Dropout, then a linear layer: `[..., inputs]` to `[..., outputs]`."""
 
     def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
@@ -176,7 +176,7 @@ class DroppedLinear(nn.Linear):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return F.linear(self.dropout(values), self.weight, self.bias)
+        return self.multiply(self.dropout(values))
 
 
 class SpikingMLP(nn.Module):

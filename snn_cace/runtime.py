@@ -56,8 +56,9 @@ def executing(network: Module, execution: str, device: torch.device) -> Iterator
         raise InputError(f"--execution {execution} runs on a CPU; give --device cpu, or leave it out")
     if INTERPRETED:
         raise InputError(f"--execution {execution} needs Numba, and NUMBA_DISABLE_JIT unset; or leave it out")
-    with torch.no_grad(), EventDriven(always=execution == "event"):
-        yield fold(copy.deepcopy(network).eval())
+    folded = fold(copy.deepcopy(network).eval())
+    with EventDriven(folded, always=execution == "event"):
+        yield folded
 
 
 def peak_memory_mb(device: torch.device) -> float:

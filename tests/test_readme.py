@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from snn_cace.comparison.front import rivalries
 from snn_cace.config import Experiment, read_config
 from snn_cace.report.comparison import read_result
 from snn_cace.report.conclusions import share_of_dense, variant_named
@@ -71,8 +72,9 @@ def test_what_the_readme_says_of_reuse_is_in_its_json():
     result = read_result(ROOT / "results" / "avdigits-wide.json")
     (found,) = result["attribution"]
     shares = [share_of_dense(result, found, found["links"][-1], model) for model in ("memory", "memory/segment")]
-    assert shares[0] < 0 < shares[1]
-    said = f"measured {-shares[0]:.1f} % less with traffic, but {shares[1]:.1f} % more where"
+    bounds = [found["links"][-1]["energy"][model]["ci95_mj"] for model in ("memory", "memory/segment")]
+    assert bounds[0][1] < 0 < bounds[1][0] and len(result["variants"][0]["seeds"]) == 5
+    said = f"spikes save {-shares[0]:.1f} % of the ANN's energy, but they cost {shares[1]:.1f} % where"
     assert said in " ".join(README.split())
 
 
@@ -88,6 +90,16 @@ def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
     assert last is not None
     touched = 100 * last["counts"]["zero_skipping"]["spiking_blocks"]["share"]["compute"]
     assert f"cost nothing, {touched:.1f} % of the last control's energy" in " ".join(README.split())
+
+
+def test_what_the_readme_says_of_the_search_is_in_its_json():
+    result = read_result(ROOT / "results" / "avdigits-front.json")
+    for model in [*result["energy_models"], *result["reusing_models"]]:
+        found = rivalries(result["variants"], model)
+        assert not any(one.is_equal and one.interval and one.interval[1] < 0 for one in found)
+    assert len(result["attribution"]) == 5 and "no spiking network that saves energy at equal accuracy" in " ".join(
+        README.split()
+    )
 
 
 def test_the_coverage_that_the_readme_gives_is_that_of_the_simulation():

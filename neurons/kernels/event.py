@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from neurons.kernels.dispatch import on_cpu
 from neurons.kernels.threads import compiled, in_threads
@@ -103,7 +104,7 @@ class Columns:
     def are_of(self, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
         """Whether both are still what they were."""
         versions = weight._version, None if bias is None else bias._version
-        return self.bias is bias and self.versions == versions
+        return self.weight is weight and self.bias is bias and self.versions == versions
 
 
 def in_rows(values: torch.Tensor) -> np.ndarray:
@@ -120,8 +121,8 @@ def added(rows: np.ndarray, kept: Columns) -> torch.Tensor:
     return torch.from_numpy(out)
 
 
-class EventDriven(TorchFunctionMode):
-    """Within it, any network's linear layers skip inputs that are zero; on a CPU, without gradients.
+class EventDriven:
+    """Within it, the linear layers of a network skip inputs that are zero; on a CPU, without gradients.
 
     always: every linear layer; else each runs as was faster when it, with so many rows, was first called: both ways are
     timed then, and a layer takes the share of inputs that are not zero into account afterwards. What is timed is kept
@@ -129,38 +130,57 @@ class EventDriven(TorchFunctionMode):
 
     >>> layer = torch.nn.Linear(3, 2)
     >>> spikes = torch.tensor([[1.0, 0.0, 0.0]])
-    >>> with torch.no_grad(), EventDriven():
+    >>> with torch.no_grad(), EventDriven(layer):
     ...     torch.allclose(layer(spikes), layer.weight[:, 0] + layer.bias)
     True
     """
 
-    def __init__(self, always: bool = False) -> None:
-        super().__init__()
-        self.always = always
+    def __init__(self, network: nn.Module, always: bool = False) -> None:
+        self.network, self.always = network, always
         self.kept: dict[int, Columns] = {}
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is F.linear and not torch.is_grad_enabled():
-            return self.linear(*args, **(kwargs or {}))
-        return function(*args, **(kwargs or {}))
+    def __enter__(self) -> EventDriven:
+        for layer, name in self.products():
+            setattr(layer, name, partial(self.product, layer))
+        return self
 
-    def linear(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """`F.linear`, its arguments by the same names."""
-        if not fits(input, weight, bias):
-            return F.linear(input, weight, bias)
-        kept = self.kept.get(id(weight))
+    def __exit__(self, *error: Any) -> None:
+        for layer, name in self.products():
+            delattr(layer, name)
+
+    def products(self) -> Iterator[tuple[nn.Linear, str]]:
+        """Each linear layer, and the name of what multiplies there."""
+        for layer in self.network.modules():
+            if isinstance(layer, Multiplies):
+                yield layer, "multiply"
+            elif isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward:
+                yield layer, "forward"
+
+    def product(self, layer: nn.Linear, values: torch.Tensor) -> torch.Tensor:
+        """What the layer's product is, one way or the other."""
+        weight, bias = layer.weight, layer.bias
+        if torch.is_grad_enabled() or not fits(values, weight, bias):
+            return F.linear(values, weight, bias)
+        kept = self.kept.get(id(layer))
         if kept is None or not kept.are_of(weight, bias):
-            kept = self.kept[id(weight)] = Columns(weight, bias)
-        size = (input.numel() // input.shape[-1]).bit_length()
+            kept = self.kept[id(layer)] = Columns(weight, bias)
+        size = (values.numel() // values.shape[-1]).bit_length()
         limit = math.inf if self.always else kept.limits.get(size)
         if limit == 0:
-            return F.linear(input, weight, bias)
-        rows = in_rows(input)
+            return F.linear(values, weight, bias)
+        rows = in_rows(values)
         if limit is None:
             limit = kept.limits[size] = timed_limit(rows, kept)
         if limit < math.inf and not_zero(rows) >= limit * rows.size:
-            return F.linear(input, weight, bias)
-        return added(rows, kept).view(*input.shape[:-1], len(kept.offset))
+            return F.linear(values, weight, bias)
+        return added(rows, kept).view(*values.shape[:-1], len(kept.offset))
+
+
+class Multiplies(nn.Linear):
+    """A linear layer that does more than its product, which `multiply` is."""
+
+    def multiply(self, values: torch.Tensor) -> torch.Tensor:
+        return F.linear(values, self.weight, self.bias)
 
 
 def timed_limit(rows: np.ndarray, kept: Columns) -> float:
