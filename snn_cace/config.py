@@ -465,16 +465,16 @@ def check(experiment: Experiment) -> None:
         check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
 
 
-def carried_slots(model: ModelConfig) -> list[str]:
-    """Slots that spike and whose neurons carry a leaky membrane from segment to segment; those of `interaction` and
-    `event_head` start from rest.
+def carried_slots(model: ModelConfig, leaky: bool = True) -> list[str]:
+    """Slots that spike and whose neurons remember from segment to segment, by a leaky membrane, which a control can
+    have, or else otherwise; those of `interaction` and `event_head` start from rest.
     """
     found = []
     for name, slot in model.slots.every().items():
         if slot.spikes:
             block = slot.spiking(model.spiking)
             resets = name in ("interaction", "event_head") or block.membrane == "reset"
-            if block.neuron.is_leaky and (slot.is_braincog or not resets):
+            if block.neuron.is_leaky is leaky and (slot.is_braincog or not resets):
                 found.append(name)
     return found
 

@@ -27,10 +27,13 @@ PARTS = {"rectified": "shape and norm", "leaky": "memory", "quantised": "bits", 
 
 @dataclass(frozen=True)
 class Chain:
-    """Kinds and names of variants, from `dense` to `spiking`. has_memory: the spiking one carries a membrane."""
+    """Kinds and names of variants, from `dense` to `spiking`. has_memory: the spiking one carries a leaky
+    membrane, as its controls do. alone: it carries what none of them has.
+    """
 
     members: list[tuple[str, str]]
     has_memory: bool
+    alone: bool = False
 
     @property
     def neighbours(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
@@ -51,16 +54,20 @@ class Chain:
         order = [kind for kind in PARTS if self.has_memory or kind != "leaky"]
         first = order.index(earlier) + 1 if earlier in order else 0
         *others, last = (PARTS[kind] for kind in order[first : order.index(later) + 1])
+        if self.alone and later == "spiking" and PARTS["leaky"] not in others:
+            others.append(PARTS["leaky"])
         return f"{', '.join(others)} and {last}" if others else last
 
 
-def chain_of(variant: Variant, controls: Sequence[ControlOf], present: Collection[str], has_memory: bool) -> Chain:
+def chain_of(
+    variant: Variant, controls: Sequence[ControlOf], present: Collection[str], has_memory: bool, alone: bool
+) -> Chain:
     """The chain of a spiking variant: its ANN, those of its controls that are there, and itself."""
     own = {control.kind: control.name for control in controls if control.of == variant["name"]}
     between = [(kind, own[kind]) for kind in PARTS if own.get(kind) in present]
     dense = variant["dense_counterpart"]
     assert dense is not None
-    return Chain([("dense", dense), *between, ("spiking", variant["name"])], has_memory)
+    return Chain([("dense", dense), *between, ("spiking", variant["name"])], has_memory, alone)
 
 
 def attribution(chain: Chain, variants: dict[str, Variant], tests: list[Difference]) -> Attribution:

@@ -157,8 +157,9 @@ def summarise(
     own = [(variant["name"], str(variant["dense_counterpart"])) for variant in spiking]
     chains = []
     for variant in spiking:
-        carried = carried_slots(by_variant[variant["name"]][0].run.experiment.model)
-        chains.append(chain_of(variant, controls, by_variant, bool(carried)))
+        model = by_variant[variant["name"]][0].run.experiment.model
+        remembers = bool(carried_slots(model)), bool(carried_slots(model, leaky=False))
+        chains.append(chain_of(variant, controls, by_variant, *remembers))
     links = [pair for chain in chains for pair in chain.pairs]
     against = [(name, baseline) for name in scores if name != baseline and name not in named]
     wanted = dict.fromkeys([*against, *own, *links, *plan.pairs])

@@ -13,7 +13,7 @@ from neurons import ControlLayer, SpikingLayer
 from snn_cace.cli import main
 from snn_cace.comparison.attribution import Chain
 from snn_cace.comparison.plan import Variant, control_blocks, with_controls
-from snn_cace.config import Experiment, as_yaml, read_config
+from snn_cace.config import Experiment, ModelConfig, SlotsConfig, as_yaml, carried_slots, read_config
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.operations import count_operations
 from snn_cace.model import build_network
@@ -127,6 +127,16 @@ def test_a_penalty_on_energy_holds_a_control_s_values_above_zero_down():
 )
 def test_a_link_names_all_that_lies_between_its_ends(has_memory: bool, earlier: str, later: str, said: str):
     assert Chain([], has_memory).adds(earlier, later) == said
+
+
+def test_memory_that_no_control_has_is_not_credited_to_spikes():
+    """Of a neuron that carries a membrane without a leak, which no control can have."""
+    assert Chain([], False, alone=True).adds("quantised", "spiking") == "memory and spikes"
+    assert Chain([], True, alone=True).adds("rectified", "spiking") == "memory, bits and spikes"
+    assert Chain([], False, alone=True).adds("rectified", "quantised") == "bits"
+    carry = {"block": "spiking", "membrane": "carry", "node": "sliding_psn"}
+    model = ModelConfig(slots=SlotsConfig(temporal_encoder=carry, feed_forward={**carry, "node": "lif"}))
+    assert (carried_slots(model), carried_slots(model, leaky=False)) == (["feed_forward"], ["temporal_encoder"])
 
 
 @pytest.mark.usefixtures("undrawn")
