@@ -139,7 +139,8 @@ class SpikingLayer(Streamed, Padded):
             return run(current.contiguous())
         if current.ndim < 4:
             raise ValueError(
-                f"membrane: carry needs currents [S, B, T, ..., N], not {list(current.shape)}; or use reset"
+                "membrane: carry needs segments, values [B, T, ..., N]; as currents [S, B, T, ..., N], not "
+                f"{list(current.shape)}; or use membrane: reset"
             )
         in_time = current.movedim(2, 0).flatten(0, 1)
         return run(in_time).unflatten(0, (-1, len(current))).movedim(0, 2)

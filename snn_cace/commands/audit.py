@@ -69,7 +69,8 @@ def audit(
             shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in tensors)
             what = f"{type(error).__name__}: {one_line(error)}"
             raise InputError(f"{network} cannot be run on {shapes}: {what}") from None
-        result = {"network": network, "notes": notes, **found.as_json()}
+        result = {"network": network, **found.as_json()}
+        result["notes"] = notes + found.notes
         sections, title = audit_sections(result), f"Audit of {network}"
         lines = check_claims(card, result) if card else []
         if card is not None:
@@ -77,7 +78,8 @@ def audit(
             sections.insert(0, Section(f"Claims: {card.claim}", lines or ["All that was claimed holds."]))
         write_json(path, result)
         write_text(path.with_name("audit.html"), as_html(title, sections))
-        write_text(path.with_name("card.md"), as_markdown(f"Claim card: {network}", audit_card(result)))
+        card_sections = [*sections[:1], *audit_card(result)] if card else audit_card(result)
+        write_text(path.with_name("card.md"), as_markdown(f"Claim card: {network}", card_sections))
         print_audit(result, lines if card else None)
         print(path.with_name("audit.html"))
 
@@ -181,15 +183,18 @@ def tensor_of(array: np.ndarray, file: str) -> torch.Tensor:
 
 def print_audit(result: dict[str, Any], findings: list[str] | None) -> None:
     """The same in a few lines."""
-    from snn_cace.report.audit import audit_verdict, energy_rows
+    from snn_cace.report.audit import TWIN_HEADINGS, audit_verdict, energy_rows
+    from snn_cace.report.comparison import COUNT_WORDS
     from snn_cace.report.conclusions import markdown_table
 
-    headings = ("µJ per clip by", "event-driven", "conservative", "zero-skipping", "% of twin", "break-even rate, %")
+    headings = ("µJ per clip by", *COUNT_WORDS.values(), *TWIN_HEADINGS)
     rows = [row for row in energy_rows(result) if "once a" not in row[0]]
     print("\n".join(markdown_table(headings, rows)))
     if result["firing_rate"] is not None:
         print(f"firing rate {result['firing_rate']:.4f} over {result['simulation_steps']} simulation steps")
     print(audit_verdict(result))
+    if silent := [name for name, layer in result["layers"].items() if layer["dead"] == 1]:
+        print(f"note: no neuron of {', '.join(silent)} fired")
     for note in result["notes"]:
         print(f"note: {note}")
     for line in findings or ():

@@ -78,7 +78,7 @@ def avdigits(
 
     config = AVDigitsConfig(seed, train_clips, val_clips, test_clips)
     write_avdigits(directory, config)
-    print(f"{config}: {directory}")
+    print(f"{train_clips} training, {val_clips} validation and {test_clips} test clips: {directory}")
 
 
 def synthetic(

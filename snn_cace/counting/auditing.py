@@ -39,7 +39,7 @@ class Audit:
     count: operations by each count, module by module. steps: simulation steps of the spiking layers, 1 of a network
     without. activity: of each layer that fires. twin: the modules that fire or read spikes, on values of few bits.
     connection_sparsity: share of weights that are zero, as NeuroBench defines it. clips: that ran. prices: of every
-    energy model.
+    energy model. notes: what was taken for spikes or may be mistaken.
     """
 
     count: Count
@@ -50,6 +50,7 @@ class Audit:
     parameters: int
     clips: int
     prices: Prices = field(repr=False, default_factory=read_prices)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def firing_rate(self) -> float | None:
@@ -83,6 +84,7 @@ class Audit:
         return {
             "version": VERSION,
             "clips": self.clips,
+            "notes": self.notes,
             "parameters": self.parameters,
             "simulation_steps": self.steps,
             "firing_rate": self.firing_rate,
@@ -115,6 +117,7 @@ class Auditor(OperationCounter):
         self.twins: dict[bool, dict[str, Operations]] = {False: {}, True: {}}
         self.fired: dict[str, torch.Tensor] = {}
         self.updates: dict[tuple[str, str | None], int] = {}
+        self.rows: set[int] = set()
 
     @property
     def steps(self) -> int:
@@ -147,12 +150,23 @@ class Auditor(OperationCounter):
         leading = spikes.ndim - 1 if neuron is None else min(neuron.leading(module), spikes.ndim)
         rows = spikes.flatten(0, leading - 1)
         self.fired[name] = self.fired.get(name, 0.0) + rows.sum(0, dtype=torch.float64).flatten()
+        if neuron is not None and leading == 1:
+            self.rows.add(len(rows))
         known, steps = self.updates.get((name, read), 0), len(rows) if neuron else len(spikes) * self.layout.clips
         self.updates[name, read] = max(known, steps) if neuron is None or leading > 1 else known + len(rows)
         ran = float(spikes.numel())
         self.add_twin(name, Operations(comparisons=3 * ran, value_reads=ran, value_writes=ran), False)
         if neuron is not None and leading > 1 and spikes.shape[1] == self.layout.clips:
             self.layout = replace(self.layout, steps=len(spikes))
+
+    def doubts(self) -> list[str]:
+        """What speaks for another order of axes: neurons that ran on a number of rows that clips do not make."""
+        odd = [rows for rows in sorted(self.rows) if rows % self.layout.clips]
+        return [
+            f"neurons ran on {rows} rows at a time, which {self.layout.clips} clips do not make; where inputs are "
+            "[time, clips, ...], say so: --time-first, or batch_dim=1"
+            for rows in odd[:1]
+        ]
 
     def count_computed(self, operation: Any, name: str, args: tuple, out: Any, tensors: list[torch.Tensor]) -> None:
         if operation is aten.native_batch_norm and self.product is not None and not args[5]:
@@ -231,6 +245,9 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
     counter = Auditor(network_copy, Layout(first.shape[batch_dim], segments, len(first) if batch_dim else 1))
     for name, module in network.named_modules():
         counter.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
+    events = [x for x in flat(inputs) if isinstance(x, torch.Tensor) and is_binary(x)]
+    for x in events:
+        counter.set_spikes([x], [])
     run_within(counter, network_copy, *inputs)
     activity, twin, clips = counter.activity(), counter.twin(), counter.layout.clips
     weights = [p for module in network.modules() for p in module.parameters(recurse=False) if p.ndim > 1]
@@ -244,4 +261,13 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
         sum(p.numel() for p in network.parameters()),
         clips,
         prices or read_prices(),
+        [*([EVENTS] if events else []), *counter.doubts()],
     )
+
+
+EVENTS = "inputs of 0 and 1 alone are counted as spikes"
+
+
+def is_binary(x: torch.Tensor) -> bool:
+    """Whether values are 0 and 1 alone, and both."""
+    return x.is_floating_point() and bool(((x == 0) | (x == 1)).all()) and 0 < int(x.count_nonzero()) < x.numel()

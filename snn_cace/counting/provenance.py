@@ -338,8 +338,8 @@ class SpikeTracker(TorchDispatchMode):
         return self.rates.get(key_of(x))
 
     def set_spikes(self, made: list[torch.Tensor], tensors: list[torch.Tensor]) -> None:
-        """What is `made` of tensors is spikes, of all their sources."""
-        source = SEVERAL.join(dict.fromkeys(self.source(x) for x in tensors if self.is_spikes(x)))
+        """What is `made` of tensors is spikes, of all their sources; of none, the inputs."""
+        source = SEVERAL.join(dict.fromkeys(self.source(x) for x in tensors if self.is_spikes(x))) or "inputs"
         for x in made:
             self.blank.pop(storage_of(x), None)
             self.spikes[storage_of(x)] = x, source

@@ -16,6 +16,8 @@ from snn_cace.report.interactive import chain_verdict
 from snn_cace.report.page import Section
 
 OPERATIONS = {"macs": "MACs", "narrow_macs": "MACs of few bits", "acs": "ACs", "synops": "of these SynOps"}
+TWIN_HEADINGS = ("spiking part, % of its twin", "break-even rate, %")
+"""never: even silence costs more than the twin."""
 LARGEST = 30
 """Modules that the page lists; the JSON has all."""
 LEFT_OUT = (
@@ -35,7 +37,8 @@ def energy_rows(result: dict[str, Any]) -> list[list[str]]:
     for model in result["counts"]["conservative"]["energy_mj"]:
         spent = [microjoules(result["counts"][name]["energy_mj"][model]) for name in COUNT_WORDS]
         twin = result["against_twin"].get(model, {})
-        rows.append([model_words(model), *spent, percent(twin.get("ratio")), percent(twin.get("break_even"))])
+        even = percent(twin["break_even"]) if twin.get("break_even") else "never" if twin else "-"
+        rows.append([model_words(model), *spent, percent(twin.get("ratio")), even])
     return rows
 
 
@@ -75,10 +78,13 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
         Section("What was found", said),
         Section(
             "Energy",
-            ["Twin: what fires or reads spikes, on values of ceil(log2(T + 1)) bits, run once."]
+            [
+                "Twin: what fires or reads spikes, on values of ceil(log2(T + 1)) bits, run once. Break-even rate: the "
+                "firing rate at which both cost the same; never, where even silence costs more."
+            ]
             if ratios(result)
             else [],
-            ["model", *(f"µJ a clip, {words}" for words in COUNT_WORDS.values()), "% of twin", "break-even rate, %"],
+            ["model", *(f"µJ a clip, {words}" for words in COUNT_WORDS.values()), *TWIN_HEADINGS],
             energy_rows(result),
         ),
         Section(

@@ -109,9 +109,10 @@ def accuracy_words(test: Difference, seeds: int) -> str:
     if test["shown"]:
         more = "more" if test["difference"] > 0 else "less"
         return f"{test['a']} is {abs(test['difference']):.2f} points {more} accurate than {test['b']} ({interval})"
+    corrected = "" if low <= 0 <= high else " after correction for several tests"
     return (
-        f"No difference in accuracy shown between {test['a']} and {test['b']}: {test['difference']:+.2f} points "
-        f"({interval})"
+        f"No difference in accuracy shown{corrected} between {test['a']} and {test['b']}: {test['difference']:+.2f} "
+        f"points ({interval})"
     )
 
 

@@ -120,5 +120,5 @@ def energy_words(found: Attribution, model: str, share: float, verdict: str, see
         return f"The spikes of {name} {verdict[:-1]} {abs(share):.1f} {how}."
     if seeds < ENOUGH_SEEDS:
         few = "one seed is" if seeds == 1 else f"{seeds} seeds are"
-        return f"The spikes of {name} measured {share:+.1f} {how}: {few} too few to conclude from."
+        return f"The spikes of {name} changed the energy by {share:+.1f} {how}: {few} too few to conclude from."
     return f"No difference in energy is shown for the spikes of {name}: {share:+.1f} {how}."

@@ -230,6 +230,28 @@ def test_neurons_of_sinabs_fire_into_the_layer_behind():
     assert modules(audited)["2"].acs == 2 * audited.count.modules[2].spikes > 0
 
 
+def test_inputs_of_events_are_spikes_and_axes_that_do_not_fit_are_told():
+    """9 events of 2 clips reach 5 outputs each; with time taken for clips, neurons run on 2 rows where 4 would be."""
+    events = torch.zeros(4, 2, 3)
+    events.view(-1)[::3] = events.view(-1)[1] = 1
+    network = nn.Sequential(nn.Linear(3, 5), neuron.IFNode())
+    found = counting.audit(nn.Sequential(network[0]), events, batch_dim=1)
+    assert (modules(found)["0"].acs, modules(found)["0"].macs) == (9 * 5 / 2, 0)
+    assert found.notes == ["inputs of 0 and 1 alone are counted as spikes"]
+
+    class Loop(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return torch.stack([self.network(now) for now in values])
+
+    assert counting.audit(Loop(), torch.rand(4, 2, 3), batch_dim=1).notes == []
+    (note,) = counting.audit(Loop(), torch.rand(4, 2, 3)).notes
+    assert "neurons ran on 2 rows at a time, which 4 clips do not make" in note
+
+
 class Fires(nn.Module):
     """A neuron that no library has."""
 

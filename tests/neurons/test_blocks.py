@@ -265,5 +265,5 @@ def test_what_is_no_neuron_is_named(given: object):
 
 
 def test_a_carried_membrane_needs_segments():
-    with pytest.raises(ValueError, match=r"carry needs currents \[S, B, T, ..., N\], not \[4, 3, 5\]"):
+    with pytest.raises(ValueError, match=r"carry needs segments, .* \[S, B, T, ..., N\], not \[4, 3, 5\]"):
         SpikingLinear(2, 5, LIF(), steps=4, membrane="carry")(torch.zeros(3, 2))
