@@ -20,9 +20,11 @@ from snn_cace.report.conclusions import (
     equal_accuracy_rows,
     limits,
     markdown_table,
+    model_words,
     notes,
     sentences,
 )
+from snn_cace.report.interactive import page_data
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
@@ -74,6 +76,24 @@ def lead(result: Result) -> str:
     return " ".join(chosen or said[:1])
 
 
+def spikes_table(result: Result) -> str:
+    """What the last step of each chain changes, by energy model; of one chain with its 95 % interval."""
+    chains = page_data(result)["chains"]
+    models = result["energy_models"] + result.get("reusing_models", [])
+    changes = [{model: chain["links"][-1]["energy"][model] for model in models} for chain in chains]
+    headings = ["energy model", *(chain["variant"] for chain in chains)]
+    if len(chains) == 1:
+        headings += ["from", "to"]
+        rows = [[model_words(model), *map(signed, changes[0][model])] for model in models]
+    else:
+        rows = [[model_words(model), *(signed(change[model][0]) for change in changes)] for model in models]
+    return "\n".join(markdown_table(headings, rows))
+
+
+def signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"
+
+
 def page(result: Result, name: str) -> str:
     rivals = equal_accuracy_rows(result)
     pictures = [figure for figure in FIGURES if (RESULTS / f"{name}-{figure}.svg").is_file()]
@@ -88,6 +108,8 @@ def page(result: Result, name: str) -> str:
         "## What may be concluded",
         "\n".join(f"- {line}" for line in [*cautions(result), *sentences(result), *limits(result)]),
     ]
+    if result["attribution"]:
+        parts += ["## Energy by the spikes alone, % of the ANN's", spikes_table(result)]
     if rivals:
         parts += ["## Energy at equal accuracy", EQUAL_ACCURACY, "\n".join(markdown_table(RIVAL_HEADINGS, rivals))]
     parts += [f"![{figure}]({name}-{figure}.svg)" for figure in pictures[1:]]
