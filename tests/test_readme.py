@@ -89,7 +89,7 @@ def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
     last = variant_named(result, spikes["from"])
     assert last is not None
     touched = 100 * last["counts"]["zero_skipping"]["spiking_blocks"]["share"]["compute"]
-    assert f"cost nothing, {touched:.1f} % of the last control's energy" in " ".join(README.split())
+    assert f"no more than {touched:.1f} % of their control's energy by arithmetic" in " ".join(README.split())
 
 
 def test_what_the_readme_says_of_the_search_is_in_its_json():

@@ -211,7 +211,7 @@ def sentences(result: Result) -> list[str]:
     A claim about spikes is made from the last link alone, which has the same shape, norm, memory and bits on its other
     side.
     """
-    seeds, said, linked = fewest_seeds(result), [], set()
+    seeds, said, linked = fewest_seeds(result), list[str](), set[tuple[str, str]]()
     for variant in result["variants"]:
         found = attribution_of(result, variant["name"])
         if found is not None:
@@ -343,8 +343,9 @@ def cautions(result: Result) -> list[str]:
     found = []
     for failure in result["failed"]:
         found.append(f"{failure['variant']}, seed {failure['seed']}, failed and is left out: {failure['reason']}")
-    if seeds < ENOUGH_SEEDS and not result["tests"]:
-        found.append(f"Only {seeds} seed{'s' if seeds > 1 else ''}: too few to say how much seeds differ.")
+    if seeds < ENOUGH_SEEDS:
+        few = "One seed is" if seeds == 1 else f"{seeds} seeds are"
+        found.append(f"{few} too few to conclude from: what follows was measured, and is no finding.")
     if result["protocol"] == "paper":
         found.append(SELECTION["paper"])
     alone = [v["name"] for v in result["variants"] if v["kind"] == "snn" and not attribution_of(result, v["name"])]
