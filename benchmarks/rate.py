@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import EventDriven, RateMonitor, event_linear, fold
+from neurons import EventDriven, RateMonitor, fold
 from snn_cace.analysis.stopwatch import side_by_side
 from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape
@@ -68,13 +68,13 @@ def layers() -> dict[str, list[float]]:
     print("| --- |" + " --- |" * (len(SHARES) + 2))
     found = {}
     for name, (rows, inputs, outputs) in LAYERS.items():
-        weight, bias = torch.randn(outputs, inputs), torch.randn(outputs)
-        columns, ratios, dense = weight.t().contiguous(), [], 0.0
+        layer, ratios, dense = nn.Linear(inputs, outputs), list[float](), 0.0
+        skipping = EventDriven(layer, always=True)
         for share in SHARES:
             values = (torch.rand(rows, inputs) < share).float()
-            runs: dict[str, Callable[[], Any]] = {
-                "dense": partial(F.linear, values, weight, bias),
-                "event": partial(event_linear, values, columns, bias),
+            runs = {
+                "dense": partial(F.linear, values, layer.weight, layer.bias),
+                "event": partial(skipping.product, layer, values),
             }
             times = milliseconds(runs, 51)
             dense = times["dense"]
