@@ -32,12 +32,13 @@ $(INSTALLED): $(CORE)
 demo: $(CORE)
 	$(BIN)/snn-cace compare --config configs/compare/avdigits.yaml --seeds 0 1 --output runs/demo
 
-# Eleven minutes on two cores: videos of games, their features, an ANN and an SNN, the report and attention maps.
+# A quarter of an hour on two cores: videos of games, their features, an ANN, an SNN and two controls with two seeds
+# each, the report and attention maps.
 demo-video: install
 	test -f data/games/extraction.json || { \
 		$(BIN)/python examples/games/write_games.py data/games-videos && \
 		$(BIN)/snn-cace extract data/games-videos --output data/games --frames 1 --dtype float16; }
-	$(BIN)/snn-cace compare --config configs/compare/games.yaml --output runs/games
+	$(BIN)/snn-cace compare --config configs/compare/games.yaml --seeds 0 1 --output runs/games
 	test -d runs/games/attention || $(BIN)/snn-cace attention --checkpoint runs/games/ann/seed-0 \
 		--beside runs/games/snn-guided/seed-0 --videos data/games-videos \
 		--output runs/games/attention
