@@ -92,6 +92,39 @@ def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
     assert f"no more than {touched:.1f} % of their control's energy by arithmetic" in " ".join(README.split())
 
 
+def test_what_the_readme_says_of_games_is_in_their_json():
+    result = read_result(ROOT / "results" / "games.json")
+    (found,) = result["attribution"]
+    spikes = found["links"][-1]
+    shares = [share_of_dense(result, found, spikes, model) for model in ("compute", "memory", "memory/segment")]
+    said = (
+        f"{-shares[0]:.1f} % by arithmetic and {-shares[1]:.1f} % with traffic, but they cost {shares[2]:.1f} % where"
+    )
+    assert said in " ".join(README.split())
+    bounds = [spikes["energy"][model]["ci95_mj"] for model in ("compute", "memory", "memory/segment")]
+    assert bounds[0][1] < 0 and bounds[1][1] < 0 < bounds[2][0]
+    assert not spikes["accuracy"]["shown"] and len(result["variants"][0]["seeds"]) == 5
+    controls = " ".join((ROOT / "docs/explanations/controls.md").read_text(encoding="utf-8").split())
+    (best,) = rivalries(result["variants"], "compute")
+    before, after = (variant_named(result, spikes[end]) for end in ("from", "to"))
+    assert before is not None and after is not None
+    more = 100 * (before["best"]["compute"]["mean"] / after["best"]["compute"]["mean"] - 1)
+    assert (
+        f"{-best.percent:.1f} % less by arithmetic" in controls and f"only {more:.1f} % more than the SNN" in controls
+    )
+
+
+def test_no_spiking_network_saves_by_arithmetic_and_with_reuse_at_once():
+    """As docs/explanations/controls.md says of every comparison of five seeds."""
+    for file in (ROOT / "results").glob("*.json"):
+        result = read_result(file)
+        if "memory/segment" not in result.get("reusing_models", []):
+            continue
+        by_model = [rivalries(result["variants"], model) for model in ("compute", "memory/segment")]
+        saving = [{one.spiking for one in found if one.is_equal and one.percent < 0} for found in by_model]
+        assert not saving[0] & saving[1], file.name
+
+
 def test_what_the_readme_says_of_the_search_is_in_its_json():
     result = read_result(ROOT / "results" / "avdigits-front.json")
     for model in [*result["energy_models"], *result["reusing_models"]]:

@@ -173,7 +173,7 @@ def test_a_recurrent_layer_of_spikes_adds_columns_and_multiplies_its_state(kind:
     assert found.acs - found.synops == (4 * 6 if kind is nn.GRU else 0)
     skipping = counted(network, currents, by="zero_skipping")
     assert skipping.macs == found.macs - gates * 3 * 3  # the state that it starts from
-    values = counted(kind(2, 3), currents, "")
+    values = counted(kind(2, 3), 2 * currents, "")
     assert (values.synops, values.macs) == (0, 4 * (gates * 3 * (2 + 3) + own))
 
 
