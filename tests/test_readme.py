@@ -135,6 +135,23 @@ def test_what_the_readme_says_of_the_search_is_in_its_json():
     )
 
 
+def test_what_the_readme_says_of_time_is_measured():
+    """Of the row of eight clips of the trained networks."""
+    page = (ROOT / "docs/explanations/measured.md").read_text(encoding="utf-8").partition("### 8 clips")[2]
+    cells = {
+        line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")]
+        for line in page.splitlines()
+        if "|" in line
+    }
+    ann, control, snn = (
+        cells[f"{name}, trained"] for name in ("ann-wide", "snn-guided-wide-quantised", "snn-guided-wide")
+    )
+    compiled = float(ann[5])
+    times = [float(time) / compiled for time in (snn[4], control[4], ann[7])]
+    said = "takes {:.2f} of the compiled ANN's time, and its control {:.2f}. Eight-bit ONNX Runtime takes {:.2f},"
+    assert said.format(*times) in " ".join(README.split())
+
+
 def test_the_coverage_that_the_readme_gives_is_that_of_the_simulation():
     table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     held = [float(row) for row in re.findall(r"^\| 5 \|(?: [\d.]+ \|){3} ([\d.]+) \|$", table, re.MULTILINE)]
