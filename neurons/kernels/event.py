@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurons.kernels.dispatch import on_cpu
-from neurons.kernels.threads import compiled, in_threads
+from neurons.kernels.threads import in_threads
 
 PRODUCTS_PER_THREAD = 1 << 17
 LEAST_SHARE = 0.01
@@ -30,39 +30,6 @@ room in caches.
 """
 TRIES = 3
 """How often each way is timed, of which the fastest counts."""
-
-
-@compiled(error_model="numpy", fastmath={"contract"})
-def add_columns(values: Any, start: int, stop: int, columns: Any, bias: Any, out: Any) -> None:
-    """out = values columns + bias of the rows start ... stop: values `[R, I]`, columns `[I, O]`, out `[R, O]`."""
-    active = np.empty(values.shape[1], np.int64)
-    for row in range(start, stop):
-        x, y, count = values[row], out[row], 0
-        for i in range(len(x)):
-            active[count] = i
-            count += x[i] != 0
-        for j in range(len(y)):
-            y[j] = bias[j]
-        whole = count - count % 4
-        for k in range(0, whole, 4):  # four columns at a time: y is read and written once for them
-            a, b, c, d = active[k], active[k + 1], active[k + 2], active[k + 3]
-            xa, xb, xc, xd = x[a], x[b], x[c], x[d]
-            for j in range(len(y)):
-                y[j] += xa * columns[a, j] + xb * columns[b, j] + xc * columns[c, j] + xd * columns[d, j]
-        for k in range(whole, count):
-            a = active[k]
-            for j in range(len(y)):
-                y[j] += x[a] * columns[a, j]
-
-
-@compiled(error_model="numpy")
-def not_zero(values: Any) -> int:
-    """How many of the values `[R, I]` are not zero."""
-    count = 0
-    for row in range(len(values)):
-        for i in range(values.shape[1]):
-            count += values[row, i] != 0
-    return count
 
 
 def event_linear(values: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -117,8 +84,17 @@ def in_rows(values: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(array.reshape(-1, array.shape[-1]))
 
 
+def share_of(rows: np.ndarray) -> float:
+    """The share of values that are not zero."""
+    from neurons.kernels.event_cpu import not_zero
+
+    return not_zero(rows) / rows.size
+
+
 def added(rows: np.ndarray, kept: Columns) -> torch.Tensor:
     """What the kernel makes of rows `[R, I]`: `[R, O]`."""
+    from neurons.kernels.event_cpu import add_columns
+
     out = np.empty((len(rows), len(kept.offset)), rows.dtype)
     least = max(1, PRODUCTS_PER_THREAD // max(1, kept.columns.size))
     in_threads(add_columns, [rows], len(rows), least, kept.columns, kept.offset, out)
@@ -175,7 +151,7 @@ class EventDriven:
         rows = in_rows(values)
         if limit is None:
             limit = kept.limits[size] = timed_limit(rows, kept)
-        if limit < math.inf and not_zero(rows) >= limit * rows.size:
+        if limit < math.inf and share_of(rows) >= limit:
             return F.linear(values, weight, bias)
         return added(rows, kept).view(*values.shape[:-1], len(kept.offset))
 
@@ -191,7 +167,7 @@ def timed_limit(rows: np.ndarray, kept: Columns) -> float:
     """The share of values that are not zero below which skipping zeros is faster, as these rows tell; 0 where theirs is
     not below it, so that they need not be counted again.
     """
-    share, values = max(not_zero(rows) / rows.size, LEAST_SHARE), torch.from_numpy(rows)
+    share, values = max(share_of(rows), LEAST_SHARE), torch.from_numpy(rows)
     dense = fastest(lambda: F.linear(values, kept.weight, kept.bias))
     limit = MARGIN * share * dense / fastest(lambda: added(rows, kept))
     return limit if share < limit else 0.0

@@ -147,7 +147,7 @@ def test_a_node_that_cannot_be_counted_is_refused_before_anything_trains(
 ):
     monkeypatch.setattr(LIF, "cost", Node.cost)
     assert main(["compare", "--config", str(comparison), "--output", str(tmp_path / "out")]) == 2
-    assert "small-spiking: node lif has no cost per update" in capsys.readouterr().err
+    assert "layer: node lif has no cost per update; give its class a method" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("small-*"))
 
 
