@@ -86,19 +86,15 @@ def layers() -> dict[str, list[float]]:
     return found
 
 
-def bounds(rows: int, inputs: int, outputs: int) -> tuple[list[float], float]:
-    """Ratios below which skipping zeros cannot be: operations over this machine's rate, bytes over its bandwidth."""
-    a = torch.randn(1024, 1024)
-    rate = (
-        1024**3 / milliseconds({"product": lambda: a @ a})["product"]
-    )  # products per ms, at the peak that MKL reaches
-    kept = torch.randn(inputs, outputs)
-    speed = 2 * kept.numel() / milliseconds({"copy": lambda: kept.clone()})["copy"]  # values moved per ms
-    weight, values = torch.randn(outputs, inputs), torch.randn(rows, inputs)
-    dense = milliseconds({"dense": lambda: F.linear(values, weight)})["dense"]
-    products = [share * rows * inputs * outputs for share in SHARES]
-    read = [min(1.0, rows * share) * inputs * outputs for share in SHARES]
-    return [max(p / rate, r / speed) / dense for p, r in zip(products, read, strict=True)], rate
+def bounds(rows: int, inputs: int, outputs: int) -> list[float]:
+    """At each of `SHARES`, additions at the rate that MKL's products reach, or weights read as fast as they are copied;
+    over the time of the dense product.
+    """
+    a, kept, values = torch.randn(1024, 1024), torch.randn(outputs, inputs), torch.randn(rows, inputs)
+    times = milliseconds({"square": lambda: a @ a, "copy": kept.clone, "dense": lambda: F.linear(values, kept)})
+    rate, speed = 1024**3 / times["square"], 2 * kept.numel() / times["copy"]
+    sizes = [(share * rows * kept.numel(), min(1.0, rows * share) * kept.numel()) for share in SHARES]
+    return [max(products / rate, read / speed) / times["dense"] for products, read in sizes]
 
 
 def firing_rate(network: nn.Module, clips: tuple[torch.Tensor, ...]) -> float | None:
@@ -205,7 +201,7 @@ def draw(path: Path, ratios: dict[str, list[float]], times: dict[str, dict[str, 
     size = LAYERS["guidance's value, 1 clip"]
     for number, (name, values) in enumerate(ratios.items()):
         left.plot(SHARES, values, "osd^v"[number], linestyle="-", color=f"C{number}", label=name)
-    left.plot(SHARES, bounds(*size)[0], "k:", label="no less is possible (1 clip)")
+    left.plot(SHARES, bounds(*size), "k:", label="no less is possible (1 clip)")
     left.axhline(1, color="black", linewidth=0.8)
     left.set(
         xscale="log", yscale="log", xlabel="share of inputs that are not zero", ylabel="time, of the dense product's"

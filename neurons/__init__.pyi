@@ -4,7 +4,7 @@ from .collective import count_over_processes, sum_over_processes
 from .config import CODINGS, CONTROLS, DIRECTIONS, KINDS, NORMS, READOUTS, BlockConfig
 from .controls import ControlLayer, LearnedStep, LinearMemory, bits_for, has_memory, value_levels
 from .kernels.dispatch import eager, why_eager
-from .kernels.event import EventDriven, event_linear
+from .kernels.event import EventDriven
 from .layer import SpikingLayer, run_layers
 from .nodes import ALIF, IF, ILIF, LIF, NODES, PLIF, PSN, GatedLIF, MaskedPSN, Node, SlidingPSN, find_node
 from .nodes.modules import make_node
@@ -72,7 +72,6 @@ __all__ = [
     "bits_for",
     "count_over_processes",
     "eager",
-    "event_linear",
     "find_node",
     "fold",
     "has_memory",

@@ -6,17 +6,15 @@ import copy
 import resource
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from neurons import EventDriven, fold
 from neurons.kernels.dispatch import INTERPRETED
+from neurons.norm import Module
 from snn_cace.errors import InputError
-
-Module = TypeVar("Module", bound=nn.Module)
 
 
 def feature_dtype(precision: Any) -> torch.dtype:

@@ -32,23 +32,6 @@ TRIES = 3
 """How often each way is timed, of which the fastest counts."""
 
 
-def event_linear(values: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """`values columns + bias`, in a time that falls with the share of values that are zero; without gradients.
-
-    Shape: values `[..., I]`, columns (weights by input) `[I, O]`, bias `[O]` to `[..., O]`, of one type, float32 or
-    float64, on a CPU.
-
-    Raises:
-        ValueError: other types, devices or shapes.
-
-    >>> event_linear(torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.ones(2))
-    tensor([[7., 9.]])
-    """
-    if not fits(values, columns.t(), bias):
-        raise ValueError("event_linear needs values [..., I], columns [I, O] and bias [O], float32 or float64 on a CPU")
-    return added(in_rows(values), Columns(columns.t(), bias)).view(*values.shape[:-1], columns.shape[1])
-
-
 def fits(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
     """Whether the kernel takes what `F.linear` was given."""
     same = weight.dtype == values.dtype and weight.device == values.device

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import pickle
 import zipfile
@@ -17,6 +16,7 @@ import numpy as np
 from snn_cace.config import DataConfig
 from snn_cace.data.labels import BACKGROUND, read_lines
 from snn_cace.data.readers.base import SPLITS, Layout, Reader
+from snn_cace.data.readers.files import read_rows, refuse_missing
 from snn_cace.errors import InputError, one_line
 
 FOLDERS = {"visual": "video", "audio": "audio", "labels": "label"}
@@ -126,29 +126,6 @@ def read_table(path: Path, names: Sequence[str]) -> list[tuple[str, str, str]]:
     if empty:
         raise InputError(f"{path} has no clip of split {min(empty)}")
     return clips  # type: ignore[return-value]
-
-
-def read_rows(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[tuple[str, ...]]:
-    """These columns of a table, without blanks around them; an InputError where it lacks one, or cannot be read."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter=delimiter))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not readable as a table: {one_line(error)}") from None
-    if not rows or not {*columns} <= rows[0].keys():
-        raise InputError(f"{path} should hold clips, with columns {', '.join(columns)}")
-    return [tuple((row[column] or "").strip() for column in columns) for row in rows]
-
-
-def refuse_missing(directory: Path, names: Sequence[str], table: Path) -> None:
-    """Raise InputError where clips of the table have no file."""
-    there = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise InputError(
-            f"{directory} lacks {missing[0]}, and {len(missing) - 1} more of {len(names)}: extract them, or leave "
-            f"these clips out of {table}"
-        )
 
 
 class ArrayUnpickler(pickle.Unpickler):

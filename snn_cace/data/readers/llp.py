@@ -10,9 +10,8 @@ import numpy as np
 
 from snn_cace.config import DataConfig
 from snn_cace.data.labels import BACKGROUND
-from snn_cace.data.readers.avel import read_rows, refuse_missing
 from snn_cace.data.readers.base import Layout, Reader
-from snn_cace.data.readers.unav import finite, read_array, within
+from snn_cace.data.readers.files import finite_features, folder_within, read_features, read_rows, refuse_missing
 from snn_cace.errors import InputError
 
 CLASSES = (
@@ -62,7 +61,7 @@ class LlpReader(Reader):
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
-        self.tables, self.features = within(self.directory, "data"), within(self.directory, "feats")
+        self.tables, self.features = folder_within(self.directory, "data"), folder_within(self.directory, "feats")
         self.names: list[str] = []
         listed, orders = list[np.ndarray](), {}
         for split, table in LISTS.items():
@@ -73,7 +72,7 @@ class LlpReader(Reader):
         for kind in KINDS:
             files = [f"{name[:ID_LENGTH]}.npy" for name in self.names]
             refuse_missing(self.features / kind, files, self.tables / LISTS["train"])
-        self.shapes = {kind: read_array(self.path(0, kind)).shape for kind in KINDS}
+        self.shapes = {kind: read_features(self.path(0, kind)).shape for kind in KINDS}
         (segments, audio), (pictures, visual), (motions, motion) = (self.shapes[kind] for kind in KINDS)
         if pictures % segments or motions != segments:
             raise InputError(f"{self.features}: clip '{self.names[0]}' has {self.shapes}, not [T, C], [n T, C], [T, C]")
@@ -115,7 +114,7 @@ class LlpReader(Reader):
 
     def array(self, row: int, kind: str) -> np.ndarray:
         path = self.path(row, kind)
-        found = finite(path, row).astype(np.float32)
+        found = finite_features(path, row).astype(np.float32)
         if found.shape != self.shapes[kind]:
             raise InputError(f"{path} holds {list(found.shape)}, the first clip's file {list(self.shapes[kind])}")
         return found

@@ -12,8 +12,8 @@ import numpy as np
 
 from snn_cace.config import DataConfig
 from snn_cace.data.labels import BACKGROUND
-from snn_cace.data.readers.avel import refuse_missing
-from snn_cace.data.readers.base import SPLITS, Layout, Reader, Timeline, check_finite
+from snn_cace.data.readers.base import SPLITS, Layout, Reader, Timeline
+from snn_cace.data.readers.files import finite_features, folder_within, read_features, refuse_missing
 from snn_cace.errors import InputError, one_line
 
 TABLE = "unav100_annotations.json"
@@ -44,12 +44,12 @@ class UnavReader(Reader):
 
     def __init__(self, config: DataConfig) -> None:
         super().__init__(config)
-        self.table = within(self.directory, "annotations") / TABLE
-        self.features = within(self.directory, "av_features")
+        self.table = folder_within(self.directory, "annotations") / TABLE
+        self.features = folder_within(self.directory, "av_features")
         self.clips, self.names = read_table(self.table)
         refuse_missing(self.features, [f"{clip.video}_{kind}.npy" for clip in self.clips for kind in KINDS], self.table)
         shapes = np.array(
-            [[read_array(self.path(row, kind)).shape for kind in KINDS] for row in range(len(self.clips))]
+            [[read_features(self.path(row, kind)).shape for kind in KINDS] for row in range(len(self.clips))]
         )
         self.lengths = shapes[..., 0].min(1)
         channels = shapes[0, :, 1]
@@ -76,7 +76,7 @@ class UnavReader(Reader):
             return values
         for place, row in enumerate(rows):
             length, kinds = self.lengths[row], KINDS[:2] if name == "visual" else KINDS[2:]
-            found = np.concatenate([finite(self.path(row, kind), row)[:length] for kind in kinds], 1)
+            found = np.concatenate([finite_features(self.path(row, kind), row)[:length] for kind in kinds], 1)
             values[place, :length] = found[:, None, None] if name == "visual" else found
         return values
 
@@ -96,33 +96,6 @@ class UnavReader(Reader):
         borders = FIRST + STRIDE * (np.arange(self.lengths[row] + 1) - 0.5)
         borders[0], borders[-1] = 0.0, max(self.clips[row].seconds, borders[-1])
         return Timeline(borders, self.clips[row].events)
-
-
-def within(directory: Path, folder: str) -> Path:
-    """The folder of a directory, or the directory itself where it has none."""
-    return directory / folder if (directory / folder).is_dir() else directory
-
-
-def read_array(path: Path) -> np.ndarray:
-    """Features `[t, C]` of a file, read where they are used.
-
-    Raises:
-        InputError: naming the file, which is damaged, or holds something else.
-    """
-    try:
-        found = np.load(path, mmap_mode="r")
-    except Exception as error:  # a damaged header raises whatever it does
-        raise InputError(f"{path} is no file of an array: {one_line(error)}") from None
-    if found.ndim != 2 or not found.size or found.dtype.kind not in "fiu":
-        raise InputError(f"{path} holds {found.dtype} {list(found.shape)}; expected numbers [t, C]")
-    return found
-
-
-def finite(path: Path, row: int) -> np.ndarray:
-    """The same of a clip; an InputError where it holds NaN or infinity."""
-    found = read_array(path)
-    check_finite(found[None], np.array([row]), lambda row: path)
-    return found
 
 
 def read_table(path: Path) -> tuple[list[Clip], list[str]]:

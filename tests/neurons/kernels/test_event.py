@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import LIF, EventDriven, SpikingMLP, event_linear
+from neurons import LIF, EventDriven, SpikingMLP
 from neurons.kernels import event
 
 SHAPES = [(1, 9), (7,), (5, 3, 7), (33, 130), (0, 4), (2, 1)]
@@ -33,32 +33,23 @@ def test_skipping_zeros_equals_the_dense_product(shape: tuple[int, ...], share: 
 
 
 def test_strided_inputs_and_weights_are_taken_as_they_lie():
-    values, columns = torch.relu(torch.randn(8, 5, 6)).transpose(0, 2), torch.randn(8, 12)[:, ::3]
-    torch.testing.assert_close(event_linear(values, columns), values @ columns)
+    values, layer = torch.relu(torch.randn(8, 5, 6)).transpose(0, 2), nn.Linear(8, 4)
+    layer.weight = nn.Parameter(torch.randn(8, 12)[:, ::3].t())
+    with torch.no_grad(), EventDriven(layer, always=True):
+        torch.testing.assert_close(layer(values), F.linear(values, layer.weight, layer.bias))
 
 
 def test_threads_share_rows(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(event, "PRODUCTS_PER_THREAD", 1)
-    values, columns = torch.relu(torch.randn(101, 40)), torch.randn(40, 30)
+    values, layer = torch.relu(torch.randn(101, 40)), nn.Linear(40, 30)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        torch.testing.assert_close(event_linear(values, columns), values @ columns, rtol=1e-5, atol=1e-5)
+        with torch.no_grad(), EventDriven(layer, always=True):
+            wanted = F.linear(values, layer.weight, layer.bias)
+            torch.testing.assert_close(layer(values), wanted, rtol=1e-5, atol=1e-5)
     finally:
         torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize(
-    ("values", "columns"),
-    [
-        (torch.ones(2, 3), torch.ones(4, 5)),
-        (torch.ones(2, 3), torch.ones(3, 5, dtype=torch.float64)),
-        (torch.ones(2, 3, dtype=torch.float16), torch.ones(3, 5, dtype=torch.float16)),
-    ],
-)
-def test_what_the_kernel_does_not_take_is_said(values: torch.Tensor, columns: torch.Tensor):
-    with pytest.raises(ValueError, match="event_linear needs values"):
-        event_linear(values, columns)
 
 
 def test_layers_with_gradients_and_other_types_run_as_they_are():
@@ -67,6 +58,8 @@ def test_layers_with_gradients_and_other_types_run_as_they_are():
         layer(torch.ones(1, 3)).sum().backward()
         with torch.no_grad():
             assert half(torch.ones(1, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16
+            with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+                layer(torch.ones(1, 4))
     assert layer.weight.grad is not None
 
 
