@@ -18,14 +18,15 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from neurons import SpikeLinear, SpikingLayer, fold
+from neurons import SpikeLinear, SpikingLayer
 from neurons.coding import Coding
 from neurons.recording import LayerActivity, unhealthy_shares
+from snn_cace.counting.costs import Count, ModuleCount, Operations, summed
 from snn_cace.counting.energy import Prices, break_even_rate, energies_mj, energy, read_prices, sources
-from snn_cace.counting.foreign import is_unknown_neuron, neuron_of, reset_states
-from snn_cace.counting.operations import Count, ModuleCount, OperationCounter, copied, run_within, summed
-from snn_cace.counting.provenance import Rate, flat
-from snn_cace.counting.rules import COMPUTED, Call, Layout, Operations, UncountedOperationError, aten, is_product
+from snn_cace.counting.foreign import neuron_of, reset_states
+from snn_cace.counting.operations import OperationCounter
+from snn_cace.counting.provenance import flat
+from snn_cace.counting.rules import COMPUTED, Layout, is_product
 from snn_cace.model.network import Network
 
 VERSION = 1
@@ -123,14 +124,6 @@ class Auditor(OperationCounter):
     def steps(self) -> int:
         return max(1, max(self.updates.values(), default=0) // self.layout.clips)
 
-    def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        if is_unknown_neuron(module):
-            raise UncountedOperationError(
-                f"{self.names[module] or 'the network'} is a {type(module).__name__}, a neuron that no rule knows; "
-                f"add it to snn_cace.counting.foreign.NEURONS"
-            )
-        super().starts(module, args, kwargs)
-
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         super().ends(module, args, out)
         spikes, name = self.fired_by(module, out), self.names[module]
@@ -140,7 +133,7 @@ class Auditor(OperationCounter):
         if isinstance(module, SpikeLinear) and self.is_spikes(args[0]):
             reads = self.layout.reads(out.numel() // module.out_features, module.in_features * module.out_features)
             values = out.numel() * module.in_features / module.out_features
-            self.add_twin(name, Operations(macs=out.numel() * module.in_features, value_reads=values, **reads), True)
+            self.add_twin(name, reads + Operations(macs=out.numel() * module.in_features, value_reads=values), True)
 
     def record_activity(self, name: str, module: nn.Module, spikes: torch.Tensor, read: str | None) -> None:
         """Spikes per neuron, and in how many updates; the simulation steps, where these stand first. A layer that all
@@ -169,29 +162,11 @@ class Auditor(OperationCounter):
         ]
 
     def count_computed(self, operation: Any, name: str, args: tuple, out: Any, tensors: list[torch.Tensor]) -> None:
-        if operation is aten.native_batch_norm and self.product is not None and not args[5]:
-            self.products.append((out[0], out[0]._version, self.product))  # a second one folds as well
-            return
-        rate = self.rate_of(args[0]) if operation is aten.convolution else None
-        if rate is None or rate.gate is not None or rate.scalings > 1 or self.is_spikes(args[0]):
-            super().count_computed(operation, name, args, out, tensors)
-        else:
-            self.count_pooled(name, args, out, rate)
-        if is_product(operation):
-            read = [rate for x in tensors if (rate := self.rate_of(x)) is not None]
-            if read:
-                values = COMPUTED[operation](Call(args, out, never, self.is_weight, self.layout))
-                self.add_twin(name, values.static, all(len(rate.steps) > 1 for rate in read))
-
-    def count_pooled(self, name: str, args: tuple, out: torch.Tensor, rate: Rate) -> None:
-        """A convolution that reads sums of spikes, as a pooling by the mean leaves them."""
-        dense = Call(args, out, never, self.is_weight, self.layout)
-        sums = sum(rate.steps[1:], rate.steps[0])
-        spikes = replace(dense, args=(sums, *args[1:]), spikes=lambda x: x is sums)
-        spent = COMPUTED[aten.convolution](spikes)
-        self.note(name, args[0], args[1], out)
-        self.spend(name, COMPUTED[aten.convolution](dense), event_driven=spent, zero_skipping=spent)
-        self.attribute(rate.source, name, spent)
+        super().count_computed(operation, name, args, out, tensors)
+        read = [rate for x in tensors if (rate := self.rate_of(x)) is not None]
+        if is_product(operation) and read:
+            values = COMPUTED[operation](replace(self.called(args, out), spikes=lambda x: False))
+            self.add_twin(name, values.static, all(len(rate.steps) > 1 for rate in read))
 
     def idle(self) -> list[str]:
         """Those with parameters alone."""
@@ -221,10 +196,6 @@ class Auditor(OperationCounter):
         return found
 
 
-def never(values: Any) -> bool:
-    return False
-
-
 def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices | None = None) -> Audit:
     """Operations, energy by every model, and firing of any network, for one forward pass in evaluation mode.
 
@@ -238,17 +209,14 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
     reset_states(network)
-    network_copy = fold(copied(network)).cpu()
     first = next(x for x in flat(inputs) if isinstance(x, torch.Tensor))
     ours = any(isinstance(module, SpikingLayer) for module in network.modules()) or isinstance(network, Network)
     segments = first.shape[1] if ours and first.ndim > 2 else 1
-    counter = Auditor(network_copy, Layout(first.shape[batch_dim], segments, len(first) if batch_dim else 1))
-    for name, module in network.named_modules():
-        counter.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
+    counter = Auditor(network, Layout(first.shape[batch_dim], segments, len(first) if batch_dim else 1))
     events = [x for x in flat(inputs) if isinstance(x, torch.Tensor) and is_binary(x)]
     for x in events:
         counter.set_spikes([x], [])
-    run_within(counter, network_copy, *inputs)
+    counter.count_run(*inputs)
     activity, twin, clips = counter.activity(), counter.twin(), counter.layout.clips
     weights = [p for module in network.modules() for p in module.parameters(recurse=False) if p.ndim > 1]
     zeros = sum(p.numel() - int(p.count_nonzero()) for p in weights)

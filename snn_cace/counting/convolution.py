@@ -6,15 +6,15 @@ a convolution with ones. A pooling takes k - 1 comparisons or additions per outp
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
-from typing import Any
 
 import torch
 
-from snn_cace.counting.foreign import output_of
-from snn_cace.counting.provenance import spike_count
-from snn_cace.counting.rules import COMPUTED, SKIPPING, WORD_BITS, Call, Cost, Operations, aten, elementwise
+from snn_cace.counting.costs import WORD_BITS, Cost, Operations
+from snn_cace.counting.provenance import aten, spike_count
+from snn_cace.counting.rules import COMPUTED, Call, elementwise, per_channel
 
 
 def reached(call: Call, values: torch.Tensor) -> float:
@@ -29,51 +29,42 @@ def reached(call: Call, values: torch.Tensor) -> float:
 
 
 def convolution(call: Call) -> Cost:
-    """`[N, C, ...]` to `[N, n, ...]`: a MAC per weight that an output reads; of spikes, an AC for each they reach."""
-    values, weight, transposed = call.first, call.args[1], call.args[6]
-    static = Operations(**bias_reads(call), value_writes=call.out.numel())
-    if call.spikes(values):
-        events = reached(call, values)
-        columns = weights_of_active(call, values, events)
-        return Cost(static, Operations(acs=events, synops=events, value_reads=spike_count(values), **columns))
-    positions = (values if transposed else call.out).numel() // (values.shape[1] if transposed else call.out.shape[1])
-    reads = call.layout.reads(positions, weight.numel()) if call.weight(weight) else {}
-    return Cost(static + Operations(macs=float(positions * weight.numel()), value_reads=values.numel(), **reads))
+    """`[N, C, ...]` to `[N, n, ...]`: a MAC per weight that an output reads; of spikes, an AC for each they reach.
+    Zeros that are skipped have no products; a bit for each value then says whether it is zero.
+    """
+    values, weight, bias, transposed = call.first, call.args[1], call.args[2], call.args[6]
+    static, spikes = Operations(value_writes=call.output.numel()), call.spikes(values)
+    if bias is not None and call.weight(bias):
+        channels = call.output.shape[1]
+        static += call.layout.reads(call.output.numel() // channels, channels)
+    if not spikes and not call.skips:
+        read = values if transposed else call.output
+        positions = read.numel() // read.shape[1]
+        reads = call.layout.reads(positions, weight.numel()) if call.weight(weight) else Operations()
+        return Cost(static + reads + Operations(macs=float(positions * weight.numel()), value_reads=values.numel()))
+    active = values if spikes else values != 0
+    events, count = reached(call, active), spike_count(active)
+    columns = weights_of_active(call, active, events)
+    if spikes:
+        return Cost(static, columns + Operations(acs=events, synops=events, value_reads=count))
+    kept = Operations(macs=events, value_reads=count, zero_flags=values.numel() / WORD_BITS)
+    return Cost(static + columns + kept)
 
 
-def skipping_convolution(call: Call) -> Cost:
-    """`convolution` without the products of zero activations; a bit for each says whether it is zero."""
-    if call.spikes(call.first):
-        return convolution(call)
-    kept = call.first != 0
-    events, count = reached(call, kept), float(kept.sum())
-    flags = call.first.numel() / WORD_BITS
-    moved = Operations(value_reads=count, value_writes=call.out.numel(), zero_flags=flags, **bias_reads(call))
-    return Cost(moved + Operations(macs=events, **weights_of_active(call, kept, events)))
-
-
-def bias_reads(call: Call) -> dict[str, float]:
-    bias = call.args[2]
-    if bias is None or not call.weight(bias):
-        return {}
-    return call.layout.reads(call.out.numel() // call.out.shape[1], call.out.shape[1])
-
-
-def weights_of_active(call: Call, values: torch.Tensor, events: float) -> dict[str, float]:
+def weights_of_active(call: Call, values: torch.Tensor, events: float) -> Operations:
     """Reads of the weights of channels that are active: one a product; once a segment or clip where any place is."""
     weight = call.args[1]
     if not call.weight(weight):
-        return {}
+        return Operations()
     channels = values.flatten(2).any(2) if values.ndim > 2 else values != 0
-    reads = call.layout.column_reads(channels, weight.numel() // values.shape[1])
-    return reads | {"weight_reads": events}
+    return replace(call.layout.column_reads(channels, weight.numel() // values.shape[1]), weight_reads=events)
 
 
-def pooling(kind: str, adaptive: bool = False) -> Any:
+def pooling(kind: str, adaptive: bool = False) -> Callable[[Call], Cost]:
     """k - 1 operations of a `kind` for the k values of each output, and a MAC where they are averaged."""
 
     def rule(call: Call) -> Cost:
-        out = output_of(call.out)
+        out = call.output
         count, sizes = out.numel(), window_sizes(call, out) if adaptive else torch.tensor(prod(call.args[1]))
         averaged = {"macs": count} if kind == "acs" else {}
         if call.spikes(call.first) and kind == "acs":
@@ -82,7 +73,7 @@ def pooling(kind: str, adaptive: bool = False) -> Any:
             spikes = float(sums.round().sum(dtype=torch.float64))  # one in several windows is added in each
             return Cost(Operations(value_writes=count, **averaged), Operations(acs=spikes, value_reads=spikes))
         each = {kind: float((sizes - 1).expand(out.shape).sum())}
-        return Cost.of(**each, **averaged, value_reads=call.first.numel(), value_writes=count)
+        return call.spent(**each, **averaged)
 
     return rule
 
@@ -98,9 +89,8 @@ def window_sizes(call: Call, out: torch.Tensor) -> torch.Tensor:
 
 def gather(call: Call) -> Cost:
     """Rows of a table, as an embedding has it: a read of each word that is output."""
-    words = call.out.shape[-1]
-    reads = call.layout.reads(call.out.numel() // words, words) if call.weight(call.first) else {}
-    return Cost.of(value_writes=call.out.numel(), **reads)
+    reads = per_channel(call, 1) if call.weight(call.first) else Operations()
+    return Cost(reads + Operations(value_writes=call.output.numel()))
 
 
 def bags(call: Call) -> Cost:
@@ -109,28 +99,21 @@ def bags(call: Call) -> Cost:
     mode, weights, padding = (call.args[place] if len(call.args) > place else None for place in (4, 6, 8))
     bag = torch.bucketize(torch.arange(len(indices)), offsets, right=True)
     rows = bag[indices != (-1 if padding is None else padding)]
-    words, count = table.shape[1], call.out[0].numel()
+    words, count = table.shape[1], call.output.numel()
     joined = float(words * (len(rows) - len(rows.unique())))
     kind = {"comparisons" if mode == 2 else "acs": joined}
     macs = float(len(rows) * words) if weights is not None else float(count) if mode == 1 else 0.0
-    return Cost.of(**kind, macs=macs, value_writes=count, **call.layout.reads(len(rows), words))
+    return Cost(call.layout.reads(len(rows), words) + Operations(**kind, macs=macs, value_writes=count))
 
 
 def overlapping(call: Call) -> Cost:
     """Patches put back side by side: values that fall on one place are added."""
     taken = aten.col2im(torch.ones_like(call.first), *call.args[1:])
-    return Cost.of(
-        acs=float((taken - 1).clamp(min=0).sum()), value_reads=call.first.numel(), value_writes=call.out.numel()
-    )
+    return call.spent(acs=float((taken - 1).clamp(min=0).sum()))
 
 
-def interpolation(neighbours: int) -> Any:
-    def rule(call: Call) -> Cost:
-        return Cost.of(
-            macs=neighbours * call.out.numel(), value_reads=call.first.numel(), value_writes=call.out.numel()
-        )
-
-    return rule
+def interpolation(neighbours: int) -> Callable[[Call], Cost]:
+    return lambda call: call.spent(macs=neighbours * call.output.numel())
 
 
 def polynomial(call: Call) -> Cost:
@@ -138,10 +121,6 @@ def polynomial(call: Call) -> Cost:
     power = call.args[1]
     whole = isinstance(power, int | float) and power in (2, 3, 4)
     return elementwise("macs")(call) * (float(power) - 1) if whole else elementwise("transcendental")(call)
-
-
-def scan(call: Call) -> Cost:
-    return Cost.of(acs=call.out.numel(), value_reads=call.first.numel(), value_writes=call.out.numel())
 
 
 COMPUTED |= {
@@ -157,30 +136,27 @@ COMPUTED |= {
     **dict.fromkeys((aten._embedding_bag, aten._embedding_bag_forward_only), bags),
     aten.embedding: gather,
     aten.col2im: overlapping,
-    aten.glu: lambda call: elementwise("macs")(call) + Cost.of(transcendental=call.out.numel()),
-    aten.log_sigmoid_forward: lambda call: elementwise("transcendental")(replace(call, out=call.out[0])),
-    aten.softshrink: lambda call: elementwise("acs")(call) + Cost.of(comparisons=call.out.numel()),
+    aten.glu: lambda call: call.spent(macs=call.output.numel(), transcendental=call.output.numel()),
+    aten.log_sigmoid_forward: elementwise("transcendental"),
+    aten.softshrink: lambda call: call.spent(acs=call.output.numel(), comparisons=call.output.numel()),
     aten.pow: polynomial,
-    aten.cumsum: scan,
+    aten.cumsum: lambda call: call.spent(acs=call.output.numel()),
 }
 MAXIMA = (aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices)
 TRANSCENDENTAL = (
-    aten.gelu, aten.silu, aten.silu_, aten.erf, aten.log, aten.reciprocal, aten.sin, aten.cos, aten.softplus,
-    aten.celu, aten.elu,
+    aten.gelu, aten.silu, aten.erf, aten.log, aten.reciprocal, aten.sin, aten.cos, aten.softplus, aten.celu, aten.elu,
 )  # fmt: skip
 PRODUCTS = (
-    aten.hardswish, aten.hardswish_, aten.hardsigmoid, aten.hardsigmoid_, aten.addcmul, aten.leaky_relu,
-    aten.leaky_relu_, aten.lerp, aten._prelu_kernel, aten.rrelu_with_noise,
+    aten.hardswish, aten.hardsigmoid, aten.addcmul, aten.leaky_relu, aten.lerp, aten._prelu_kernel,
+    aten.rrelu_with_noise,
 )  # fmt: skip
 SUMS = (aten.neg, aten.abs)
 CHOICES = (
-    aten.le, aten.eq, aten.ne, aten.where, aten.clamp, aten.clamp_, aten.hardtanh, aten.hardtanh_, aten.round,
-    aten.sign, aten.maximum, aten.minimum, aten.floor, aten.heaviside, aten.logical_and, aten.logical_or,
-    aten.bitwise_or, aten.clamp_min_, aten.threshold, aten.threshold_, aten.hardshrink,
+    aten.le, aten.eq, aten.ne, aten.where, aten.clamp, aten.hardtanh, aten.round, aten.sign, aten.maximum, aten.minimum,
+    aten.floor, aten.heaviside, aten.logical_and, aten.logical_or, aten.bitwise_or, aten.threshold, aten.hardshrink,
 )  # fmt: skip
 COMPUTED |= dict.fromkeys(MAXIMA, pooling("comparisons"))
 COMPUTED |= dict.fromkeys(TRANSCENDENTAL, elementwise("transcendental"))
 COMPUTED |= dict.fromkeys(PRODUCTS, elementwise("macs"))
 COMPUTED |= dict.fromkeys(SUMS, elementwise("acs"))
 COMPUTED |= dict.fromkeys(CHOICES, elementwise("comparisons"))
-SKIPPING[aten.convolution] = skipping_convolution

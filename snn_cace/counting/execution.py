@@ -40,16 +40,12 @@ class EventDrivenExecution(SpikeTracker):
         super().__init__(network)
         self.additions: dict[str, int] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        operation = func.overloadpacket
+    def run(self, operation: Any, func: Any, args: tuple, kwargs: dict) -> Any:
         consumed = self.consumed(operation, args)
         if consumed is None or consumed[0].bits is not None:
-            out = func(*args, **(kwargs or {}))
-        else:
-            with _disable_current_modes():
-                out = self.accumulate(*consumed)
-        self.follow(operation, func, args, kwargs or {}, out)
-        return out
+            return func(*args, **kwargs)
+        with _disable_current_modes():
+            return self.accumulate(*consumed)
 
     def accumulate(self, rate: Rate, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The layer's outputs `[N, n]` from the spikes of its rate `[N, C]` and its weight `[C, n]`."""

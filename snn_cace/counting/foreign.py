@@ -42,6 +42,10 @@ class Neuron:
     fires: bool = True
     axes: int | None = 1
 
+    @property
+    def comparisons(self) -> float:
+        return float(self.fires)
+
     def leading(self, module: nn.Module) -> int:
         return (2 if getattr(module, "step_mode", "s") == "m" else 1) if self.axes is None else self.axes
 

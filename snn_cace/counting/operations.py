@@ -21,12 +21,11 @@ Where this differs from SpikingJelly's `op_counter` and from NeuroBench: docs/ex
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -35,114 +34,43 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 import snn_cace.counting.convolution  # noqa: F401 its rules join the tables
 from neurons import LinearMemory, LookBack, SpikingLayer, eager, fold
-from snn_cace.counting.foreign import neuron_of, output_of, reset_states
-from snn_cace.counting.provenance import VIEW_OPS, SpikeTracker, flat, spike_count, storage_of
+from snn_cace.counting.costs import COUNTS, WORD_BITS, Cost, Count, ModuleCount, Operations, summed
+from snn_cace.counting.foreign import is_unknown_neuron, neuron_of, output_of, reset_states
+from snn_cace.counting.provenance import VIEW_OPS, Rate, SpikeTracker, aten, flat, spike_count, storage_of
 from snn_cace.counting.rules import (
     COMPUTED,
     FACTORY_OPS,
     MODULE_RULES,
-    SKIPPING,
-    SKIPPING_RULES,
-    WORD_BITS,
     Call,
-    Cost,
     Layout,
-    Operations,
+    Rule,
     UncountedOperationError,
     addition,
-    aten,
     foreign_neuron,
     is_bias,
     is_product,
-    narrow_inputs,
-    narrow_product,
     rate_product,
 )
 from snn_cace.errors import InputError, one_line
 
-COUNTS = ("event_driven", "conservative", "zero_skipping")
-"""The counts, see above."""
-
-
-@dataclass
-class ModuleCount:
-    """One module's own operations per clip, without its children's.
-
-    name: in the network. kind: its class. parameters: numbers that it holds itself. weights: numbers that its
-    operations read, whoever holds them. state: words of membrane or LSTM state that it keeps for one clip. buffer:
-    words of the largest tensor that it takes or outputs, for one clip and, of spiking layers, one simulation step.
-    bits: of the activations of its `narrow_macs`. static: operations that do not depend on how much the network fires.
-    event_driven: those that spikes cause. spikes: fired, where it is a spiking layer. zeros, elements: what rectifiers
-    and spiking layers output.
-    """
-
-    name: str
-    kind: str
-    parameters: int = 0
-    weights: int = 0
-    state: float = 0.0
-    buffer: float = 0.0
-    bits: int = WORD_BITS
-    static: Operations = field(default_factory=Operations)
-    event_driven: Operations = field(default_factory=Operations)
-    spikes: float | None = None
-    zeros: float = 0.0
-    elements: float = 0.0
-
-    @property
-    def total(self) -> Operations:
-        return self.static + self.event_driven
-
-    @property
-    def firing_rate(self) -> float | None:
-        """Spikes per neuron per simulation step."""
-        return None if self.spikes is None else self.spikes / self.static.neuron_updates
-
-
-@dataclass
-class Count:
-    """Operations per clip.
-
-    counted: by count, module by module. readers: modules that read rates, in which the first two counts differ.
-    sources: by spiking layer or coding and by module, what its spikes cause there, event-driven. idle: leaf modules
-    that never ran, but for dropout, which does nothing in evaluation.
-    """
-
-    counted: dict[str, list[ModuleCount]]
-    readers: list[str] = field(default_factory=list)
-    sources: dict[str, dict[str, Operations]] = field(default_factory=dict)
-    idle: list[str] = field(default_factory=list)
-
-    @property
-    def modules(self) -> list[ModuleCount]:
-        """Counted conservatively."""
-        return self.counted["conservative"]
-
-    @property
-    def total(self) -> Operations:
-        return summed(self.modules)
-
-    @property
-    def activation_sparsity(self) -> float:
-        """The share of zeros in what rectifiers and spiking layers output, as NeuroBench defines it."""
-        return sum(m.zeros for m in self.modules) / max(1.0, sum(m.elements for m in self.modules))
-
-
-def summed(modules: Iterable[ModuleCount]) -> Operations:
-    return sum((module.total for module in modules), Operations())
+__all__ = ["COUNTS", "Count", "ModuleCount", "UncountedOperationError", "count_clips", "count_operations", "summed"]
 
 
 class OperationCounter(SpikeTracker):
-    """Counts what runs inside it, module by module; see `count_operations`.
+    """Counts what a copy of `network` runs, module by module; see `count_operations`.
 
     Raises:
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
 
     def __init__(self, network: nn.Module, layout: Layout) -> None:
-        super().__init__(network)
+        super().__init__(fold(copied(network)).cpu())
         self.layout = layout
-        self.counts = {name: ModuleCount(name, type(module).__name__) for name, module in network.named_modules()}
+        self.clips = 0
+        self.counts = {
+            name: ModuleCount(name, type(folded).__name__, sum(p.numel() for p in module.parameters(recurse=False)))
+            for (name, module), folded in zip(network.named_modules(), self.names, strict=True)
+        }
         self.costs = {count: dict.fromkeys(self.counts, Cost()) for count in COUNTS}
         self.read: dict[str, set[int]] = {name: set() for name in self.counts}
         self.readers: dict[str, None] = {}
@@ -152,54 +80,69 @@ class OperationCounter(SpikeTracker):
         self.products: deque[tuple[torch.Tensor, int, str]] = deque(maxlen=8)
         self.product: str | None = None
 
+    def count_run(self, *inputs: Any) -> None:
+        """Count one forward pass of the clips of the layout, beside what ran before."""
+        run_within(self, self.network, *inputs)
+        self.clips += self.layout.clips
+
     def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if is_unknown_neuron(module):
+            raise UncountedOperationError(
+                f"{self.names[module] or 'the network'} is a {type(module).__name__}, a neuron that no rule knows; "
+                f"add it to snn_cace.counting.foreign.NEURONS"
+            )
         super().starts(module, args, kwargs)
         self.ran.add(self.running[-1])
         self.whole += rule_for(module) is not None
 
     def ends(self, module: nn.Module, args: tuple, out: Any) -> None:
         super().ends(module, args, out)
-        rule, name = rule_for(module), self.names[module]
+        rule = rule_for(module)
         if rule is None:
             return
         self.whole -= 1
-        if self.whole or out is None:
-            return
-        fired = self.fired_by(module, out)
+        if not self.whole and out is not None:
+            with _disable_current_modes():
+                self.count_module(module, rule, args, out)
+
+    def count_module(self, module: nn.Module, rule: Rule, args: tuple, out: Any) -> None:
+        """A module that is counted as a whole, by every count."""
+        name, fired = self.names[module], self.fired_by(module, out)
         values = output_of(out) if fired is None else fired
         args = args or (values,)  # called by keyword alone
-        with _disable_current_modes():
-            called = (module, args[0], out if fired is None else fired, self.is_spikes(args[0]), self.layout)
-            try:
-                cost = rule(*called)
-            except UncountedOperationError as error:
-                raise UncountedOperationError(f"{name or 'the network'}: {error}") from None
-            skipped = SKIPPING_RULES[rule](*called) if rule in SKIPPING_RULES else cost
-            rate = self.rate_of(args[0])
-            if isinstance(module, nn.RNNBase) and rate is not None and rate.bits is not None:
-                self.narrow(name, rate.bits)
-                cost, skipped = narrow_inputs(module, rate, cost, False), narrow_inputs(module, rate, skipped, True)
-            self.spend(name, cost, zero_skipping=skipped)
+        call, rate = self.called(args, out if fired is None else fired), self.rate_of(args[0])
+        if isinstance(module, nn.RNNBase) and rate is not None and rate.bits is not None:
+            self.narrow(name, rate.bits)
+            call = replace(call, narrow=True)
+        try:
+            cost, skipping = rule(module, call), rule(module, replace(call, skips=True))
+        except UncountedOperationError as error:
+            raise UncountedOperationError(f"{name or 'the network'}: {error}") from None
+        self.spend(name, cost, cost, skipping)
+        count, neuron = self.counts[name], neuron_of(module)
+        if isinstance(module, SpikingLayer):
+            self.note(name, *module.parameters())
+        else:
             self.note(name, args[0], values, *module.parameters())
-            if neuron_of(module) is not None:
-                self.record_neuron(module, cost, values)
-            elif isinstance(module, SpikingLayer):
-                self.record_firing(self.counts[name], cost, values)
-                self.attribute(name, name, cost)
-            elif self.is_spikes(args[0]):
-                self.attribute(self.source(args[0]), name, cost)
-            if isinstance(module, nn.RNNBase):
-                self.counts[name].state = values.shape[0 if module.batch_first else 1] * state_words(module)
-            if isinstance(module, LinearMemory) and cost.static.state_reads:
-                self.counts[name].state = values.numel() / values.shape[1]
+        if isinstance(module, SpikingLayer) or neuron is not None:
+            count.buffer = max(count.buffer, values.numel() / steps_of(module, values))
+        if cost.static.state_reads:
+            count.state = max(count.state, cost.static.state_reads / updates_in_a_row(module, values))
+        if isinstance(module, SpikingLayer) or (neuron is not None and neuron.fires):
+            count.spikes = (count.spikes or 0.0) + spike_count(values)
+            self.note_zeros(count, values)
+            self.attribute(name, name, cost)
+        elif neuron is None and self.is_spikes(args[0]):
+            self.attribute(self.source(args[0]), name, cost)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+    def called(self, args: tuple, out: Any) -> Call:
+        return Call(args, out, self.is_spikes, self.is_weight, self.layout, self.product is not None)
+
+    def run(self, operation: Any, func: Any, args: tuple, kwargs: dict) -> Any:
         self.product = next((name for x in args if (name := self.product_of(x)) is not None), None)
-        out = func(*args, **(kwargs or {}))
-        operation = func.overloadpacket
+        out = func(*args, **kwargs)
         if not self.whole or (self.whole == self.neurons and is_product(operation) and any(map(self.is_weight, args))):
             self.count_operation(func, operation, args, out)
-        self.follow(operation, func, args, kwargs or {}, out)
         return out
 
     def count_operation(self, func: Any, operation: Any, args: tuple, out: Any) -> None:
@@ -208,9 +151,8 @@ class OperationCounter(SpikeTracker):
         if operation in COMPUTED:
             with _disable_current_modes():
                 self.count_computed(operation, running.name, args, out, tensors)
-            if operation in (aten.relu, aten.relu_):
-                running.zeros += out.numel() - int(out.count_nonzero())
-                running.elements += out.numel()
+            if operation is aten.relu:
+                self.note_zeros(running, out)
         elif operation not in VIEW_OPS and operation not in FACTORY_OPS:
             raise UncountedOperationError(
                 f"{running.name or 'the network'} ({running.kind}) runs {func}, which no counting rule knows; add one "
@@ -222,34 +164,35 @@ class OperationCounter(SpikeTracker):
 
     def count_computed(self, operation: Any, name: str, args: tuple, out: Any, tensors: list[torch.Tensor]) -> None:
         """An operation of `COMPUTED`, by every count."""
-        call = Call(args, out, self.is_spikes, self.is_weight, self.layout, self.product is not None)
-        cost = COMPUTED[operation](call)
+        if operation is aten.native_batch_norm and self.product is not None and not args[5]:
+            self.products.append((out[0], out[0]._version, self.product))  # a second one folds as well
+            return
+        rule, call = COMPUTED[operation], self.called(args, out)
         if is_product(operation) and any(map(self.is_weight, tensors)):
             self.products.append((out, out._version, name))
-        elif COMPUTED[operation] is addition and is_bias(call):
+        elif rule is addition and is_bias(call):
             self.products.append((out, out._version, self.product or name))
-        skipping = SKIPPING[operation](call) if operation in SKIPPING else cost
-        consumed = self.consumed(operation, args)
+        cost, skipping = rule(call), rule(replace(call, skips=True))
+        event_driven, source = cost, next((self.source(x) for x in tensors if self.is_spikes(x)), None)
+        if source is None and (consumed := self.consumed(operation, args)) is not None:
+            rate, weight, bias = consumed
+            event_driven, skipping = (
+                rate_product(rate, weight.shape[1], bias is not None, self.layout, skips) for skips in (False, True)
+            )
+            if rate.bits is None:
+                source = rate.source
+                self.readers[name] = None
+            else:
+                self.narrow(name, rate.bits)
+                cost = event_driven
+        elif source is None and operation is aten.convolution and is_sum(pooled := self.rate_of(args[0])):
+            sums = sum(pooled.steps[1:], pooled.steps[0])
+            event_driven = skipping = rule(replace(call, args=(sums, *args[1:]), spikes=lambda x: x is sums))
+            source = pooled.source
         self.note(name, *tensors, *flat((out,)))
-        if consumed is None:
-            self.spend(name, cost, zero_skipping=skipping)
-            if any(self.is_spikes(x) for x in tensors):
-                self.attribute(next(self.source(x) for x in tensors if self.is_spikes(x)), name, cost)
-            return
-        rate, weight, bias = consumed
-        outputs, has_bias = weight.shape[1], bias is not None
-        if rate.bits is not None:
-            self.narrow(name, rate.bits)
-            dense, skipped = (narrow_product(rate, outputs, has_bias, self.layout, skips) for skips in (False, True))
-            self.spend(name, dense, zero_skipping=skipped)
-            return
-        if self.is_spikes(args[0 if bias is None else 1]):
-            spent = cost
-        else:
-            spent = rate_product(rate, outputs, has_bias, self.layout)
-            self.readers[name] = None
-        self.spend(name, cost, event_driven=spent, zero_skipping=spent)
-        self.attribute(rate.source, name, spent)
+        self.spend(name, event_driven, cost, skipping)
+        if source is not None:
+            self.attribute(source, name, event_driven)
 
     def product_of(self, x: Any) -> str | None:
         """The module whose product with weights `x` is, a bias added or not; None of all else."""
@@ -258,13 +201,10 @@ class OperationCounter(SpikeTracker):
         state = storage_of(x), x._version
         return next((name for out, version, name in self.products if (storage_of(out), version) == state), None)
 
-    def spend(
-        self, name: str, conservative: Cost, event_driven: Cost | None = None, zero_skipping: Cost | None = None
-    ) -> None:
-        """Add what a module spent by each count; by the others as conservatively, where nothing else is said."""
-        spent = {"conservative": conservative, "event_driven": event_driven, "zero_skipping": zero_skipping}
-        for count, cost in spent.items():
-            self.costs[count][name] += conservative if cost is None else cost
+    def spend(self, name: str, *costs: Cost) -> None:
+        """Add what a module spent by each of `COUNTS`."""
+        for count, cost in zip(COUNTS, costs, strict=True):
+            self.costs[count][name] += cost
 
     def narrow(self, name: str, bits: int) -> None:
         """The module multiplies activations of so few bits; the widest count where there are several."""
@@ -281,47 +221,31 @@ class OperationCounter(SpikeTracker):
             [module.buffer, *(x.numel() / (len(x) if x.ndim and self.is_spikes(x) else 1) for x in values)]
         )
 
+    def note_zeros(self, module: ModuleCount, values: torch.Tensor) -> None:
+        module.zeros += values.numel() - int(values.count_nonzero())
+        module.elements += values.numel()
+
     def attribute(self, source: str, name: str, cost: Cost) -> None:
         """What the spikes of `source` cause in the module `name`."""
         caused = self.sources.setdefault(source, {})
         caused[name] = caused.get(name, Operations()) + cost.event_driven
 
-    def record_firing(self, module: ModuleCount, cost: Cost, spikes: torch.Tensor) -> None:
-        """spikes `[S, B, T, ..., N]`, or without segments; cost: of this call."""
-        module.spikes = (module.spikes or 0.0) + spike_count(spikes)
-        module.zeros += spikes.numel() - int(spikes.count_nonzero())
-        module.elements += spikes.numel()
-        updates = cost.static.neuron_updates
-        states = cost.static.state_reads / updates if updates else 0.0
-        segments = spikes.shape[2] if spikes.ndim > 3 else 1
-        module.state = states * spikes[0].numel() / segments
-        module.buffer = spikes[0].numel()
-
-    def record_neuron(self, module: nn.Module, cost: Cost, spikes: torch.Tensor) -> None:
-        """A call of a neuron of another library: what it fired, and how many states it keeps."""
-        count, neuron = self.counts[self.names[module]], neuron_of(module)
-        assert neuron is not None
-        axes = neuron.leading(module)
-        steps = len(spikes) if axes > 1 else 1
-        count.state = max(count.state, neuron.states * spikes.numel() / steps)
-        count.buffer = max(count.buffer, spikes.numel() / steps)
-        if neuron.fires:
-            count.spikes = (count.spikes or 0.0) + spike_count(spikes)
-            count.zeros += spikes.numel() - int(spikes.count_nonzero())
-            count.elements += spikes.numel()
-            self.attribute(count.name, count.name, cost)
-
     def count(self) -> Count:
-        """What was counted, per clip."""
-        clips = self.layout.clips
-        for module in self.counts.values():
-            module.state, module.buffer = module.state / clips, module.buffer / clips
-            module.zeros, module.elements = module.zeros / clips, module.elements / clips
-            module.spikes = None if module.spikes is None else module.spikes / clips
+        """What was counted, per clip; the state of one clip, and the largest buffer."""
+        at_once, clips = self.layout.clips, self.clips
+        modules = [
+            replace(
+                module,
+                state=module.state / at_once,
+                buffer=module.buffer / at_once,
+                spikes=None if module.spikes is None else module.spikes / clips,
+                zeros=module.zeros / clips,
+                elements=module.elements / clips,
+            )
+            for module in self.counts.values()
+        ]
         counted = {
-            count: [
-                dataclasses.replace(module, **vars(costs[name] * (1 / clips))) for name, module in self.counts.items()
-            ]
+            count: [replace(module, **vars(costs[module.name] * (1 / clips))) for module in modules]
             for count, costs in self.costs.items()
         }
         sources = {s: {name: spent * (1 / clips) for name, spent in by.items()} for s, by in self.sources.items()}
@@ -340,13 +264,28 @@ class OperationCounter(SpikeTracker):
         ]
 
 
-def state_words(module: nn.RNNBase) -> float:
-    """Words of h, and of an LSTM's c, for one clip."""
-    states = 2.0 if isinstance(module, nn.LSTM) else 1.0
-    return states * module.hidden_size * module.num_layers * (2 if module.bidirectional else 1)
+def is_sum(rate: Rate | None) -> TypeGuard[Rate]:
+    """Whether spikes are summed, as a pooling by the mean leaves them: all count the same."""
+    return rate is not None and rate.gate is None and rate.scalings < 2
 
 
-def rule_for(module: nn.Module) -> Any:
+def steps_of(module: nn.Module, spikes: torch.Tensor) -> int:
+    """Simulation steps of one call of a layer of neurons."""
+    neuron = neuron_of(module)
+    return len(spikes) if neuron is None or neuron.leading(module) > 1 else 1
+
+
+def updates_in_a_row(module: nn.Module, values: torch.Tensor) -> int:
+    """How often a module that outputs `values` has updated each word of its state."""
+    if isinstance(module, nn.RNNBase):
+        return values.shape[1 if module.batch_first else 0]
+    if isinstance(module, LinearMemory):
+        return values.shape[1]
+    carried = isinstance(module, SpikingLayer) and values.ndim > 3
+    return steps_of(module, values) * (values.shape[2] if carried else 1)
+
+
+def rule_for(module: nn.Module) -> Rule | None:
     """The rule of a module that is counted as a whole, that of its nearest class; None for all others."""
     if neuron_of(module) is not None:
         return foreign_neuron
@@ -364,11 +303,23 @@ def count_operations(network: nn.Module, *inputs: torch.Tensor) -> Count:
         UncountedOperationError: an operation without a rule, naming it and the module that ran it.
     """
     segments = inputs[0].shape[1] if inputs[0].ndim > 2 else 1
-    folded = fold(copied(network))
-    counter = OperationCounter(folded, Layout(len(inputs[0]), segments))
-    for name, module in network.named_modules():
-        counter.counts[name].parameters = sum(p.numel() for p in module.parameters(recurse=False))
-    run_within(counter, folded, *inputs)
+    counter = OperationCounter(network, Layout(len(inputs[0]), segments))
+    counter.count_run(*inputs)
+    return counter.count()
+
+
+def count_clips(
+    network: nn.Module, visual: torch.Tensor, audio: torch.Tensor, lengths: torch.Tensor | None = None
+) -> Count:
+    """`count_operations` of clips, visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`. Where some are padded, lengths
+    `[B]`, each is counted alone, without its padding, and the mean is over clips.
+    """
+    if lengths is None:
+        return count_operations(network, visual, audio)
+    counter = OperationCounter(network, Layout())
+    for i, n in enumerate(lengths.tolist()):
+        counter.layout = Layout(segments=n)
+        counter.count_run(visual[i : i + 1, :n], audio[i : i + 1, :n])
     return counter.count()
 
 
@@ -386,46 +337,6 @@ def copied(network: nn.Module) -> nn.Module:
         return copy.deepcopy(network, {id(x): x.detach().clone() for x in kept if not x.is_leaf}).eval()
     except Exception as error:  # a module may hold whatever it likes
         raise InputError(f"the network cannot be copied, give one that has not run yet: {one_line(error)}") from None
-
-
-def count_clips(
-    network: nn.Module, visual: torch.Tensor, audio: torch.Tensor, lengths: torch.Tensor | None = None
-) -> Count:
-    """`count_operations` of clips, visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`. Where some are padded, lengths
-    `[B]`, each is counted alone, without its padding, and the mean is over clips.
-    """
-    if lengths is None:
-        return count_operations(network, visual, audio)
-    alone = [
-        count_operations(network, visual[i : i + 1, :n], audio[i : i + 1, :n]) for i, n in enumerate(lengths.tolist())
-    ]
-    counted = {
-        count: [mean_module(list(modules)) for modules in zip(*(one.counted[count] for one in alone), strict=True)]
-        for count in alone[0].counted
-    }
-    sources: dict[str, dict[str, Operations]] = {}
-    for one in alone:
-        for source, caused in one.sources.items():
-            known = sources.setdefault(source, {})
-            for name, spent in caused.items():
-                known[name] = known.get(name, Operations()) + spent * (1 / len(alone))
-    return Count(counted, alone[0].readers, sources, alone[0].idle)
-
-
-def mean_module(counts: list[ModuleCount]) -> ModuleCount:
-    """A module's mean over clips; of its buffer, which has to hold each of them, the largest."""
-    share = 1 / len(counts)
-    spikes = [one.spikes for one in counts if one.spikes is not None]
-    return dataclasses.replace(
-        counts[0],
-        state=share * sum(one.state for one in counts),
-        buffer=max(one.buffer for one in counts),
-        static=sum((one.static for one in counts), Operations()) * share,
-        event_driven=sum((one.event_driven for one in counts), Operations()) * share,
-        spikes=share * sum(spikes) if spikes else None,
-        zeros=share * sum(one.zeros for one in counts),
-        elements=share * sum(one.elements for one in counts),
-    )
 
 
 def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor) -> Any:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -35,48 +35,54 @@ NETWORK = ""
 
 VIEW_OPS = {
     aten._reshape_alias, aten._to_copy, aten._unsafe_view, aten._upsample_nearest_exact1d,
-    aten._upsample_nearest_exact2d, aten._upsample_nearest_exact3d, aten.alias, aten.as_strided, aten.as_strided_,
-    aten.cat, aten.channel_shuffle, aten.clone, aten.constant_pad_nd, aten.copy_, aten.detach, aten.detach_,
-    aten.diagonal, aten.expand, aten.flip, aten.gather, aten.im2col, aten.index, aten.index_put, aten.index_put_,
-    aten.index_select, aten.lift_fresh, aten.masked_fill, aten.masked_fill_, aten.masked_select, aten.max_unpool2d,
-    aten.max_unpool3d, aten.native_channel_shuffle, aten.permute, aten.pixel_shuffle, aten.pixel_unshuffle,
-    aten.reflection_pad1d, aten.reflection_pad2d, aten.reflection_pad3d, aten.repeat, aten.replication_pad1d,
-    aten.replication_pad2d, aten.replication_pad3d, aten.roll, aten.scatter, aten.scatter_, aten.select,
-    aten.select_scatter, aten.slice, aten.slice_scatter, aten.split, aten.split_with_sizes, aten.squeeze, aten.squeeze_,
-    aten.stack, aten.t, aten.take, aten.transpose, aten.transpose_, aten.tril, aten.triu, aten.unbind, aten.unfold,
-    aten.unsafe_split, aten.unsqueeze, aten.unsqueeze_, aten.upsample_nearest1d, aten.upsample_nearest2d,
+    aten._upsample_nearest_exact2d, aten._upsample_nearest_exact3d, aten.alias, aten.as_strided, aten.cat,
+    aten.channel_shuffle, aten.clone, aten.constant_pad_nd, aten.copy, aten.detach, aten.diagonal, aten.expand,
+    aten.flip, aten.gather, aten.im2col, aten.index, aten.index_put, aten.index_select, aten.lift_fresh,
+    aten.masked_fill, aten.masked_select, aten.max_unpool2d, aten.max_unpool3d, aten.native_channel_shuffle,
+    aten.permute, aten.pixel_shuffle, aten.pixel_unshuffle, aten.reflection_pad1d, aten.reflection_pad2d,
+    aten.reflection_pad3d, aten.repeat, aten.replication_pad1d, aten.replication_pad2d, aten.replication_pad3d,
+    aten.roll, aten.scatter, aten.select, aten.select_scatter, aten.slice, aten.slice_scatter, aten.split,
+    aten.split_with_sizes, aten.squeeze, aten.stack, aten.t, aten.take, aten.transpose, aten.tril, aten.triu,
+    aten.unbind, aten.unfold, aten.unsafe_split, aten.unsqueeze, aten.upsample_nearest1d, aten.upsample_nearest2d,
     aten.upsample_nearest3d, aten.view,
 }  # fmt: skip
-"""ATen operations that only move or name what is there: made of spikes, they output spikes."""
+"""ATen operations that only move or name what is there: made of spikes, they output spikes. In place they do the same
+(`out_of_place`), as in the tables below.
+"""
 MOVED: dict[Any, tuple[int, ...]] = {
     **dict.fromkeys((aten.gather, aten.index, aten.index_select, aten.masked_select, aten.take), (0,)),
     **dict.fromkeys((aten.max_unpool2d, aten.max_unpool3d), (0,)),
-    **dict.fromkeys((aten.masked_fill, aten.masked_fill_, aten.constant_pad_nd), (0, 2)),
-    **dict.fromkeys((aten.index_put, aten.index_put_), (0, 2)),
-    **dict.fromkeys((aten.scatter, aten.scatter_), (0, 3)),
+    **dict.fromkeys((aten.masked_fill, aten.constant_pad_nd, aten.index_put), (0, 2)),
+    aten.scatter: (0, 3),
     aten.where: (1, 2),
 }
 """Which arguments what is output comes from, where others say from which places."""
 
 KEEP_SPIKES = {
-    aten.adaptive_max_pool2d, aten.adaptive_max_pool3d, aten.add, aten.add_, aten.amax, aten.bitwise_and,
-    aten.bitwise_or, aten.cumsum, aten.logical_and, aten.logical_or, aten.max, aten.max_pool1d_with_indices,
-    aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, aten.maximum, aten.minimum, aten.mul, aten.mul_,
-    aten.sum, aten.where,
+    aten.adaptive_max_pool2d, aten.adaptive_max_pool3d, aten.add, aten.amax, aten.bitwise_and, aten.bitwise_or,
+    aten.cumsum, aten.logical_and, aten.logical_or, aten.max, aten.max_pool1d_with_indices,
+    aten.max_pool2d_with_indices, aten.max_pool3d_with_indices, aten.maximum, aten.minimum, aten.mul, aten.sum,
+    aten.where,
 }  # fmt: skip
 """Of spikes alone: a sum of spikes is as many spikes, and the largest, or the product, of several is one."""
 BLANK = {
-    aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_zeros, aten.zero_, aten.zeros,
+    aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_zeros, aten.zero, aten.zeros,
     aten.zeros_like,
 }  # fmt: skip
 """What is filled later, or holds no spike yet."""
-FILLED = {aten.fill_, aten.full, aten.full_like, aten.new_full, aten.scalar_tensor}
+FILLED = {aten.fill, aten.full, aten.full_like, aten.new_full, aten.scalar_tensor}
 """Blank where what they fill with, their last argument, is 0."""
 MEAN_POOLS = (aten.avg_pool2d, aten.avg_pool3d, aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d)
-RECTIFIERS = (aten.relu, aten.relu_)
 FACTORS = (aten.mul, aten.div)
-NEUTRAL = {aten.add: 0, aten.add_: 0, aten.sub: 0, aten.mul: 1, aten.mul_: 1, aten.div: 1, aten.div_: 1}
+NEUTRAL = {aten.add: 0, aten.sub: 0, aten.mul: 1, aten.div: 1}
 """The number that leaves the other argument as it is."""
+
+
+@cache
+def out_of_place(operation: Any) -> Any:
+    """`aten.relu` for `aten.relu_`; what has no such form stays as it is."""
+    library, _, name = str(operation).partition(".")
+    return getattr(aten, name.removesuffix("_"), operation) if library == "aten" else operation
 
 
 @dataclass
@@ -153,6 +159,16 @@ class SpikeTracker(TorchDispatchMode):
         self.hooks, self.spikes, self.rates, self.blank, self.graded = [], {}, {}, {}, {}
         super().__exit__(*raised)
 
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        operation = out_of_place(func.overloadpacket)
+        out = self.run(operation, func, args, kwargs or {})
+        self.follow(operation, func, args, kwargs or {}, out)
+        return out
+
+    def run(self, operation: Any, func: Any, args: tuple, kwargs: dict) -> Any:
+        """What `func` outputs; operation: which it is, out of place."""
+        return func(*args, **kwargs)
+
     def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.running.append(self.names[module])
         self.neurons += neuron_of(module) is not None
@@ -191,16 +207,18 @@ class SpikeTracker(TorchDispatchMode):
 
     def follow(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
         """Note what `out`, the result of `func`, is made of; what is written to is forgotten where that is unknown."""
-        if self.neurons and operation is aten.mul and (factor := next(filter(self.is_weight, args), None)) is not None:
-            spikes = args[0] if factor is args[1] else args[1]
-            self.graded[storage_of(out)] = spikes, factor, out
-        known = self.is_followed(operation, func, args, kwargs, out)
-        for x in written(func, args, kwargs):
+        into = written(func, args, kwargs)
+        if self.neurons and operation is aten.mul and not into:
+            factor = next(filter(self.is_weight, args), None)
+            if factor is not None:
+                self.graded[storage_of(out)] = args[0] if factor is args[1] else args[1], factor, out
+        known = self.is_followed(operation, func, args, kwargs, out, in_place=bool(into))
+        for x in into:
             self.written.add(storage_of(x))
             if not known:
                 self.forget(x)
 
-    def is_followed(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any) -> bool:
+    def is_followed(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any, in_place: bool) -> bool:
         """Whether `out` is noted to be spikes, blank or a rate."""
         made = [x for x in flat((out,)) if isinstance(x, torch.Tensor)]
         tensors = self.moved(operation, args)
@@ -216,7 +234,7 @@ class SpikeTracker(TorchDispatchMode):
                 self.set_spikes(made, tensors)
             elif tensors and all(storage_of(x) in self.blank for x in tensors):
                 self.blank |= {storage_of(x): x for x in made}
-            elif tensors and all(self.rate_of(x) for x in tensors) and not written(func, args, kwargs):
+            elif tensors and all(self.rate_of(x) for x in tensors) and not in_place:
                 self.follow_view(func, args, kwargs, out)
             else:
                 return False
@@ -231,14 +249,14 @@ class SpikeTracker(TorchDispatchMode):
             self.set_spikes(made, tensors)
         elif operation in MEAN_POOLS and self.is_spikes(args[0]) and (size := averaged(operation, args, out)):
             self.follow_sum(args[0], size, out)
-        elif operation in RECTIFIERS:
+        elif operation is aten.relu:
             rate = self.rate_of(args[0])
             if rate is None or rate.gate is not None or min(rate.weights) < 0 or is_negative(rate):
                 return False
             self.set_rate(out, rate)
         elif operation is aten.mean and self.is_spikes(args[0]):
             self.follow_mean(args, out)
-        elif operation in FACTORS and len(args) > 1:
+        elif operation in FACTORS and len(args) > 1 and not in_place:
             self.follow_factor(operation is aten.div, args[0], args[1], out)
         else:
             return False
@@ -248,7 +266,7 @@ class SpikeTracker(TorchDispatchMode):
         """The tensors that what is output comes from; None where numbers other than zero are put among them."""
         places = MOVED.get(operation)
         given = list(flat(args)) if places is None else [args[place] for place in places if place < len(args)]
-        if operation is aten.copy_ and fills(args[0]):
+        if operation is aten.copy and fills(args[0]):
             given = [args[1]]  # nothing of what it held is left
         if places and any(not isinstance(x, torch.Tensor) and not is_number(x, 0) for x in given):
             return None

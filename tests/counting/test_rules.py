@@ -80,7 +80,7 @@ def test_a_recurrent_layer_without_a_rule_says_how_to_give_it_one():
     wanted = r"the network: .* with a projection.*MODULE_RULES\[nn\.LSTM\] = my_rule"
     with pytest.raises(UncountedOperationError, match=wanted):
         counting.audit(network, values)
-    MODULE_RULES[nn.LSTM] = lambda module, values, out, is_spikes, layout: Cost.of(macs=7)
+    MODULE_RULES[nn.LSTM] = lambda module, call: Cost.of(macs=7)
     try:
         assert costs(network, values) == {"macs": 7}
     finally:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from snn_cace.counting.costs import ModuleCount, Operations
 from snn_cace.errors import InputError
-
-if TYPE_CHECKING:
-    from snn_cace.counting.operations import ModuleCount
-    from snn_cace.counting.rules import Operations
 
 
 @dataclass

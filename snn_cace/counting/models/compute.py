@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from snn_cace.counting.costs import ModuleCount, Operations
 from snn_cace.counting.models.base import EnergyModel, Price, price
-
-if TYPE_CHECKING:
-    from snn_cace.counting.operations import ModuleCount
-    from snn_cace.counting.rules import Operations
 
 
 @dataclass

@@ -13,13 +13,9 @@ they are 96 % of the energy of computation and 71 % of SRAM's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from snn_cace.counting.costs import ModuleCount, Operations
 from snn_cace.counting.models.base import EnergyModel, Price, price
-
-if TYPE_CHECKING:
-    from snn_cace.counting.operations import ModuleCount
-    from snn_cace.counting.rules import Operations
 
 SATA = "SATA_Sim (github.com/RuokaiYin/SATA_Sim)"
 

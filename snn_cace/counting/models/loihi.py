@@ -11,13 +11,9 @@ prices are assumptions, so a dense network's figure says little.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from snn_cace.counting.costs import ModuleCount, Operations
 from snn_cace.counting.models.base import EnergyModel, Price, price
-
-if TYPE_CHECKING:
-    from snn_cace.counting.operations import ModuleCount
-    from snn_cace.counting.rules import Operations
 
 SANAFE = "SPICE simulation of Loihi, Davies et al. 2018, as SANA-FE's arch/loihi.yaml has it"
 

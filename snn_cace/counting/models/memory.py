@@ -7,14 +7,10 @@ read and written at every simulation step.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from snn_cace.counting.costs import ModuleCount, Operations
 from snn_cace.counting.models.base import EnergyModel, Price, price
 from snn_cace.counting.models.compute import Compute
-
-if TYPE_CHECKING:
-    from snn_cace.counting.operations import ModuleCount
-    from snn_cace.counting.rules import Operations
 
 
 @dataclass

@@ -14,13 +14,9 @@ are zero too, so compare the two by the conservative count.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from snn_cace.counting.costs import ModuleCount, Operations
 from snn_cace.counting.models.base import EnergyModel, Price, price
-
-if TYPE_CHECKING:
-    from snn_cace.counting.operations import ModuleCount
-    from snn_cace.counting.rules import Operations
 
 FITTED = "not read in the article: fitted to the crossovers that it prints (5.7 % at T = 5 and others)"
 

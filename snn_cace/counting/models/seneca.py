@@ -10,13 +10,9 @@ controller for each event.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from snn_cace.counting.costs import ModuleCount, Operations
 from snn_cace.counting.models.base import EnergyModel, Price, price
-
-if TYPE_CHECKING:
-    from snn_cace.counting.operations import ModuleCount
-    from snn_cace.counting.rules import Operations
 
 TABLE = "Tang et al. 2023, Table 8 (pmc.ncbi.nlm.nih.gov/articles/PMC10326429/table/T8)"
 
