@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import _disable_current_modes
 
 from neurons import SpikeLinear, SpikingLayer
 from neurons.coding import Coding
@@ -128,8 +127,7 @@ class Auditor(OperationCounter):
         super().ends(module, args, out)
         spikes, name = self.fired_by(module, out), self.names[module]
         if spikes is not None and not isinstance(module, Coding) and not self.whole:
-            with _disable_current_modes():
-                self.record_activity(name, module, spikes, self.product_of(args[0]) if args else None)
+            self.record_activity(name, module, spikes, self.product_of(args[0]) if args else None)
         if isinstance(module, SpikeLinear) and self.is_spikes(args[0]):
             reads = self.layout.reads(out.numel() // module.out_features, module.in_features * module.out_features)
             values = out.numel() * module.in_features / module.out_features

@@ -30,7 +30,6 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import _disable_current_modes
 
 import snn_cace.counting.convolution  # noqa: F401 its rules join the tables
 from neurons import LinearMemory, LookBack, SpikingLayer, eager, fold
@@ -86,7 +85,7 @@ class OperationCounter(SpikeTracker):
         self.clips += self.layout.clips
 
     def starts(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        if is_unknown_neuron(module):
+        if not self.whole and is_unknown_neuron(module):
             raise UncountedOperationError(
                 f"{self.names[module] or 'the network'} is a {type(module).__name__}, a neuron that no rule knows; "
                 f"add it to snn_cace.counting.foreign.NEURONS"
@@ -102,8 +101,7 @@ class OperationCounter(SpikeTracker):
             return
         self.whole -= 1
         if not self.whole and out is not None:
-            with _disable_current_modes():
-                self.count_module(module, rule, args, out)
+            self.count_module(module, rule, args, out)
 
     def count_module(self, module: nn.Module, rule: Rule, args: tuple, out: Any) -> None:
         """A module that is counted as a whole, by every count."""
@@ -149,8 +147,7 @@ class OperationCounter(SpikeTracker):
         tensors = [x for x in flat(args) if isinstance(x, torch.Tensor)]
         running = self.counts[self.running[-1]]
         if operation in COMPUTED:
-            with _disable_current_modes():
-                self.count_computed(operation, running.name, args, out, tensors)
+            self.count_computed(operation, running.name, args, out, tensors)
             if operation is aten.relu:
                 self.note_zeros(running, out)
         elif operation not in VIEW_OPS and operation not in FACTORY_OPS:

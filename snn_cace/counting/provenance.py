@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_map
 
 from neurons import LearnedStep, SpikingLayer
 from neurons.coding import Coding
@@ -176,7 +177,8 @@ class SpikeTracker(TorchDispatchMode):
     def ended(self, module: nn.Module, args: tuple, kwargs: dict, out: Any) -> None:
         """`ends`, whose first argument is what the module reads, whether it was given by position or by name."""
         named = (kwargs["input"],) if "input" in kwargs else tuple(kwargs.values())
-        self.ends(module, args or named, out)
+        with _disable_current_modes():  # what is computed to count is not counted, as within `__torch_dispatch__`
+            self.ends(module, args or named, out)
         self.neurons -= neuron_of(module) is not None
         if not self.neurons:
             self.graded = {}
@@ -188,13 +190,11 @@ class SpikeTracker(TorchDispatchMode):
             if fired is not output_of(out):
                 self.follow_factor(False, fired, self.graded[storage_of(output_of(out))][1], output_of(out))
         if isinstance(module, LearnedStep) and isinstance(out, torch.Tensor):
-            with _disable_current_modes():
-                size = float(module.size.detach())
-                self.set_rate(out, Rate([torch.round(out / size)], [size], name, bits=module.bits))
+            size = float(module.size.detach())
+            self.set_rate(out, Rate([torch.round(out / size)], [size], name, bits=module.bits))
         if isinstance(module, Readout) and isinstance(out, torch.Tensor) and self.is_spikes(args[0]):
-            with _disable_current_modes():
-                used, weights = args[0], module.step_weights(args[0])
-                self.set_rate(out, Rate(list(used), weights, self.source(args[0])))
+            used, weights = args[0], module.step_weights(args[0])
+            self.set_rate(out, Rate(list(used), weights, self.source(args[0])))
 
     def fired_by(self, module: nn.Module, out: Any) -> torch.Tensor | None:
         """The spikes that a module has just fired, before an amplitude of its own that they are multiplied by."""
@@ -202,8 +202,7 @@ class SpikeTracker(TorchDispatchMode):
         if not isinstance(fired, torch.Tensor):
             return None
         ungraded, factor, _ = self.graded.get(storage_of(fired), (fired, None, fired))
-        with _disable_current_modes():
-            return fired if factor is None or bool((factor == 1).all()) else ungraded
+        return fired if factor is None or bool((factor == 1).all()) else ungraded
 
     def follow(self, operation: Any, func: Callable, args: tuple, kwargs: dict, out: Any) -> None:
         """Note what `out`, the result of `func`, is made of; what is written to is forgotten where that is unknown."""
@@ -284,14 +283,13 @@ class SpikeTracker(TorchDispatchMode):
             return
 
         def seen(pick: Callable[[Rate], Any]) -> list[torch.Tensor]:
-            changed = substituted(args, lambda x: x if (rate := self.rate_of(x)) is None else pick(rate))
+            changed = tree_map(lambda x: x if (rate := self.rate_of(x)) is None else pick(rate), args)
             # Steps may lie in memory otherwise than their mean, so that only a copy can be viewed alike.
             reshapes = func.overloadpacket in (aten.view, aten._unsafe_view)
             return list(flat((changed[0].reshape(changed[1]) if reshapes else func(*changed, **kwargs),)))
 
-        with _disable_current_modes():
-            steps = [seen(partial(step_of, t=t)) for t in range(len(first.steps))]
-            gate = None if first.gate is None else seen(lambda rate: rate.gate)
+        steps = [seen(partial(step_of, t=t)) for t in range(len(first.steps))]
+        gate = None if first.gate is None else seen(lambda rate: rate.gate)
         for place, values in enumerate(flat((out,))):
             kept = first.gate is None or values.shape[-1] == first.steps[0].shape[-1]
             if kept:
@@ -305,13 +303,12 @@ class SpikeTracker(TorchDispatchMode):
         if key_of(fired) != key_of(spikes) or len(args) < 2 or list(args[1]) != [0]:
             self.follow_sum(spikes, spikes.numel() / out.numel(), out)
             return
-        with _disable_current_modes():
-            self.set_rate(out, Rate(list(spikes), [1 / len(spikes)] * len(spikes), source))
+        steps = [step.reshape(out.shape) for step in spikes]
+        self.set_rate(out, Rate(steps, [1 / len(spikes)] * len(spikes), source))
 
     def follow_sum(self, spikes: torch.Tensor, size: float, out: torch.Tensor) -> None:
         """Sums of spikes, divided by `size`."""
-        with _disable_current_modes():
-            self.set_rate(out, Rate([torch.round(out * size)], [1 / size], self.source(spikes)))
+        self.set_rate(out, Rate([torch.round(out * size)], [1 / size], self.source(spikes)))
 
     def follow_factor(self, divides: bool, first: Any, second: Any, out: torch.Tensor) -> None:
         """A rate `[..., C]` times a constant, or times a factor per channel that several rows share."""
@@ -321,8 +318,7 @@ class SpikeTracker(TorchDispatchMode):
         if rate is None:
             return
         if not isinstance(factor, torch.Tensor) or (factor.numel() == 1 and self.is_weight(factor)):
-            with _disable_current_modes():
-                number = 1 / float(factor) if divides else float(factor)
+            number = 1 / float(factor) if divides else float(factor)
             self.set_rate(out, replace(rate, weights=[number * weight for weight in rate.weights]))
             return
         per_channel = factor.ndim > 0 and factor.shape[-1] == out.shape[-1] and factor.numel() < out.numel()
@@ -330,8 +326,7 @@ class SpikeTracker(TorchDispatchMode):
         if divides or rate.gate is not None or not per_channel or not same_shape or self.rate_of(factor):
             return
         gates = 0 if self.is_weight(factor) else factor.numel() // factor.shape[-1]
-        with _disable_current_modes():
-            self.set_rate(out, replace(rate, gate=factor.expand_as(out), gates=gates))
+        self.set_rate(out, replace(rate, gate=factor.expand_as(out), gates=gates))
 
     def consumed(self, operation: Any, args: tuple) -> tuple[Rate, torch.Tensor, torch.Tensor | None] | None:
         """The rate `[N, C]`, the weight `[C, n]` and the bias of a linear layer that may run on accumulates."""
@@ -408,8 +403,7 @@ def is_neutral(operation: Any, args: tuple) -> bool:
 
 def is_complement(args: tuple) -> bool:
     """Whether 1 - x, or not x, outputs no number but 0 and 1."""
-    with _disable_current_modes():
-        return len(args) == 1 or (is_number(args[1], 1) and len(args) == 2 and bool((args[0] <= 1).all()))
+    return len(args) == 1 or (is_number(args[1], 1) and len(args) == 2 and bool((args[0] <= 1).all()))
 
 
 def kernel(size: Any, axes: int) -> tuple[int, ...]:
@@ -454,10 +448,3 @@ def flat(values: Any) -> Iterator[Any]:
             yield from flat(value)
         else:
             yield value
-
-
-def substituted(args: Any, by: Callable[[torch.Tensor], torch.Tensor]) -> Any:
-    """`args`, lists in it included, with every tensor replaced."""
-    if isinstance(args, list | tuple):
-        return type(args)(substituted(value, by) for value in args)
-    return by(args) if isinstance(args, torch.Tensor) else args
