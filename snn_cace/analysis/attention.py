@@ -7,7 +7,9 @@ the object; where all are alike, the chance that a random one does counts. As a 
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,22 +27,14 @@ def attention_maps(network: Network, visual: torch.Tensor, audio: torch.Tensor) 
     """Weights `[B, T, H, W]` that sum to 1, by which of `MAPS`: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]`."""
     grid = visual.shape[:4]
     found = {name: torch.full(grid, 1 / (grid[2] * grid[3])) for name in MAPS}
-    attentions = network.spatial_attentions()
-    if not attentions:
-        return found
 
-    def keep(name: str, attention: torch.nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def hook(module: Any, args: tuple) -> None:
-            found[name] = module.weights(*args).view(grid).float().cpu()
+    def keep(name: str, module: Any, args: tuple) -> None:
+        found[name] = module.weights(*args).view(grid).float().cpu()
 
-        return attention.register_forward_pre_hook(hook)
-
-    hooks = [keep(name, attention) for name, attention in attentions.items()]
-    try:
+    with ExitStack() as hooks:
+        for name, attention in network.spatial_attentions().items():
+            hooks.enter_context(attention.register_forward_pre_hook(partial(keep, name)))
         network.eval()(visual, audio)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 
@@ -106,15 +100,6 @@ class AttentionRecord:
     map: str
     pointing: dict[str, Pointing] | None
     clips: list[AttendedClip]
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> AttentionRecord:
-        points = plain["pointing"]
-        return cls(
-            plain["map"],
-            None if points is None else {name: Pointing(**found) for name, found in points.items()},
-            [AttendedClip(**clip) for clip in plain["clips"]],
-        )
 
 
 def spread(dataset: ClipDataset, clips: int) -> list[int]:

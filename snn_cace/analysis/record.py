@@ -6,18 +6,26 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from torch.utils.data import DataLoader
 
 from snn_cace.analysis.anytime import Anytime, anytime, simulation_steps
 from snn_cace.analysis.attention import AttentionRecord
-from snn_cace.analysis.spikes import LayerSummary, NetworkSummary, Raster, layer_summary, network_summary, raster
-from snn_cace.analysis.spikes import record_split as record_spikes
-from snn_cace.config import Experiment
-from snn_cace.counting.operations import ModuleCount, count_clips
-from snn_cace.counting.rules import Operations
+from snn_cace.analysis.spikes import (
+    LayerSummary,
+    NetworkSummary,
+    Raster,
+    layer_summary,
+    network_summary,
+    raster,
+    record_split,
+)
+from snn_cace.config import Experiment, hints_of
+from snn_cace.counting.costs import ModuleCount
+from snn_cace.counting.operations import count_clips
 from snn_cace.data.batches import ClipData
 from snn_cace.model import Network
 
@@ -89,28 +97,24 @@ class RunRecord:
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> RunRecord:
         """What `as_json` made plain."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        record = cls(**{name: value for name, value in plain.items() if name in known})
-        record.counted = {
-            count: [ModuleCount(**with_operations(module)) for module in modules]
-            for count, modules in plain["counted"].items()
-        }
-        if plain.get("attention"):
-            record.attention = AttentionRecord.from_json(plain["attention"])
-        if "layers" in plain:
-            record.spikes = SpikeRecord(
-                plain.get("segment_accuracy"),
-                {name: LayerSummary(**layer) for name, layer in plain["layers"].items()},
-                NetworkSummary(**plain["network"]),
-                plain["anytime"],
-                plain["raster"],
-            )
-        return record
+        return from_plain(cls, plain | {"spikes": plain if "layers" in plain else None})
 
 
-def with_operations(plain: dict[str, Any]) -> dict[str, Any]:
-    """A module's fields, its operations typed."""
-    return plain | {part: Operations(**plain[part]) for part in ("static", "event_driven")}
+def from_plain(kind: Any, plain: Any) -> Any:
+    """What `dataclasses.asdict` made `plain` as the type `kind`, a dataclass, or lists, mappings or None of them; keys
+    that it does not know are passed over.
+    """
+    if dataclasses.is_dataclass(kind):
+        hints = hints_of(kind)
+        return kind(**{name: from_plain(hints[name], value) for name, value in plain.items() if name in hints})
+    inner = next((one for one in reversed(get_args(kind)) if one is not NoneType), None)
+    if get_origin(kind) is UnionType and plain is not None:
+        return from_plain(inner, plain)
+    if get_origin(kind) is list:
+        return [from_plain(inner, value) for value in plain]
+    if get_origin(kind) is dict:
+        return {name: from_plain(inner, value) for name, value in plain.items()}
+    return plain
 
 
 def record_network(
@@ -144,7 +148,7 @@ def record_network(
     )
     if steps:
         loader = loader or data.loader(split)
-        layers, accuracy = record_spikes(network, loader, experiment, device, quiet)
+        layers, accuracy = record_split(network, loader, experiment, device, quiet)
         shown = {name: values.to(device) for name, values in dataset.__getitems__([clip]).items()}
         record.spikes = SpikeRecord(
             accuracy,

@@ -22,8 +22,6 @@ RATE_BINS = 20
 """Bins of the distribution of firing rates over neurons, from 0 to the largest rate."""
 SHOWN_NEURONS = 48
 """Neurons of a layer that a raster shows: evenly spaced."""
-TRACED_NEURONS = 3
-"""Neurons whose membranes are kept: the ones that fire most, at the median, and least."""
 
 
 @dataclass
@@ -167,7 +165,7 @@ def layer_raster(trace: Trace) -> LayerRaster:
     spikes = in_time(trace.spikes)
     shown = np.unique(np.linspace(0, spikes.shape[1] - 1, SHOWN_NEURONS).astype(int))
     order = spikes.mean(0).argsort(descending=True)
-    traced = order[[0, len(order) // 2, len(order) - 1]][:TRACED_NEURONS].tolist()
+    traced = order[[0, len(order) // 2, -1]].tolist()  # that fire most, at the median, and least
     membrane = None if trace.membrane is None else in_time(trace.membrane)[:, traced].T.double().round(decimals=4)
     return {
         "simulation_steps": len(trace.spikes),

@@ -13,6 +13,7 @@ import torch
 
 from neurons import eager
 from neurons.recording import trace_layers
+from snn_cace.analysis.attention import spread
 from snn_cace.data.batches import ClipDataset, without_padding
 from snn_cace.model import Network
 
@@ -21,13 +22,12 @@ CLIPS = 12
 
 
 @torch.no_grad()
-def layer_spikes(network: Network, clips: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Spikes of every layer that has segments, by name: `[S, B, T, ..., N]`."""
+def layer_spikes(network: Network, visual: torch.Tensor, audio: torch.Tensor) -> dict[str, np.ndarray]:
+    """Spikes of every layer that has segments, by name: `[S, B, T, N]`, each place of a picture a neuron."""
     with eager():
-        traces = trace_layers(network, clips["visual"], clips["audio"])
-    segments = clips["audio"].shape[1]
+        traces = trace_layers(network, visual, audio)
     found = {name: trace.spikes for name, trace in traces.items()}
-    return {name: s for name, s in found.items() if s.ndim > 3 and s.shape[1:3] == (len(clips["audio"]), segments)}
+    return {name: s.flatten(3).numpy() for name, s in found.items() if s.ndim > 3 and s.shape[1:3] == audio.shape[:2]}
 
 
 def times_of(spikes: np.ndarray) -> np.ndarray:
@@ -37,23 +37,13 @@ def times_of(spikes: np.ndarray) -> np.ndarray:
     return np.repeat((np.arange(len(order)) + 0.5) / steps, order.astype(int))
 
 
-def clips_of(dataset: ClipDataset, most: int) -> dict[str, torch.Tensor]:
-    """Clips evenly spaced over a split, on the CPU in float32."""
-    count = min(most, len(dataset))
-    rows = np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
-    return {
-        name: values.cpu() if name == "index" else values.cpu().float()
-        for name, values in without_padding(dataset.__getitems__(rows)).items()
-    }
-
-
 def as_neo(network: Network, dataset: ClipDataset, clips: int, classes: list[str]) -> neo.Block:
-    """The spikes of every layer as a neo Block: a Segment a clip, a SpikeTrain a neuron that fires, annotated with its
-    `layer` and `neuron`, and an Epoch with the class of each of the clip's segments.
+    """The spikes of every layer, in clips evenly spaced over a split, as a neo Block: a Segment a clip, a SpikeTrain a
+    neuron that fires, annotated with its `layer` and `neuron`, and an Epoch with the class of each segment.
     """
     block = neo.Block(name="snn-cace")
-    chosen = {name: values[:clips] for name, values in clips_of(dataset, clips).items()}
-    spikes = {name: s.flatten(3).numpy() for name, s in layer_spikes(network, chosen).items()}
+    chosen = without_padding(dataset.__getitems__(spread(dataset, clips)))
+    spikes = layer_spikes(network, chosen["visual"].cpu().float(), chosen["audio"].cpu().float())
     seconds = chosen["audio"].shape[1]
     for clip, index in enumerate(chosen["index"].tolist()):
         segment = neo.Segment(name=f"clip {index}", index=index)

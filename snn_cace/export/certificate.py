@@ -7,10 +7,10 @@ against the network itself, whose norms are not folded: what differs then is rou
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -22,11 +22,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurons import SpikingLayer, SpikingProjection, eager
+from neurons import SpikingProjection, eager
 from snn_cace.export.nir import Block
 from snn_cace.model import Network
 
-PACKAGES = {"spikingjelly": "spikingjelly", "snntorch": "snntorch", "norse": "norse"}
 ROUNDING = 1e-4
 """A membrane this near to its threshold, as a share of it, may end on either side by rounding in float32."""
 
@@ -64,7 +63,6 @@ def record_activity(
     """Run clips, visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`; what each block sees and fires, by label."""
     enters: dict[str, torch.Tensor] = {}
     spikes: dict[str, torch.Tensor] = {}
-    hooks = []
 
     def take(name: str, module: nn.Module, args: tuple, constant: bool) -> None:
         enters[name] = args[0][None] if constant else args[0]
@@ -72,23 +70,17 @@ def record_activity(
     def fire(name: str, module: nn.Module, args: tuple, out: torch.Tensor) -> None:
         spikes[name] = out
 
-    for name in {block.name for block in blocks}:
-        module = network.get_submodule(name)
-        block = next(block for block in blocks if block.name == name)
-        layer: SpikingLayer = module.layer  # type: ignore[assignment]
-        hooks.append(layer.register_forward_hook(partial(fire, name)))
-        where, constant = module, block.coding == "constant"
-        if block.behind_norm:
-            where, constant = layer, False
-        elif isinstance(module, SpikingProjection) and not constant:
-            where = module.linear
-        hooks.append(where.register_forward_pre_hook(partial(take, name, constant=constant)))
-    try:
-        with eager():
-            network(visual, audio)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, eager():
+        for name, block in {block.name: block for block in blocks}.items():
+            module = network.get_submodule(name)
+            hooks.enter_context(block.layer.register_forward_hook(partial(fire, name)))
+            where, constant = module, block.coding == "constant"
+            if block.behind_norm:
+                where, constant = block.layer, False
+            elif isinstance(module, SpikingProjection) and not constant:
+                where = module.linear
+            hooks.enter_context(where.register_forward_pre_hook(partial(take, name, constant=constant)))
+        network(visual, audio)
     return {block.label: Activity(enters[block.name], spikes[block.name][..., block.neurons]) for block in blocks}
 
 
@@ -117,7 +109,7 @@ def reference(block: Block, enters: torch.Tensor) -> tuple[torch.Tensor, torch.T
 
 def import_module(simulator: str, graph: nir.NIRGraph, dt: float, dtype: torch.dtype) -> nn.Module:
     """A NIR graph as the simulator's own importer makes it; called with an input and a state, it returns both."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    with redirect_stdout(io.StringIO()):
         if simulator == "spikingjelly":
             from spikingjelly.activation_based import nir_exchange
 
@@ -206,7 +198,7 @@ def certify(
     ]
     return {
         "simulator": simulator,
-        "version": version(PACKAGES[simulator]),
+        "version": version(simulator),
         "nir": version("nir"),
         "torch": version("torch"),
         "clips": len(clips["audio"]),

@@ -13,6 +13,7 @@ from PIL import Image
 from small import small_model
 
 from snn_cace.analysis.attention import AttentionRecord, Pointing, attention_maps, hits, pointing
+from snn_cace.analysis.record import from_plain
 from snn_cace.cli import main
 from snn_cace.comparison.summary import pointing as over_seeds
 from snn_cace.config import AVDigitsConfig, DataConfig
@@ -123,7 +124,7 @@ def test_weights_brighten_what_is_attended_and_green_is_right():
 
 def test_a_comparison_s_pointing_is_over_seeds_and_old_ones_have_none():
     first, second = (AttentionRecord("spatial", {"spatial": Pointing(a, 20.0, 10.0, 5)}, []) for a in (50.0, 70.0))
-    again = AttentionRecord.from_json(json.loads(json.dumps(asdict(first))))
+    again = from_plain(AttentionRecord, json.loads(json.dumps(asdict(first))))
     assert again == first
     found = over_seeds([first.pointing, second.pointing])
     assert found is not None and found["spatial"]["accuracy"]["mean"] == 60

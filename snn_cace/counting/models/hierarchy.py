@@ -15,13 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from snn_cace.counting.costs import ModuleCount, Operations
-from snn_cace.counting.models.base import EnergyModel, Price, price
+from snn_cace.counting.models.base import Price, price
+from snn_cace.counting.models.compute import Compute
 
 SATA = "SATA_Sim (github.com/RuokaiYin/SATA_Sim)"
 
 
 @dataclass
-class Hierarchy(EnergyModel):
+class Hierarchy(Compute):
     """Prices of 16-bit arithmetic at 65 nm and of a word from each level. buffer_words: values that SRAM holds."""
 
     name, title, heading, has_traffic = "hierarchy", "three levels of memory", "memory levels", False
@@ -38,19 +39,11 @@ class Hierarchy(EnergyModel):
     buffer_words: int = 32768
 
     def picojoules(self, part: Operations, module: ModuleCount, weight_reads: float) -> float:
-        mac, ac = self.mac.picojoules, self.ac.picojoules
-        arithmetic = (
-            mac * part.macs
-            + min(mac, module.bits * ac) * part.narrow_macs
-            + ac * part.acs
-            + self.comparison.picojoules * part.comparisons
-            + self.special.picojoules * part.transcendental
-        )
         values = part.value_reads * module.bits / 32 + part.value_writes + part.zero_flags
         held = part.state_reads + part.state_writes + 2 * part.partial_sums
         from_dram = part.weight_reads_per_clip + (values if module.buffer > self.buffer_words else 0.0)
         return (
-            arithmetic
+            super().picojoules(part, module, weight_reads)
             + self.scratchpad.picojoules * weight_reads
             + self.sram.picojoules * (part.weight_reads_per_segment + values + held)
             + self.dram.picojoules * from_dram
