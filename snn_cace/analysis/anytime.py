@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader
 
 from neurons import RateMonitor
 from snn_cace.config import Experiment
-from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import own_segments
 from snn_cace.errors import InputError
 from snn_cace.model import Network, build_network
@@ -59,11 +58,9 @@ def with_steps(network: Network, experiment: Experiment, steps: int) -> Network:
     """
     changed_experiment = copy.deepcopy(experiment)
     for name, trained in simulation_steps(experiment).items():
-        own = getattr(changed_experiment.model.slots, name)
-        setattr(changed_experiment.model.slots, name, own | {"steps": min(steps, trained)})
+        getattr(changed_experiment.model.slots, name)["steps"] = min(steps, trained)
     try:
-        shape: FeatureShape = network.shape
-        changed = build_network(changed_experiment, shape)
+        changed = build_network(changed_experiment, network.shape)
         changed.load_state_dict(network.state_dict())
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -104,14 +101,11 @@ def run_depth(
     shallow = with_steps(network, experiment, steps)
     with RateMonitor(shallow) as monitor:
         for batch, output in run_network(shallow, loader, experiment, device, quiet):
-            same = output.right(batch["labels"]).double()
-            sure, own = output.segment_confidence(), own_segments(batch)
-            if own is None:
-                confidence.append(sure.mean(1).cpu())
-            else:
-                same = same.masked_fill(~own, torch.nan)
-                confidence.append((sure.masked_fill(~own, 0.0).sum(1) / own.sum(1)).cpu())
+            same, sure = output.right(batch["labels"]).double(), output.segment_confidence()
+            if (own := own_segments(batch)) is not None:
+                same, sure = (values.masked_fill(~own, torch.nan) for values in (same, sure))
             right.append(same.cpu())
+            confidence.append(sure.nanmean(1).cpu())
     return Depth(steps, torch.cat(right).numpy(), torch.cat(confidence).double().numpy(), monitor.firing_rate)
 
 

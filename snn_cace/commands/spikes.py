@@ -40,9 +40,9 @@ def spikes(
         quiet: no progress bars.
     """
     from snn_cace.analysis.anytime import simulation_steps
-    from snn_cace.analysis.execution import execute
     from snn_cace.analysis.record import record_network
     from snn_cace.counting.energy import read_prices
+    from snn_cace.counting.execution import execute
     from snn_cace.files import write_json
     from snn_cace.report.spikes import write_spike_report
     from snn_cace.runtime import pick_device

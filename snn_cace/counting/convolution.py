@@ -128,6 +128,9 @@ COMPUTED |= {
     aten.baddbmm: lambda call: COMPUTED[aten.bmm](replace(call, args=call.args[1:])) + Cost.of(acs=call.out.numel()),
     **dict.fromkeys((aten.avg_pool2d, aten.avg_pool3d), pooling("acs")),
     **dict.fromkeys((aten._adaptive_avg_pool2d, aten._adaptive_avg_pool3d), pooling("acs", adaptive=True)),
+    aten.max_pool1d_with_indices: pooling("comparisons"),
+    aten.max_pool2d_with_indices: pooling("comparisons"),
+    aten.max_pool3d_with_indices: pooling("comparisons"),
     **dict.fromkeys((aten.adaptive_max_pool2d, aten.adaptive_max_pool3d), pooling("comparisons", adaptive=True)),
     aten.upsample_linear1d: interpolation(2),
     aten.upsample_bilinear2d: interpolation(4),
@@ -137,26 +140,7 @@ COMPUTED |= {
     aten.embedding: gather,
     aten.col2im: overlapping,
     aten.glu: lambda call: call.spent(macs=call.output.numel(), transcendental=call.output.numel()),
-    aten.log_sigmoid_forward: elementwise("transcendental"),
     aten.softshrink: lambda call: call.spent(acs=call.output.numel(), comparisons=call.output.numel()),
     aten.pow: polynomial,
     aten.cumsum: lambda call: call.spent(acs=call.output.numel()),
 }
-MAXIMA = (aten.max_pool1d_with_indices, aten.max_pool2d_with_indices, aten.max_pool3d_with_indices)
-TRANSCENDENTAL = (
-    aten.gelu, aten.silu, aten.erf, aten.log, aten.reciprocal, aten.sin, aten.cos, aten.softplus, aten.celu, aten.elu,
-)  # fmt: skip
-PRODUCTS = (
-    aten.hardswish, aten.hardsigmoid, aten.addcmul, aten.leaky_relu, aten.lerp, aten._prelu_kernel,
-    aten.rrelu_with_noise,
-)  # fmt: skip
-SUMS = (aten.neg, aten.abs)
-CHOICES = (
-    aten.le, aten.eq, aten.ne, aten.where, aten.clamp, aten.hardtanh, aten.round, aten.sign, aten.maximum, aten.minimum,
-    aten.floor, aten.heaviside, aten.logical_and, aten.logical_or, aten.bitwise_or, aten.threshold, aten.hardshrink,
-)  # fmt: skip
-COMPUTED |= dict.fromkeys(MAXIMA, pooling("comparisons"))
-COMPUTED |= dict.fromkeys(TRANSCENDENTAL, elementwise("transcendental"))
-COMPUTED |= dict.fromkeys(PRODUCTS, elementwise("macs"))
-COMPUTED |= dict.fromkeys(SUMS, elementwise("acs"))
-COMPUTED |= dict.fromkeys(CHOICES, elementwise("comparisons"))

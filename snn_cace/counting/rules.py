@@ -305,35 +305,42 @@ def vector_norm(call: Call) -> Cost:
     return call.spent(macs=call.first.numel(), transcendental=call.output.numel())
 
 
+ELEMENTWISE = {
+    "transcendental": (
+        aten.celu, aten.cos, aten.elu, aten.erf, aten.exp, aten.gelu, aten.log, aten.log_sigmoid_forward,
+        aten.randn_like, aten.reciprocal, aten.rsqrt, aten.sigmoid, aten.silu, aten.sin, aten.softplus, aten.sqrt,
+        aten.tanh,
+    ),
+    "macs": (
+        aten._prelu_kernel, aten.addcmul, aten.hardsigmoid, aten.hardswish, aten.leaky_relu, aten.lerp,
+        aten.rrelu_with_noise,
+    ),
+    "acs": (aten.abs, aten.neg, aten.rsub),
+    "comparisons": (
+        aten.bitwise_and, aten.bitwise_not, aten.bitwise_or, aten.clamp, aten.clamp_min, aten.eq, aten.floor, aten.ge,
+        aten.gt, aten.hardshrink, aten.hardtanh, aten.heaviside, aten.le, aten.logical_and, aten.logical_not,
+        aten.logical_or, aten.lt, aten.maximum, aten.minimum, aten.ne, aten.relu, aten.round, aten.sign,
+        aten.threshold, aten.where,
+    ),
+}  # fmt: skip
+"""By kind, ATen operations that are one for each element output."""
+
 COMPUTED: dict[Any, Callable[[Call], Cost]] = {
+    **{operation: elementwise(kind) for kind, operations in ELEMENTWISE.items() for operation in operations},
     aten.mm: lambda call: matrix_product(call, call.args[0], call.args[1]),
     aten.bmm: lambda call: matrix_product(call, call.args[0], call.args[1]),
     aten.addmm: lambda call: matrix_product(call, call.args[1], call.args[2], bias=call.args[0]),
-    aten.add: addition,
-    aten.sub: addition,
-    aten.rsub: elementwise("acs"),
+    **dict.fromkeys((aten.add, aten.sub), addition),
     aten.mul: scaling,
     aten.div: division,
-    aten.exp: elementwise("transcendental"),
     aten.logit: logit,
-    aten.sigmoid: elementwise("transcendental"),
-    aten.tanh: elementwise("transcendental"),
-    aten.sqrt: elementwise("transcendental"),
-    aten.rsqrt: elementwise("transcendental"),
-    aten.randn_like: elementwise("transcendental"),
-    aten.relu: elementwise("comparisons"),
-    aten.clamp_min: elementwise("comparisons"),
-    **{compare: elementwise("comparisons") for compare in (aten.ge, aten.gt, aten.lt)},
-    **{logical: elementwise("comparisons") for logical in (aten.bitwise_and, aten.bitwise_not, aten.logical_not)},
     **dict.fromkeys((aten.amax, aten.amin, aten.argmax, aten.argmin, aten.max, aten.min), largest),
     aten.topk: top,
     aten.mean: mean,
     aten.sum: total,
-    aten._softmax: softmax,
-    aten._safe_softmax: softmax,
+    **dict.fromkeys((aten._softmax, aten._safe_softmax), softmax),
     aten._log_softmax: log_softmax,
-    aten.native_layer_norm: norm,
-    aten.native_group_norm: norm,
+    **dict.fromkeys((aten.native_layer_norm, aten.native_group_norm), norm),
     aten.native_batch_norm: batch_norm,
     aten.linalg_vector_norm: vector_norm,
 }

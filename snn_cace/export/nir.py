@@ -193,33 +193,30 @@ def folded(module: SpikingProjection | BrainCogEncoder) -> tuple[torch.Tensor, t
 
 def graph_of(block: Block, target: Target) -> nir.NIRGraph:
     """The NIR graph of a block for an importer."""
-    count, inputs = block.weight.shape
-    ones = np.ones(count, np.float32)
-    threshold = ones * np.float32(block.layer.config.threshold)
+    count = len(block.bias)
     zeros = np.zeros(count, np.float32)
-    tau = min(block.tau, NEVER_LEAKS)
+    fires = {"v_threshold": np.full(count, block.layer.config.threshold, np.float32), "v_reset": zeros}
     if block.tau == float("inf") and not target.if_as_lif:
-        neurons: Any = nir.IF(r=ones * np.float32(target.if_resistance), v_threshold=threshold, v_reset=zeros)
-    else:
-        # A neuron that never leaks takes the current whole: r / tau is 1.
-        resistance = tau if block.tau == float("inf") else 1.0
-        dt = np.float64(target.dt)
-        neurons = nir.LIF(
-            tau=np.ones(count) * tau * dt,
-            r=np.ones(count) * resistance,
-            v_leak=zeros,
-            v_threshold=threshold,
-            v_reset=zeros,
+        return chain(
+            block.weight, block.bias, neurons=nir.IF(np.full(count, target.if_resistance, np.float32), **fires)
         )
-    affine = nir.Affine(block.weight.numpy(), block.bias.numpy())
-    return chain(inputs, {"affine": affine, "neurons": neurons}, count)
+    # A neuron that never leaks takes the current whole: r / tau is 1.
+    tau = min(block.tau, NEVER_LEAKS)
+    resistance = tau if block.tau == float("inf") else 1.0
+    neurons = nir.LIF(np.full(count, tau * target.dt), np.full(count, resistance), v_leak=zeros, **fires)
+    return chain(block.weight, block.bias, neurons=neurons)
 
 
-def chain(inputs: int, nodes: dict[str, Any], outputs: int) -> nir.NIRGraph:
-    """A graph of nodes one behind the other."""
-    ends = nir.Input({"input": np.array([inputs])}), nir.Output({"output": np.array([outputs])})
-    whole = {"input": ends[0], **nodes, "output": ends[1]}
-    return nir.NIRGraph(whole, list(itertools.pairwise(whole)))
+def chain(weight: torch.Tensor, bias: torch.Tensor, **others: Any) -> nir.NIRGraph:
+    """A graph of an affine map of weight `[N, inputs]` and bias `[N]`, and of other nodes, one behind the other."""
+    outputs, inputs = weight.shape
+    nodes = {
+        "input": nir.Input({"input": np.array([inputs])}),
+        "affine": nir.Affine(weight.detach().float().numpy(), bias.detach().float().numpy()),
+        **others,
+        "output": nir.Output({"output": np.array([outputs])}),
+    }
+    return nir.NIRGraph(nodes, list(itertools.pairwise(nodes)))
 
 
 def write_nir(trained: Trained, directory: Path, target_name: str) -> list[Block]:
@@ -235,8 +232,7 @@ def write_nir(trained: Trained, directory: Path, target_name: str) -> list[Block
     for name, module in network.named_modules():
         if isinstance(module, SpikeLinear):
             file = f"{name}.nir"
-            affine = nir.Affine(module.weight.detach().float().numpy(), module.bias.detach().float().numpy())
-            write_graph(directory / file, chain(module.in_features, {"affine": affine}, module.out_features))
+            write_graph(directory / file, chain(module.weight, module.bias))
             readers[file] = f"reads the {module.readout.name} of {name.rpartition('.')[0]}.hidden"
     write_json(
         directory / "export.json",
