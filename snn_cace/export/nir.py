@@ -197,13 +197,12 @@ def graph_of(block: Block, target: Target) -> nir.NIRGraph:
     zeros = np.zeros(count, np.float32)
     fires = {"v_threshold": np.full(count, block.layer.config.threshold, np.float32), "v_reset": zeros}
     if block.tau == float("inf") and not target.if_as_lif:
-        return chain(
-            block.weight, block.bias, neurons=nir.IF(np.full(count, target.if_resistance, np.float32), **fires)
-        )
-    # A neuron that never leaks takes the current whole: r / tau is 1.
-    tau = min(block.tau, NEVER_LEAKS)
-    resistance = tau if block.tau == float("inf") else 1.0
-    neurons = nir.LIF(np.full(count, tau * target.dt), np.full(count, resistance), v_leak=zeros, **fires)
+        neurons: Any = nir.IF(np.full(count, target.if_resistance, np.float32), **fires)
+    else:
+        # A neuron that never leaks takes the current whole: r / tau is 1.
+        tau = min(block.tau, NEVER_LEAKS)
+        resistance = tau if block.tau == float("inf") else 1.0
+        neurons = nir.LIF(np.full(count, tau * target.dt), np.full(count, resistance), v_leak=zeros, **fires)
     return chain(block.weight, block.bias, neurons=neurons)
 
 
