@@ -2,7 +2,6 @@
 
 Beside what `snn_cace.counting.operations` counts, an audit
 
-- folds every batch norm that reads a convolution or linear layer into it, wherever the two stand;
 - says of each layer of spiking neurons how much it fires, and which share of it is dead or saturated;
 - compares the layers that fire, and those that read spikes, with their *twin*: the same layers on values of
   ceil(log2(T + 1)) bits, run once, where the SNN runs T simulation steps (Yan et al., arXiv 2409.08290).

@@ -13,7 +13,8 @@ counts come of one pass:
 - zero-skipping: event-driven, and no product of which a factor is a zero activation is charged, in any network; a bit
   per activation says whether it is one.
 
-Batch norms behind linear layers are folded into their weights, as whoever runs a trained network does.
+Batch norms of running statistics are folded into the convolution or linear layer that they read, wherever the two
+stand, as whoever runs a trained network does.
 
 Where this differs from SpikingJelly's `op_counter` and from NeuroBench: docs/explanations/analysis.md.
 """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from spikingjelly.activation_based.neuron import IFNode
 from torch import nn
 
 from snn_cace import counting
+from snn_cace.counting.operations import count_operations, summed
 from snn_cace.counting.rules import MODULE_RULES, Cost, UncountedOperationError
 from snn_cace.errors import InputError
 
@@ -153,3 +155,43 @@ def test_what_cannot_be_copied_or_looked_into_is_one_line():
     scripted = nn.Sequential(torch.jit.script(nn.Linear(4, 2)))
     with pytest.raises(InputError, match=r"0 is a ScriptModule: give the nn\.Module"):
         counting.audit(scripted, torch.rand(1, 4))
+
+
+def test_a_count_is_what_an_audit_counts():
+    """Norms behind a convolution fold, and sums of spikes that a pooling leaves are added, in either."""
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), IFNode(), nn.AvgPool2d(2), nn.Conv2d(4, 2, 2), nn.BatchNorm2d(2)
+    ).eval()
+    values = 3 * torch.rand(2, 1, 8, 8)
+    counted, audited = count_operations(network, values).counted, counting.audit(network, values).count.counted
+    for count, modules in audited.items():
+        for module, other in zip(counted[count], modules, strict=True):
+            assert all(getattr(module.total, kind) == getattr(other.total, kind) for kind in (*KINDS, "synops"))
+    assert summed(audited["event_driven"]).macs < summed(audited["conservative"]).macs
+
+
+class InPlace(nn.Module):
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return values.clone().exp_().mul_(2).clamp_(0, 1).round_()
+
+
+def test_an_operation_in_place_costs_what_it_costs_elsewhere():
+    assert costs(InPlace(), ones(6)) == {"transcendental": 6, "macs": 6, "comparisons": 12}
+
+
+class Kept(nn.Module):
+    """A convolution of the mean over steps, whose axis is kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spikes, self.convolution = IFNode(step_mode="m"), nn.Conv2d(1, 2, 2)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.convolution(self.spikes(values).mean(0, keepdim=True))
+
+
+def test_a_rate_with_its_axis_kept_is_a_rate():
+    """All of 3 x 5 neurons fire at 4 steps; 2 x 4 places of 2 channels read 2 x 2 of them."""
+    audited = counting.audit(Kept(), 2 * torch.ones(4, 1, 3, 5), batch_dim=1)
+    found = next(m.total for m in audited.count.counted["event_driven"] if m.name == "convolution")
+    assert (found.synops, found.macs) == (4 * 2 * 4 * 2 * 2 * 2, 0)
