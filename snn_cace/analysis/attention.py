@@ -27,12 +27,15 @@ def attention_maps(network: Network, visual: torch.Tensor, audio: torch.Tensor) 
     """Weights `[B, T, H, W]` that sum to 1, by which of `MAPS`: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]`."""
     grid = visual.shape[:4]
     found = {name: torch.full(grid, 1 / (grid[2] * grid[3])) for name in MAPS}
+    attentions = network.spatial_attentions()
+    if not attentions:
+        return found
 
     def keep(name: str, module: Any, args: tuple) -> None:
         found[name] = module.weights(*args).view(grid).float().cpu()
 
     with ExitStack() as hooks:
-        for name, attention in network.spatial_attentions().items():
+        for name, attention in attentions.items():
             hooks.enter_context(attention.register_forward_pre_hook(partial(keep, name)))
         network.eval()(visual, audio)
     return found

@@ -9,7 +9,7 @@ prices with reuse.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ def read_prices(path: str | Path | None = None) -> Prices:
     found: Prices = {}
     for name, model in MODELS.items():
         found[name] = put_into(model(), given.get(name) or {}, f"{path}: {name}")
-        for part in fields(model):
-            if isinstance(inner := getattr(found[name], part.name), EnergyModel):
-                setattr(found[name], part.name, found[inner.name])
+        for part, inner in vars(found[name]).items():
+            if isinstance(inner, EnergyModel):
+                setattr(found[name], part, found[inner.name])
     return found
 
 
@@ -65,9 +65,9 @@ def put_into(model: Any, values: Any, where: str) -> Any:
         raise InputError(f"{where} must be a mapping of keys to values, not {values!r}")
     changed = {}
     for key, value in nested(values, type(model), where).items():
-        before = getattr(model, key) if key in {f.name for f in fields(model)} else None
+        before = vars(model).get(key)
         if before is None:
-            raise InputError(f"{where}: no key {key}; there are {', '.join(f.name for f in fields(model))}")
+            raise InputError(f"{where}: no key {key}; there are {', '.join(vars(model))}")
         if is_dataclass(before):
             value = put_into(before, value, f"{where}.{key}")
         numbers = value if isinstance(before, list) and isinstance(value, list) else [value]
