@@ -104,7 +104,7 @@ def from_plain(kind: Any, plain: Any) -> Any:
     """What `dataclasses.asdict` made `plain` as the type `kind`, a dataclass, or lists, mappings or None of them; keys
     that it does not know are passed over.
     """
-    if dataclasses.is_dataclass(kind):
+    if hasattr(kind, "__dataclass_fields__"):
         hints = hints_of(kind)
         return kind(**{name: from_plain(hints[name], value) for name, value in plain.items() if name in hints})
     inner = next((one for one in reversed(get_args(kind)) if one is not NoneType), None)
