@@ -1,23 +1,30 @@
-"""A stream against a whole-clip run for every segment: milliseconds per segment, ANN and SNN with S = 1, 2, 4.
+"""A streamed segment: by PyTorch, by ONNX Runtime, beside a whole-clip run and beside its matrix products alone.
 
 .venv/bin/python benchmarks/streaming.py [RUN ...]
 
-RUN: run directories of causal networks; without any, networks of AVE's size with fresh weights. Beside the stream, what
-one has without it: for every segment, the network over the last `model.window` segments. Medians, in turns.
+RUN: run directories of causal networks; without any, networks of AVE's size with fresh weights: an ANN, `snn-guided`
+and its controls. Whole clip: what one has without a stream, for every segment the network over the last
+`model.window`. Products: every matrix product and LSTM of a segment, one after another, which read each weight once.
+Compiled: torch.compile on one segment of an ANN that keeps nothing. Milliseconds, medians, in turns.
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from snn_cace.analysis.anytime import simulation_steps, with_steps
+from neurons import fold
+from snn_cace.analysis.stopwatch import side_by_side
 from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape
+from snn_cace.export.step import OnnxStep
 from snn_cace.export.stream import Stream
 from snn_cace.model import Network, build_network
 from snn_cace.processes import ready_to_compute
@@ -25,54 +32,88 @@ from snn_cace.provenance import processor
 from snn_cace.training.checkpoints import load_checkpoint
 
 ROOT = Path(__file__).parents[1]
-FRESH = {"ann": "configs/ave/ann.yaml", "snn": "configs/ave/snn.yaml"}
-CAUSAL = {"model.causal": True, "model.slots.temporal_encoder.direction": "forward", "training.device": "cpu"}
-SEGMENTS = 40
+CAUSAL = {"model.causal": True, "training.device": "cpu"}
+FORWARD = {"model.slots.temporal_encoder.direction": "forward"}
+CONTROLLED = ("visual_projection", "temporal_encoder", "feed_forward")
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "mkldnn_rnn_layer", "_scaled_dot_product_flash_attention_for_cpu")
+WAYS = ("PyTorch", "ONNX Runtime", "whole clip", "products", "compiled")
+SEGMENTS, REPEATS = 40, 31
 
 
 def networks(runs: list[str]) -> dict[str, tuple[Network, Experiment]]:
+    """The networks of run directories; without any, of AVE's size, having seen some clips."""
     if runs:
         found = [load_checkpoint(run) for run in runs]
         return {f"{one.experiment.name}, trained": (one.network, one.experiment) for one in found}
-    shape = FeatureShape(512, 128, 28)
-    fresh = {name: read_config(ROOT / file, Experiment, CAUSAL) for name, file in FRESH.items()}
-    return {f"{name}, AVE's size, fresh": (build_network(e, shape).eval(), e) for name, e in fresh.items()}
+    guided = ROOT / "configs/ave/snn-guided.yaml"
+    experiments = {"ann": read_config(ROOT / "configs/ave/ann.yaml", Experiment, CAUSAL)}
+    for kind in ("rectified", "quantised"):
+        changes = {f"model.slots.{slot}.block": kind for slot in CONTROLLED}
+        experiments[f"snn-guided-{kind}"] = read_config(guided, Experiment, CAUSAL | FORWARD | changes)
+    experiments["snn-guided"] = read_config(guided, Experiment, CAUSAL | FORWARD)
+    found = {}
+    for name, experiment in experiments.items():
+        torch.manual_seed(0)
+        network = build_network(experiment, FeatureShape(512, 128, 28)).train()
+        for _ in range(10):
+            with torch.no_grad():
+                network(torch.relu(torch.randn(8, 10, 7, 7, 512)), torch.rand(8, 10, 128))
+        found[f"{name}, AVE's size, fresh"] = network.eval(), experiment
+    return found
+
+
+class Recorded(TorchDispatchMode):
+    """Every call of `PRODUCTS` with what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Callable[[], Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in PRODUCTS:
+            self.calls.append(partial(func, *args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()
-def measure(network: Network, experiment: Experiment) -> tuple[float, float, float]:
-    """Milliseconds per segment: of the stream's first ten segments, of its last ten, and of whole-clip runs."""
+def measure(network: Network, experiment: Experiment) -> dict[str, float]:
+    """Milliseconds a segment, each way."""
     shape, window = network.shape, experiment.model.window
-    side = 7
-    visual = torch.rand(SEGMENTS, side, side, shape.visual_channels)
+    visual = torch.relu(torch.randn(SEGMENTS, 7, 7, shape.visual_channels))
     audio = torch.rand(SEGMENTS, shape.audio_channels)
-    running = Stream(network, experiment)
-    streamed, whole = [], []
-    for t in range(SEGMENTS):
-        streamed.append(running.step(visual[t], audio[t]).seconds)
-    for t in range(window - 1, SEGMENTS):
-        started = time.perf_counter()
-        network(visual[None, t - window + 1 : t + 1], audio[None, t - window + 1 : t + 1])
-        whole.append(time.perf_counter() - started)
-    middle = SEGMENTS // 2
-    parts = (streamed[window:middle], streamed[middle:], whole)
-    first, last, runs = (1000 * statistics.median(times) for times in parts)
-    return first, last, runs
+    streams = {"PyTorch": Stream(network, experiment), "ONNX Runtime": Stream(network, experiment, make_step=OnnxStep)}
+    runs: dict[str, Callable[[], Any]] = {}
+    for name, stream in streams.items():
+        places = count()
+        runs[name] = lambda stream=stream, places=places: stream.step(visual[(t := next(places) % SEGMENTS)], audio[t])
+        for _ in range(window):
+            runs[name]()
+    clip, one = (visual[None, :window], audio[None, :window]), (visual[None, :1], audio[None, :1])
+    runs["whole clip"] = lambda: network(*clip)
+    with Recorded() as recorded:
+        streams["PyTorch"].step(visual[0], audio[0])
+
+    def products() -> None:
+        for call in recorded.calls:
+            call()
+
+    runs["products"] = products
+    if all(slot.is_dense for slot in experiment.model.slots.every().values()):
+        compiled = torch.compile(fold(network))
+        runs["compiled"] = lambda: compiled(*one)
+    rows = side_by_side(runs, torch.device("cpu"), REPEATS)
+    return {name: 1000 * row["seconds"] for name, row in rows.items()}
 
 
 def main(runs: list[str]) -> None:
     ready_to_compute()
-    print(f"{processor()}, {torch.get_num_threads()} threads, float32, medians in ms per segment")
-    print("| network | stream, segments 10 to 19 | stream, 20 to 39 | whole-clip run | ratio |")
-    print("| --- | --- | --- | --- | --- |")
+    print(f"{processor()}, {torch.get_num_threads()} threads, float32, PyTorch {torch.__version__}")
+    print("| network | " + " | ".join(WAYS) + " | ONNX Runtime / products |")
+    print("| --- |" + " --- |" * (len(WAYS) + 1))
     for name, (network, experiment) in networks(runs).items():
-        trained_with = max(simulation_steps(experiment).values(), default=0)
-        for steps in [1, 2, 4] if trained_with else [0]:
-            one = with_steps(network, experiment, steps) if steps else network
-            measure(one, experiment)  # once without looking: libraries choose their ways
-            first, last, whole = measure(one, experiment)
-            label = f"{name}, S = {steps}" if steps else name
-            print(f"| {label} | {first:.2f} | {last:.2f} | {whole:.2f} | {last / whole:.2f} |", flush=True)
+        times = measure(network, experiment)
+        cells = " | ".join(f"{times[way]:.2f}" if way in times else "-" for way in WAYS)
+        print(f"| {name} | {cells} | {times['ONNX Runtime'] / times['products']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class SpikingCrossAttention(nn.Module):
         q, k, v = (self._by_head(spikes) for spikes in (self.query(query), self.key(memory), self.value(memory)))
         look_back, segments, entries = self.look_back, query.shape[1], memory.shape[1]
         if look_back.streaming:
-            k, v = look_back.with_past(k, v)
-            attended = (q @ k.transpose(-1, -2)) @ v / k.shape[-2]
+            (k, v), there = look_back.with_past(k, v)  # what is not there is zero
+            attended = (q @ k.transpose(-1, -2)) @ v / there.sum()
         elif (seen := look_back.mask(segments, entries, query.device)) is None:
             attended = (q @ k.transpose(-1, -2)) @ v / entries
         else:

@@ -166,8 +166,10 @@ class SpikingLayer(Streamed, Padded):
         """Currents to spikes, both time-major, from where the segment before has ended; its end is kept in `past`."""
         functional.reset_net(self.node)
         if not self.config.has_steps:  # no recursion: it looks back at the last currents
-            whole = current if self.past is None else torch.cat([self.past, current])
-            self.past = whole[max(0, len(whole) - self.config.looks_back) :]
+            back = self.config.looks_back
+            past = current.new_zeros(back, *current.shape[1:]) if self.past is None else self.past
+            whole = torch.cat([past, current])
+            self.past = whole[len(whole) - back :]
             return self.run(whole)[-len(current) :]
         node = cast(neuron.BaseNode, self.node)
         memories = [name for name, _ in node.named_memories()]

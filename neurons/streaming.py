@@ -80,11 +80,20 @@ class LookBack(Streamed, Padded):
         visible = own.repeat(1, entries // segments).unsqueeze(1) | ~own.unsqueeze(2)
         return visible if mask is None else mask & visible
 
-    def with_past(self, *entries: torch.Tensor) -> list[torch.Tensor]:
-        """Within a stream: this segment's entries `[..., n, d]` behind those of the window - 1 segments before."""
-        segments = [*(self.past or []), entries]
-        self.past = segments if self.window is None else segments[max(0, len(segments) - self.window + 1) :]
-        return [torch.cat(parts, dim=-2) for parts in zip(*segments, strict=True)]
+    def with_past(self, *entries: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Within a stream: this segment's entries `[..., n, d]` behind those of the window - 1 segments before,
+        `[..., window n, d]`, and which of them there have been, `[window n]`; zeros stand for those before the first.
+        """
+        assert self.window is not None, "a stream has no later segments to see"
+        own, before = entries[0].shape[-2], self.window - 1
+        if self.past is None:
+            none = [x.new_zeros(*x.shape[:-2], before * own, x.shape[-1]) for x in entries]
+            self.past = (*none, torch.zeros((), dtype=torch.int64, device=entries[0].device))
+        *past, segments = self.past
+        whole = [torch.cat(both, dim=-2) for both in zip(past, entries, strict=True)]
+        self.past = (*(x[..., own:, :] for x in whole), segments + 1)
+        ago = torch.arange(before, -1, -1, device=segments.device).repeat_interleave(own)
+        return whole, ago <= segments
 
 
 @contextmanager

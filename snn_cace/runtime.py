@@ -41,17 +41,17 @@ def pick_device(name: str) -> torch.device:
 
 @contextmanager
 def executing(network: Module, execution: str, device: torch.device) -> Iterator[Module]:
-    """A network for inference: as it is (`dense`), or a copy with batch norms folded, whose linear layers skip zeros
-    (`event`) or do so where that is faster (`auto`). All agree to rounding.
+    """A network for inference: as it is (`dense`, `onnx`), or a copy with batch norms folded, whose linear layers skip
+    zeros (`event`) or do so where that is faster (`auto`). All agree to rounding.
 
     Raises:
         InputError: skipping zeros on another device than a CPU, or without Numba.
     """
-    if execution == "dense":
+    if execution != "dense" and device.type != "cpu":
+        raise InputError(f"--execution {execution} runs on a CPU; give --device cpu, or leave it out")
+    if execution in ("dense", "onnx"):
         yield network
         return
-    if device.type != "cpu":
-        raise InputError(f"--execution {execution} runs on a CPU; give --device cpu, or leave it out")
     if INTERPRETED:
         raise InputError(f"--execution {execution} needs Numba, and NUMBA_DISABLE_JIT unset; or leave it out")
     folded = fold(copy.deepcopy(network).eval())

@@ -33,7 +33,8 @@ def export(
 
     Args:
         output: a fresh directory.
-        format: nir, the spiking blocks for other simulators and chips, or onnx, the whole network.
+        format: nir, the spiking blocks for other simulators and chips, or onnx, the whole network, and one segment of a
+            stream where it is causal.
         target: whose conventions NIR files are written in; each has a directory of its own.
         verify: run clips of the test split there too, and write certificate.json.
         clips: how many.
@@ -49,6 +50,8 @@ def export(
             export_nir(trained, directory, target, chosen)
         else:
             export_onnx(trained, directory, dataset[0]["visual"].shape, chosen)
+            if trained.experiment.model.causal:
+                export_segment(trained, directory, dataset[0]["visual"][0], chosen)
 
 
 def export_nir(trained: Trained, output: Path, target: Simulator, clips: dict[str, torch.Tensor]) -> None:
@@ -108,5 +111,31 @@ def export_onnx(trained: Trained, output: Path, visual: torch.Size, clips: dict[
         times = ", ".join(f"{name} {value:.1f}" for name, value in found["milliseconds_per_clip"].items())
         print(f"  ONNX Runtime {found['onnxruntime']}, {found['clips']} clips: outputs differ by at most {largest:.1e}")
         print(f"  milliseconds a clip: {times}")
-        if largest > TOLERANCE:
-            raise InputError(f"{path}: ONNX Runtime's outputs differ by {largest:.1e}, more than {TOLERANCE:.0e}")
+        refuse_difference(path, largest)
+
+
+def refuse_difference(path: Path, largest: float) -> None:
+    if largest > TOLERANCE:
+        raise InputError(f"{path}: ONNX Runtime's outputs differ by {largest:.1e}, more than {TOLERANCE:.0e}")
+
+
+def export_segment(trained: Trained, output: Path, visual: torch.Tensor, clips: dict[str, torch.Tensor]) -> None:
+    """Write one segment of a stream, whose pictures are as `visual`, `[H, W, Cv]`."""
+    from snn_cace.export.step import OnnxStep, check_step
+    from snn_cace.export.stream import refuse_unstreamable
+    from snn_cace.files import replacing, write_json
+
+    refuse_unstreamable(trained.experiment)
+    step = OnnxStep(trained.network.cpu().float().eval())
+    step.prepare(visual)
+    path = output / "segment.onnx"
+    with replacing(path) as temporary:
+        temporary.write_bytes(step.exported.model)
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, one segment of a stream")
+    if clips:
+        found = check_step(step, trained.experiment, clips)
+        write_json(output / "segment-certificate.json", found)
+        times = ", ".join(f"{name} {value:.1f}" for name, value in found["milliseconds_per_segment"].items())
+        print(f"  {found['segments']} segments: probabilities differ by at most {found['largest_difference']:.1e}")
+        print(f"  milliseconds a segment: {times}")
+        refuse_difference(path, found["largest_difference"])

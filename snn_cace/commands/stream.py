@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from snn_cace.commands import Execution, Split, extra_packages, fitting_data, writing
 from snn_cace.config import ClosedUnitInterval, Experiment, PositiveInt
@@ -30,7 +30,7 @@ def stream(
     clips: PositiveInt | None = None,
     confidence: ClosedUnitInterval | None = None,
     continuous: bool = False,
-    execution: Execution = "dense",
+    execution: Execution | Literal["onnx"] = "dense",
 ) -> None:
     """A causal checkpoint run segment by segment, each printed as soon as it is there.
 
@@ -41,23 +41,29 @@ def stream(
         clips: how many of them, from the first on; all where it is left out.
         confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident.
         continuous: go on from clip to clip, instead of starting anew at each.
-        execution: dense; event, where linear layers skip zeros; or auto, where each does so if it was faster when it
-            was first timed. On a CPU, equal to rounding.
+        execution: dense; event, where linear layers skip zeros; auto, where each does so if it was faster when it was
+            first timed; or onnx, where ONNX Runtime runs each segment, exported at the first. On a CPU, equal to
+            rounding.
     """
-    from snn_cace.export.stream import Stream
+    from snn_cace.export.stream import Stream, TorchStep
     from snn_cace.runtime import executing, pick_device
 
     data = fitting_data(trained, experiment)
     names = data.reader.class_names()
     device = experiment.training.device
     segments = segments_of_video(Path(video), data, device) if video else of_split(data, split, clips)
+    make_step: Callable[..., Any] = TorchStep
+    if execution == "onnx":
+        with extra_packages("stream --execution onnx", "export"):
+            from snn_cace.export.step import OnnxStep
+        make_step = OnnxStep
     results: list[SegmentResult] = []
     right: list[bool] = []
     with (
         executing(trained.network, execution, pick_device(device)) as network,
         writing(output, "segments.jsonl") if output else nullcontext() as path,
     ):
-        running = Stream(network, experiment, confidence)
+        running = Stream(network, experiment, confidence, make_step)
         for first, visual, audio, target in segments:
             if first and not continuous:
                 running.reset()

@@ -25,6 +25,7 @@ from torch._higher_order_ops.scan import scan
 from neurons import SpikingLayer, eager, fold
 from neurons.layer import RecurrentLayer
 from snn_cace.analysis.stopwatch import side_by_side
+from snn_cace.contracts import NetworkOutput
 from snn_cace.errors import InputError
 from snn_cace.files import replacing
 from snn_cace.model import Network
@@ -51,11 +52,15 @@ class Exported(nn.Module):
         return tuple(getattr(output, name) for name in self.names)
 
 
+def said_by(output: NetworkOutput) -> tuple[str, ...]:
+    """What a network's output says, but the contrastive views."""
+    return tuple(name for name, values in vars(output).items() if values is not None and name not in NOT_EXPORTED)
+
+
 @torch.no_grad()
 def output_names(network: Network, visual: torch.Tensor, audio: torch.Tensor) -> tuple[str, ...]:
-    """What the network says of visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`, but the contrastive views."""
-    given = vars(network(visual, audio)).items()
-    return tuple(name for name, values in given if values is not None and name not in NOT_EXPORTED)
+    """What the network says of visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]`."""
+    return said_by(network(visual, audio))
 
 
 def scanned(layer: SpikingLayer, current: torch.Tensor) -> torch.Tensor:
@@ -130,13 +135,10 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
     Raises:
         InputError: what PyTorch's exporter cannot say, in its words.
     """
-    exported = fold(copy.deepcopy(network).cpu().float().eval())
-    assert isinstance(exported, Network)
+    exported = ready(network)
     example = torch.randn(TRACED, *visual), torch.randn(TRACED, visual[0], network.shape.audio_channels)
     names = output_names(exported, *example)
     for layer in exported.modules():
-        if isinstance(layer, LocalisationHead):
-            layer.draw_noise = torch.zeros_like  # type: ignore[assignment]
         if isinstance(layer, SpikingLayer) and layer.config.has_steps:
             layer.fire = partial(scanned, layer)  # type: ignore[method-assign]
         if isinstance(layer, BiLSTM | ForwardLSTM):
@@ -145,36 +147,56 @@ def write_onnx(network: Network, path: Path, visual: torch.Size) -> None:
     segments = torch.export.Dim("segments", min=network.top_segments, max=MOST[1])
     dynamic = {0: clips, 1: segments} if takes_any_number(network, visual[0]) else {0: clips}
     shapes = {"visual": dynamic, "audio": dynamic}
+    program = exported_program(Exported(exported, names), example, ["visual", "audio"], list(names), shapes)
+    sizes = [size for given in program.model.graph.inputs for size in (given.shape or ())[: len(dynamic)]]
+    if any(isinstance(size, int) for size in sizes):
+        raise InputError(f"PyTorch binds the exported network to clips and segments {sizes[:2]}, not any number")
+    with replacing(path) as temporary, silent():
+        program.save(str(temporary), external_data=False)
+
+
+def ready(network: Network) -> Network:
+    """A copy that can be exported: in float32, batch norms folded, without the noise of the contrastive views."""
+    exported = fold(copy.deepcopy(network).cpu().float().eval())
+    assert isinstance(exported, Network)
+    for layer in exported.modules():
+        if isinstance(layer, LocalisationHead):
+            layer.draw_noise = torch.zeros_like  # type: ignore[assignment]
+    return exported
+
+
+@torch.no_grad()
+def exported_program(
+    module: nn.Module,
+    example: tuple[torch.Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: dict[str, Any] | None = None,
+) -> Any:
+    """`module` as PyTorch's exporter writes it, from `example` inputs.
+
+    Raises:
+        InputError: what it cannot say, in its words.
+    """
     try:
-        with silent(), eager(), torch.no_grad():
-            program = torch.onnx.export(
-                Exported(exported, names),
-                example,
-                dynamo=True,
-                dynamic_shapes=shapes,
-                input_names=["visual", "audio"],
-                output_names=list(names),
+        with silent(), eager():
+            return torch.onnx.export(
+                module, example, dynamo=True, dynamic_shapes=dynamic_shapes, input_names=inputs, output_names=outputs
             )
-            assert program is not None
-            sizes = [size for given in program.model.graph.inputs for size in (given.shape or ())[: len(dynamic)]]
-            if any(isinstance(size, int) for size in sizes):
-                raise InputError(
-                    f"PyTorch binds the exported network to clips and segments {sizes[:2]}, not any number"
-                )
-            with replacing(path) as temporary:
-                program.save(str(temporary), external_data=False)
     except torch.onnx.errors.OnnxExporterError as error:
         reason = error.__cause__ or error
         raise InputError(f"PyTorch cannot export this network: {' '.join(str(reason).split())[:300]}") from None
 
 
-def session(path: Path) -> Any:
+def session(model: Path | bytes) -> Any:
     """ONNX Runtime on as many threads as PyTorch, which do not spin while PyTorch's work."""
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        model if isinstance(model, bytes) else str(model), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def check_onnx(network: Network, path: Path, clips: dict[str, torch.Tensor], repeats: int = 10) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from neurons.coding import Coding
 from neurons.streaming import begin, restore, snapshot
 from snn_cace.analysis.anytime import evaluated_steps, simulation_steps, with_steps
 from snn_cace.config import Experiment, refuse_drawn
+from snn_cace.contracts import NetworkOutput
 from snn_cace.errors import InputError
 from snn_cace.model import Network
 from snn_cace.runtime import feature_dtype, pick_device
@@ -52,6 +55,35 @@ class SpikeSum(RateObserver):
         self.total = self.total + (rates.sum(dtype=torch.float64) * steps).cpu()
 
 
+class TorchStep:
+    """A causal network that PyTorch runs segment by segment."""
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.fired = network, SpikeSum(network)
+
+    def begin(self) -> None:
+        """Forget the segments before."""
+        begin(self.network)
+
+    def prepare(self, visual: torch.Tensor) -> None:
+        """Nothing to do."""
+
+    @property
+    def kept(self) -> Any:
+        """What goes on to the next segment; may be put back."""
+        return snapshot(self.network)
+
+    @kept.setter
+    def kept(self, kept: Any) -> None:
+        restore(self.network, kept)
+
+    def __call__(self, visual: torch.Tensor, audio: torch.Tensor) -> tuple[NetworkOutput, int]:
+        """A segment's visual `[1, 1, H, W, Cv]` and audio `[1, 1, Ca]` to what the network says, and spikes fired."""
+        with self.fired as fired:
+            output = self.network(visual, audio)
+        return output, int(fired.total)
+
+
 class Stream:
     """A causal network that goes on from segment to segment; a copy, so that the one given runs whole clips as before.
 
@@ -60,6 +92,8 @@ class Stream:
 
     confidence: with it, a segment is run with 1, 2, 4, ... simulation steps until the network is so confident, at most
     as many as it was trained with; its membranes go on from the last of these runs.
+
+    make_step: what runs a network segment by segment: `TorchStep`, or `snn_cace.export.step.OnnxStep` for ONNX Runtime.
 
     Raises:
         InputError: a network that sees later segments, coding by chance, or, with `confidence`, one that cannot run
@@ -75,51 +109,57 @@ class Stream:
     (11, (3,))
     """
 
-    def __init__(self, network: Network, experiment: Experiment, confidence: float | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        experiment: Experiment,
+        confidence: float | None = None,
+        make_step: Callable[[Network], Any] = TorchStep,
+    ) -> None:
         refuse_unstreamable(experiment)
         self.confidence = confidence
         self.device, self.dtype = pick_device(experiment.training.device), feature_dtype(experiment.training.precision)
         trained_with = max(simulation_steps(experiment).values(), default=0)
         network = copy.deepcopy(network)
-        self.networks = {trained_with: network}
+        networks = {trained_with: network}
         if confidence is not None and trained_with:
             if experiment.model.slots.slot("interaction").spikes:
                 raise InputError(
                     "--confidence: spiking interaction attends to spikes of one number of simulation steps"
                 )
             shallower = evaluated_steps(experiment)[:-1]
-            self.networks = {steps: with_steps(network, experiment, steps) for steps in shallower} | self.networks
-        for one in self.networks.values():
+            networks = {steps: with_steps(network, experiment, steps) for steps in shallower} | networks
+        for one in networks.values():
             one.to(self.device, self.dtype).eval()
-        self.spikes = {steps: SpikeSum(one) for steps, one in self.networks.items()}
+        self.steps: dict[int, Any] = {steps: make_step(one) for steps, one in networks.items()}
         self.reset()
 
     def reset(self) -> None:
         """Forget the segments so far."""
         self.segment = 0
-        for network in self.networks.values():
-            begin(network)
+        for one in self.steps.values():
+            one.begin()
 
     @torch.no_grad()
     def step(self, visual: torch.Tensor, audio: torch.Tensor) -> SegmentResult:
         """The next segment's features, visual `[H, W, Cv]` and audio `[Ca]`, to what the network says of it."""
+        for one in self.steps.values():
+            one.prepare(visual)
         started = time.perf_counter()
         picture, sound = visual[None, None].to(self.device, self.dtype), audio[None, None].to(self.device, self.dtype)
-        before = snapshot(next(iter(self.networks.values()))) if len(self.networks) > 1 else {}
+        first, several = next(iter(self.steps.values())), len(self.steps) > 1
+        before = first.kept if several else None
         spikes = ran = 0
-        for steps, network in self.networks.items():
-            if ran:
-                restore(network, before)
-            with self.spikes[steps] as counted:
-                output = network(picture, sound)
-            spikes, ran = spikes + int(counted.total), ran + steps
+        for steps, one in self.steps.items():
+            if several:
+                one.kept = before
+            output, fired = one(picture, sound)
+            spikes, ran = spikes + fired, ran + steps
             sure = float(output.segment_confidence()[0, 0])
             if self.confidence is not None and sure >= self.confidence:
                 break
-        if len(self.networks) > 1:
-            after = snapshot(network)
-            for other in self.networks.values():
-                restore(other, after)
+        if several:
+            first.kept = one.kept
         self.segment += 1
         return SegmentResult(
             segment=self.segment - 1,

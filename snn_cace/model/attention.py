@@ -78,7 +78,8 @@ def attend(given: Projections, mask: torch.Tensor | None = None) -> torch.Tensor
 def attend_back(given: Projections, look_back: LookBack) -> torch.Tensor:
     """`attend` over segments, of which each sees what `look_back` lets it: `[B, T, value_dim]`."""
     if look_back.streaming:
-        return attend(Projections(given.queries, *look_back.with_past(given.keys, given.values)))
+        entries, seen = look_back.with_past(given.keys, given.values)
+        return attend(Projections(given.queries, *entries), seen.unsqueeze(0))
     return attend(given, look_back.mask(given.queries.shape[-2], given.keys.shape[-2], given.keys.device))
 
 

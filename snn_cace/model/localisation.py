@@ -26,12 +26,12 @@ class Localisation(NamedTuple):
 
 def windows(values: torch.Tensor, look_back: LookBack) -> torch.Tensor:
     """What each segment and those before it hold within the window W: `[B, T, d]` to `[B, T, d, W]`, minus infinity
-    before the clip's beginning. Within a stream, of one segment: `[B, 1, d]` to `[B, 1, d, W]` or fewer.
+    before the clip's beginning. Within a stream, of one segment: `[B, 1, d]` to `[B, 1, d, W]`.
     """
     assert look_back.window is not None
     if look_back.streaming:
-        (whole,) = look_back.with_past(values)
-        return whole.transpose(1, 2).unsqueeze(1)
+        (whole,), seen = look_back.with_past(values)
+        return whole.transpose(1, 2).unsqueeze(1).masked_fill(~seen, -torch.inf)
     before = values.new_full((values.shape[0], look_back.window - 1, values.shape[2]), -torch.inf)
     return torch.cat([before, values], dim=1).unfold(1, look_back.window, 1)
 

@@ -66,9 +66,9 @@ class DenseAttention(nn.MultiheadAttention):
         width = self.embed_dim
         queries = F.linear(query, self.in_proj_weight[:width], self.in_proj_bias[:width])
         keys, values = F.linear(memory, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
-        keys, values = self.look_back.with_past(keys, values)
+        (keys, values), seen = self.look_back.with_past(keys, values)
         q, k, v = (x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for x in (queries, keys, values))
-        return self.out_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.out_proj(F.scaled_dot_product_attention(q, k, v, seen.unsqueeze(0)).transpose(1, 2).flatten(2))
 
 
 class RoundedAttention(DenseAttention):
