@@ -66,16 +66,15 @@ class AvelReader(Reader):
             events = all_events(self.folders["labels"], tuple(self.ids), self.layout.segments)[rows]
             classes = np.where(events, self.classes[rows, None], len(self.names))
             return np.eye(len(self.names) + 1, dtype=np.float32)[classes]
-        values = np.empty((len(rows), *self.layout.row_shape(name)), np.float32)
-        for place, row in enumerate(rows):
-            found = read_array(self.source(name, int(row)))
-            found = channels_last(found) if name == "visual" else padded(found, self.layout.segments)
-            if found.shape != values.shape[1:]:
-                raise InputError(
-                    f"{self.source(name, int(row))} holds {list(found.shape)}, the first clip {list(values.shape[1:])}"
-                )
-            values[place] = found
-        return values
+        return super().read(name, rows)
+
+    def read_row(self, name: str, row: int) -> np.ndarray:
+        path, want = self.source(name, row), self.layout.row_shape(name)
+        found = read_array(path)
+        found = channels_last(found) if name == "visual" else padded(found, self.layout.segments)
+        if found.shape != want:
+            raise InputError(f"{path} holds {list(found.shape)}, the first clip {list(want)}")
+        return found
 
     def source(self, name: str, row: int | None = None) -> Path:
         if name in SPLITS:
