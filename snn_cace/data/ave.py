@@ -157,8 +157,9 @@ def read_layout(directory: str | Path) -> Layout:
         raise InputError(
             f"{directory / FILES['labels']} has {shapes['labels'][2]} class; background is the last of two or more"
         )
-    orders = {split: read_order(directory, split, shapes["visual"][0]) for split in SPLITS}
-    return Layout(*shapes["visual"], shapes["audio"][2], shapes["labels"][2] - 1, orders, dtypes)
+    clips, segments, height, width, visual_channels = shapes["visual"]
+    sizes = (clips, segments, height, width, visual_channels, shapes["audio"][2], shapes["labels"][2] - 1)
+    return Layout(*sizes, {split: read_order(directory, split, clips) for split in SPLITS}, dtypes)
 
 
 def order_path(directory: Path, split: str) -> Path:
