@@ -137,7 +137,7 @@ def try_all(count: int, seed: int) -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)
-        write_synthetic(root / "data", 24, None, (2, 3, 8), 6, "float32", seed=0)
+        write_synthetic(root / "data", 24, (2, 3, 8), 6, "float32", seed=0)
         base = put_over(as_dict(Experiment()), SMALL | {"data.directory": str(root / "data")})
         for number in range(seed, seed + count):
             experiment = drawn(random.Random(number), base)

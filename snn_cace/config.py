@@ -97,8 +97,8 @@ class DataConfig:
         workers: processes that read ahead; 0 reads in the main process.
         keep_in: where clips are kept once each file has been read from beginning to end: on the `device` that trains,
             in `memory`, or `mapped` from a flat file on disk that goes with the process. `disk` reads rows as they are
-            needed, and keeps only what chunks of several rows decode to. `auto` is the first of these that all splits
-            fit into with as much to spare.
+            needed, which is slow in a file that is compressed several rows at a time. `auto` is the first of these that
+            all splits fit into with as much to spare.
         keep_as: what features are kept as: `full` (the precision they are used in), `float16` or `bfloat16`.
     """
 

@@ -16,9 +16,9 @@ def check(directory: str, /, reader: str = "ave") -> None:
         directory: in AVE's layout, or in that of another reader.
         reader: which, as `data.reader` names it.
     """
-    from snn_cace.data.check import check_directory, check_reader
+    from snn_cace.data.check import check_directory
 
-    summary = check_directory(directory) if reader == "ave" else check_reader(directory, reader)
+    summary = check_directory(directory, reader)
     for line in [*summary.lines, *(f"problem: {problem}" for problem in summary.problems)]:
         print(line)
     if summary.problems:
@@ -85,7 +85,6 @@ def synthetic(
     directory: str,
     /,
     clips: PositiveInt = AVE_CLIPS,
-    annotations: str | None = None,
     visual_shape: list[PositiveInt] = [7, 7, 512],  # noqa: B006
     audio_channels: PositiveInt = 128,
     dtype: Literal["float16", "float32", "float64"] = "float32",
@@ -96,7 +95,6 @@ def synthetic(
     Args:
         directory: to make.
         clips: all splits together.
-        annotations: AVE's Annotations.txt; parameters fitted to it where it is left out.
         visual_shape: height and width in patches, and channels, of a segment.
         audio_channels: of a segment.
         dtype: of features.
@@ -108,5 +106,5 @@ def synthetic(
         raise InputError(f"data synthetic: --visual-shape takes three numbers, H W Cv, not {len(visual_shape)}")
     height, width, channels = visual_shape
     shape = (height, width, channels)
-    write_synthetic(directory, clips, annotations, shape, audio_channels, dtype, seed)
+    write_synthetic(directory, clips, shape, audio_channels, dtype, seed)
     print(f"{clips} clips: {directory}")

@@ -24,11 +24,9 @@ def finetune(
     learning_rate: PositiveFloat = 1e-3,
     momentum: NonNegativeFloat = 0.9,
     temperature: PositiveFloat = 0.2,
-    schedule: Literal["cosine", "step"] = "cosine",
     width: PositiveInt = 128,
     workers: NonNegativeInt = 1,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    devices: PositiveInt = 1,
     seed: Seed = 0,
     resume: bool = False,
     quiet: bool = False,
@@ -44,15 +42,13 @@ def finetune(
         audio: encoder of sound, which is not trained.
         audio_weights: file of its state dict.
         epochs: passes over the clips.
-        batch_size: clips of a batch, over all devices.
-        learning_rate: of SGD.
+        batch_size: clips of a batch.
+        learning_rate: of SGD, at the start; it falls by a cosine.
         momentum: of SGD.
         temperature: that similarities are divided by.
-        schedule: of the learning rate; step divides it by ten twice.
         width: of the projections that are compared.
         workers: processes that decode ahead.
         device: that trains.
-        devices: how many; more than one trains with DDP.
         seed: of segments, order and projections.
         resume: go on with a broken-off fine-tuning.
         quiet: no progress bar.
@@ -64,7 +60,7 @@ def finetune(
     listed = annotations or str(Path(videos) / "Annotations.txt")
     settings = FineTuning(
         videos, listed, visual, visual_weights, audio, audio_weights, epochs, batch_size, learning_rate, momentum,
-        temperature, schedule, width, seed,
+        temperature, width, seed,
     )  # fmt: skip
     ready_to_compute()
-    print(f"encoder: {run(settings, Path(output), device, devices, workers, resume, quiet)}")
+    print(f"encoder: {run(settings, Path(output), device, workers, resume, quiet)}")

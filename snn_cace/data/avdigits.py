@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -30,12 +29,13 @@ import numpy as np
 
 from snn_cace.config import AVDigitsConfig
 from snn_cace.data import ave
-from snn_cace.files import cache_directory, replacing, write_text
+from snn_cace.data.labels import SEGMENTS, Annotation, write_annotations
+from snn_cace.files import cache_directory, replacing
 
-SEGMENTS = 10
 CLASSES = 9
 CANVAS = 28
 PATCH = 4
+GRID = CANVAS // PATCH
 IMAGE_SHARES = {"train": (0.0, 0.6), "val": (0.6, 0.8), "test": (0.8, 1.0)}
 BACKGROUND = "background"
 """Clips without an event, made from training's recordings."""
@@ -58,9 +58,7 @@ PIXEL_UNIT = 0.1
 """Pixels are handed over as multiples of this, which gives patches about the variance of sound features."""
 SOUND_NOISE = 0.4
 """Standard deviations of the noise; sound features have unit variance over the training utterances."""
-
-
-SPEAKER_STRIDE = 1000
+RECORDING_STRIDE = 1000
 """Recordings of a speaker or digit are numbered from so many times its own number."""
 
 
@@ -85,13 +83,6 @@ class Timeline(NamedTuple):
     heard: np.ndarray
 
 
-class Recordings(NamedTuple):
-    """What one split draws from: per digit and size, images `[n, size, size]` in [0, 1]; per speaker, `[n, 48]`."""
-
-    digits: dict[int, dict[int, np.ndarray]]
-    speakers: dict[int, np.ndarray]
-
-
 def write_avdigits(directory: str | Path, config: AVDigitsConfig) -> None:
     """Write all three splits in AVE's layout, annotations included; rows are train, val, test in turn.
 
@@ -103,29 +94,24 @@ def write_avdigits(directory: str | Path, config: AVDigitsConfig) -> None:
     if config.background_clips:
         without = make_clips(config, BACKGROUND)
         for name, file in ave.BACKGROUND_FILES.items():
-            values = getattr(without, name)
-            ave.write_dataset(directory / file, values.shape, iter([values]), "float32", ave.DATASET_NAMES[0])
-    splits = {split: make_clips(config, split) for split in ave.SPLITS}
-    for name, path in ave.FILES.items():
-        parts = [getattr(clips, name) for clips in splits.values()]
-        shape = (sum(map(len, parts)), *parts[0].shape[1:])
-        ave.write_dataset(directory / path, shape, iter(parts), "float32", ave.DATASET_NAMES[0])
-    ends = np.cumsum([len(clips.labels) for clips in splits.values()])
-    starts = [0, *ends[:-1]]
-    orders = {split: np.arange(a, b) for split, a, b in zip(splits, starts, ends, strict=True)}
-    labels = np.concatenate([clips.labels for clips in splits.values()])
-    write_text(directory / ave.ANNOTATIONS, "".join(annotation_lines(labels)))
-    utterance, image = (np.concatenate([getattr(c, kind) for c in splits.values()]) for kind in ("utterance", "image"))
+            ave.write_array(directory / file, getattr(without, name))
+    splits = [make_clips(config, split) for split in ave.SPLITS]
+    clips = Clips(*map(np.concatenate, zip(*splits, strict=True)))
+    for name, file in ave.FILES.items():
+        ave.write_array(directory / file, getattr(clips, name))
+    write_annotations(directory, [annotation(row, labels) for row, labels in enumerate(clips.labels)])
     with replacing(directory / ave.RECORDINGS) as temporary:
-        np.savez_compressed(temporary, utterance=utterance, image=image)
-    ave.write_orders(directory, orders)
+        np.savez_compressed(temporary, utterance=clips.utterance, image=clips.image)
+    ends = np.cumsum([len(part.labels) for part in splits])
+    orders = np.split(np.arange(ends[-1]), ends[:-1])
+    ave.write_orders(directory, dict(zip(ave.SPLITS, orders, strict=True)))
 
 
-def annotation_lines(labels: np.ndarray) -> Iterator[str]:
-    for row, clip in enumerate(labels):
-        event = np.flatnonzero(clip[:, -1] == 0)
-        index = clip[event[0]].argmax()
-        yield f"digit {index + 1}&av-digits-{row:05d}&good&{event[0]}&{event[-1] + 1}\n"
+def annotation(row: int, labels: np.ndarray) -> Annotation:
+    """Of a clip with labels `[10, 10]`."""
+    event = np.flatnonzero(labels[:, -1] == 0)
+    index = labels[event[0]].argmax()
+    return Annotation(f"digit {index + 1}", f"av-digits-{row:05d}", "good", event[0], event[-1] + 1)
 
 
 def cached_avdigits(config: AVDigitsConfig) -> Path:
@@ -157,11 +143,12 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
     """
     count: int = getattr(config, f"{split}_clips")
     rng = np.random.default_rng([config.seed, [*IMAGE_SHARES, BACKGROUND].index(split)])
-    recordings = load_recordings("train" if split == BACKGROUND else split)
+    recorded = "train" if split == BACKGROUND else split
+    digits, speakers = digit_images(recorded), speaker_features(recorded)
     visual = np.zeros((count, SEGMENTS, CANVAS, CANVAS), np.float32)
-    audio = np.zeros((count, SEGMENTS, next(iter(recordings.speakers.values())).shape[1]), np.float32)
+    audio = np.zeros((count, SEGMENTS, speakers[1].shape[1]), np.float32)
     classes = np.full((count, SEGMENTS), CLASSES)
-    places = np.zeros((count, SEGMENTS, CANVAS // PATCH, CANVAS // PATCH), bool)
+    places = np.zeros((count, SEGMENTS, GRID, GRID), bool)
     utterance, image = np.full((count, SEGMENTS), -1), np.full((count, SEGMENTS), -1)
     event_class = np.arange(count) % CLASSES
     rng.shuffle(event_class[CLASSES:])
@@ -173,14 +160,14 @@ def make_clips(config: AVDigitsConfig, split: str) -> Clips:
         spoken = draw_speakers(rng, own + 1, timeline, shown)
         classes[clip, timeline.visible & timeline.heard] = own
         for segment in range(SEGMENTS):
-            covered, drawn = draw_frame(rng, visual[clip, segment], shown[segment], recordings)
-            image[clip, segment] = drawn[0] if drawn else -1
-            if timeline.visible[segment]:
-                places[clip, segment][covered[0]] = True
+            drawn = draw_frame(rng, visual[clip, segment], shown[segment], digits)
+            if drawn:
+                covered, image[clip, segment] = drawn[0]
+                places[clip, segment][covered] = timeline.visible[segment]
             if speaker := spoken[segment]:
-                chosen = rng.choice(len(recordings.speakers[speaker]))
-                audio[clip, segment] = recordings.speakers[speaker][chosen]
-                utterance[clip, segment] = SPEAKER_STRIDE * speaker + chosen
+                chosen = rng.choice(len(speakers[speaker]))
+                audio[clip, segment] = speakers[speaker][chosen]
+                utterance[clip, segment] = RECORDING_STRIDE * speaker + chosen
     visual += rng.normal(0, PIXEL_NOISE, visual.shape).astype(np.float32)
     audio += rng.normal(0, SOUND_NOISE, audio.shape).astype(np.float32)
     labels = np.eye(CLASSES + 1, dtype=np.float32)[classes]
@@ -234,30 +221,30 @@ def draw_speakers(rng: np.random.Generator, own: int, timeline: Timeline, shown:
 
 
 def draw_frame(
-    rng: np.random.Generator, canvas: np.ndarray, digits: list[int], recordings: Recordings
-) -> tuple[list[tuple[slice, slice]], list[int]]:
-    """Clutter, then the digits side by side at random places, sizes and contrasts; returns the patches and the image of
-    each.
+    rng: np.random.Generator, canvas: np.ndarray, shown: list[int], digits: dict[int, dict[int, np.ndarray]]
+) -> list[tuple[tuple[slice, slice], int]]:
+    """Clutter, then the digits shown, side by side at random places, sizes and contrasts; the patches and the recording
+    of each.
     """
-    fragments = recordings.digits[0][8]
+    fragments = digits[0][8]
     for _ in range(CLUTTER_PIECES):
         fragment = fragments[rng.integers(len(fragments))]
         top, left = rng.integers(0, 8 - PATCH + 1, 2)
         piece = fragment[top : top + PATCH, left : left + PATCH]
         paste(canvas, piece, rng.integers(0, CANVAS - PATCH + 1, 2), rng.uniform(*CLUTTER_CONTRAST))
     halves = rng.permutation([(0, 3), (3, 7)])
-    covered, drawn = [], []
-    for digit, (left, right) in zip(digits, halves, strict=False):
+    drawn = []
+    for digit, (left, right) in zip(shown, halves, strict=False):
         size = int(rng.choice(DIGIT_SIZES))
-        image = recordings.digits[digit][size]
+        image = digits[digit][size]
         cells = size // PATCH
-        place = PATCH * np.array([rng.integers(0, 7 - cells + 1), rng.integers(left, right - cells + 1)])
+        place = PATCH * np.array([rng.integers(0, GRID - cells + 1), rng.integers(left, right - cells + 1)])
         chosen = int(rng.integers(len(image)))
         paste(canvas, image[chosen], place, rng.uniform(*DIGIT_CONTRAST))
-        drawn.append(SPEAKER_STRIDE * digit + chosen)
         top, first = place // PATCH
-        covered.append((slice(top, top + cells), slice(first, first + cells)))
-    return covered, drawn
+        covered = (slice(top, top + cells), slice(first, first + cells))
+        drawn.append((covered, RECORDING_STRIDE * digit + chosen))
+    return drawn
 
 
 def paste(canvas: np.ndarray, image: np.ndarray, place: np.ndarray, contrast: float) -> None:
@@ -267,24 +254,19 @@ def paste(canvas: np.ndarray, image: np.ndarray, place: np.ndarray, contrast: fl
 
 def to_patches(frames: np.ndarray) -> np.ndarray:
     """`[N, T, 28, 28]` to `[N, T, 7, 7, 16]`."""
-    clips, segments = frames.shape[:2]
-    grid = frames.reshape(clips, segments, CANVAS // PATCH, PATCH, CANVAS // PATCH, PATCH)
-    return grid.swapaxes(3, 4).reshape(clips, segments, CANVAS // PATCH, CANVAS // PATCH, PATCH * PATCH)
+    cut = frames.reshape(*frames.shape[:2], GRID, PATCH, GRID, PATCH)
+    return cut.swapaxes(3, 4).reshape(*frames.shape[:2], GRID, GRID, PATCH * PATCH)
 
 
 def to_pictures(visual: np.ndarray) -> np.ndarray:
     """Patches `[N, T, 7, 7, 16]` as pictures in [0, 1], `[N, T, 28, 28]`."""
-    clips, segments = visual.shape[:2]
-    grid = visual.reshape(clips, segments, CANVAS // PATCH, CANVAS // PATCH, PATCH, PATCH).swapaxes(3, 4)
-    return (PIXEL_UNIT * grid.reshape(clips, segments, CANVAS, CANVAS)).clip(0, 1)
+    cut = visual.reshape(*visual.shape[:2], GRID, GRID, PATCH, PATCH)
+    return (PIXEL_UNIT * cut.swapaxes(3, 4).reshape(*visual.shape[:2], CANVAS, CANVAS)).clip(0, 1)
 
 
 @cache
-def load_recordings(split: str) -> Recordings:
-    return Recordings(digit_images(split), speaker_features(split))
-
-
 def digit_images(split: str) -> dict[int, dict[int, np.ndarray]]:
+    """Images of a split by digit and size: `[n, size, size]` in [0, 1]."""
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
 
@@ -300,8 +282,9 @@ def digit_images(split: str) -> dict[int, dict[int, np.ndarray]]:
     return images
 
 
+@cache
 def speaker_features(split: str) -> dict[int, np.ndarray]:
-    """Per speaker, the features of the split's utterances, scaled by the training utterances' mean and deviation."""
+    """By speaker, features of the split's utterances, `[n, 48]`, scaled by mean and deviation of the training ones."""
     asset = resources.files("snn_cace.data") / "assets" / "japanese_vowels.npz"
     with asset.open("rb") as file:
         stored = dict(np.load(file))
@@ -311,11 +294,10 @@ def speaker_features(split: str) -> dict[int, np.ndarray]:
     features = (features - features[training].mean(0)) / features[training].std(0)
     speakers = {}
     for speaker in range(1, CLASSES + 1):
-        if split == "train":
-            rows = np.flatnonzero(training & (stored["speaker"] == speaker))
-        else:
-            rows = np.flatnonzero(~training & (stored["speaker"] == speaker))[("val", "test").index(split) :: 2]
-        speakers[speaker] = features[rows].astype(np.float32)
+        own = features[(training == (split == "train")) & (stored["speaker"] == speaker)]
+        if split != "train":
+            own = own[("val", "test").index(split) :: 2]
+        speakers[speaker] = own.astype(np.float32)
     return speakers
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -13,11 +10,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from snn_cace.data.readers.base import CHUNK_BYTES, SAMPLED_ROWS, SPLITS, Layout, check_finite
+from snn_cace.data.readers.base import CHUNK_BYTES, SPLITS, Layout, check_finite
 from snn_cace.errors import InputError, one_line
 from snn_cace.files import replacing
 
 FILES = {"visual": "visual_feature.h5", "audio": "audio_feature.h5", "labels": "labels.h5"}
+SHAPES = {"visual": "[N, T, H, W, Cv]", "audio": "[N, T, Ca]", "labels": "[N, T, C + 1]"}
 CLIP_LABELS = "mil_labels.h5"
 """Labels of clips `[N, C + 1]`, background last, for weak supervision; optional."""
 BACKGROUND_FILES = {"visual": "visual_feature_noisy.h5", "audio": "audio_feature_noisy.h5"}
@@ -101,31 +99,24 @@ def unopened(said: str) -> str:
     return f"is not a readable HDF5 file (truncated?): {said}; copy it again"
 
 
-def read_rows(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarray:
-    """Rows of a dataset; an InputError naming the file where they cannot be read or hold NaN or infinity."""
-    values = read_values(dataset, rows, path)
-    first = rows.start or 0 if isinstance(rows, slice) else rows
-    several = values if isinstance(rows, slice) else values[None]
-    check_finite(several, first + np.arange(max(1, len(several))), lambda row: path)
+def read_rows(dataset: h5py.Dataset, rows: np.ndarray, path: Path) -> np.ndarray:
+    """Rows of a dataset, one by one in the order given; an InputError naming the file where one cannot be read."""
+    values = np.empty((len(rows), *dataset.shape[1:]), dataset.dtype.newbyteorder("="))
+    for place, row in enumerate(rows):
+        values[place] = read_values(dataset, int(row), path)
     return values
 
 
-def read_some(dataset: h5py.Dataset, piece: slice, rows: np.ndarray, path: Path) -> np.ndarray:
-    """The `rows`, in order, of a piece of a dataset: in one read where half of the piece is wanted, else one by one.
-
-    Raises:
-        InputError: they cannot be read.
-    """
-    if 2 * len(rows) >= piece.stop - piece.start:
-        values = read_values(dataset, piece, path)[rows - piece.start]
-    else:
-        values = np.empty((len(rows), *dataset.shape[1:]), dataset.dtype)
-        for place, row in enumerate(rows):
-            values[place] = read_values(dataset, int(row), path)
-    return values
+def read_labels(path: Path) -> np.ndarray:
+    """The whole of a file of labels; an InputError naming it where it cannot be read or holds NaN or infinity."""
+    with opened(path) as dataset:
+        labels = read_values(dataset, slice(None), path)
+    check_finite(labels, np.arange(len(labels)), lambda row: path)
+    return labels
 
 
 def read_values(dataset: h5py.Dataset, rows: slice | int | tuple[()], path: Path) -> np.ndarray:
+    """What lies at `rows` of a dataset; an InputError naming the file where it cannot be read."""
     try:
         values = dataset[rows]
         return values.astype(values.dtype.newbyteorder("="), copy=False)  # PyTorch takes no other byte order
@@ -150,12 +141,11 @@ def read_layout(directory: str | Path) -> Layout:
     if not directory.is_dir():
         raise InputError(f"no directory {directory}; it should hold {', '.join(FILES.values())} and the split orders")
     shapes, dtypes = {}, {}
-    for name, ranks in (("visual", 5), ("audio", 3), ("labels", 3)):
+    for name, want in SHAPES.items():
         path = directory / FILES[name]
         with opened(path) as dataset:
             shapes[name], dtypes[name] = dataset.shape, str(dataset.dtype)
-        want = {"visual": "[N, T, H, W, Cv]", "audio": "[N, T, Ca]", "labels": "[N, T, C + 1]"}[name]
-        if len(shapes[name]) != ranks or 0 in shapes[name]:
+        if len(shapes[name]) != len(want.split(",")) or 0 in shapes[name]:
             raise InputError(f"{path} has shape {list(shapes[name])}, expected {want}")
     for name in ("audio", "labels"):
         if shapes[name][:2] != shapes["visual"][:2]:
@@ -168,84 +158,8 @@ def read_layout(directory: str | Path) -> Layout:
             f"{directory / FILES['labels']} has {shapes['labels'][2]} class; background is the last of two or more"
         )
     clips, segments, height, width, visual_channels = shapes["visual"]
-    return Layout(
-        clips,
-        segments,
-        height,
-        width,
-        visual_channels,
-        shapes["audio"][2],
-        shapes["labels"][2] - 1,
-        {split: read_order(directory, split, clips) for split in SPLITS},
-        dtypes,
-    )
-
-
-def background_clips(directory: Path, layout: Layout) -> int:
-    """How many clips without any event the directory holds beside its others.
-
-    Raises:
-        InputError: a file is missing, or its clips are of another shape than the others.
-    """
-    clips = {}
-    for name, file in BACKGROUND_FILES.items():
-        path = directory / file
-        with opened(path) as dataset:
-            clips[name], *shape = dataset.shape or (0,)
-        of_one = {"visual": [layout.height, layout.width, layout.visual_channels], "audio": [layout.audio_channels]}
-        if shape != [layout.segments, *of_one[name]] or not clips[name]:
-            want = [layout.segments, *of_one[name]]
-            raise InputError(f"{path} holds clips of shape {shape}, those of {FILES[name]} have {want}")
-    if clips["visual"] != clips["audio"]:
-        raise InputError(
-            f"{directory}: {BACKGROUND_FILES['visual']} has {clips['visual']} clips, {BACKGROUND_FILES['audio']} "
-            f"{clips['audio']}; they must be the same"
-        )
-    return clips["visual"]
-
-
-def read_clip_labels(directory: Path, layout: Layout) -> np.ndarray | None:
-    """Labels of clips `[N, C + 1]`, background last; None in a directory that has none.
-
-    Raises:
-        InputError: of another shape than its other files, or a clip without a class.
-    """
-    path, want = directory / CLIP_LABELS, (layout.clips, layout.classes + 1)
-    if not path.is_file():
-        return None
-    with opened(path) as dataset:
-        if dataset.shape != want:
-            raise InputError(f"{path} has shape {list(dataset.shape)}, expected {list(want)}, background last")
-        labels = read_rows(dataset, slice(None), path)
-    without = np.flatnonzero(((labels != 0) & (labels != 1)).any(1) | (labels.sum(1) <= 0))
-    if without.size:
-        row = without[0]
-        raise InputError(
-            f"{path}: each clip needs one class or more, as ones among zeros; row {row} has {labels[row].tolist()}"
-        )
-    return labels
-
-
-def fingerprint(directory: str | Path) -> str:
-    """A digest of labels, splits, shapes and types, and of features in `SAMPLED_ROWS` evenly spaced rows: another
-    wherever these are.
-    """
-    directory = Path(directory)
-    found = hashlib.sha256()
-    for split in SPLITS:
-        with opened(order_path(directory, split), ORDER_NAMES) as dataset:
-            found.update(np.asarray(dataset[()]).tobytes())
-    others = {"clip_labels": CLIP_LABELS} | {f"background {name}": file for name, file in BACKGROUND_FILES.items()}
-    for name, file in (FILES | {name: file for name, file in others.items() if (directory / file).is_file()}).items():
-        path = directory / file
-        with opened(path) as dataset:
-            found.update(f"{name} {dataset.shape} {dataset.dtype}".encode())
-            rows = range(len(dataset))
-            if "labels" not in name:
-                rows = np.unique(np.linspace(0, len(dataset) - 1, SAMPLED_ROWS).astype(int)).tolist()
-            for row in rows:
-                found.update(np.asarray(read_values(dataset, row, path)).tobytes())
-    return found.hexdigest()
+    sizes = (clips, segments, height, width, visual_channels, shapes["audio"][2], shapes["labels"][2] - 1)
+    return Layout(*sizes, {split: read_order(directory, split, clips) for split in SPLITS}, dtypes)
 
 
 def order_path(directory: Path, split: str) -> Path:
@@ -259,22 +173,17 @@ def read_order(directory: Path, split: str, clips: int) -> np.ndarray:
         if dataset.size > clips:
             raise InputError(f"{path} names {dataset.size} rows, but the files have {clips}")
         order = np.asarray(read_values(dataset, (), path)).ravel()
-    if order.size == 0 or not np.issubdtype(order.dtype, np.number) or not is_whole(order):
+    if order.size == 0 or not (np.isfinite(order) & (order == np.floor(order))).all():
         raise InputError(f"{path} should hold row numbers, one or more, not {order.size} of {order.dtype}")
-    order = order.astype(np.int64)
     outside = order[(order < 0) | (order >= clips)]
     if outside.size:
-        raise InputError(f"{path} names row {outside[0]}, but the files have rows 0 to {clips - 1}")
-    return order
+        raise InputError(f"{path} names row {outside[0]:.0f}, but the files have rows 0 to {clips - 1}")
+    return order.astype(np.int64)
 
 
-def is_whole(values: np.ndarray) -> bool:
-    """Whether all numbers are whole and finite."""
-    with np.errstate(invalid="ignore"):
-        return bool(np.isfinite(values).all()) and not (values != values.astype(np.int64)).any()
-
-
-def write_dataset(path: Path, shape: tuple[int, ...], chunks: Iterator[np.ndarray], dtype: str, name: str) -> None:
+def write_dataset(
+    path: Path, shape: tuple[int, ...], chunks: Iterator[np.ndarray], dtype: str, name: str = DATASET_NAMES[0]
+) -> None:
     """Write one HDF5 file piece by piece; whole or not at all."""
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         dataset = file.create_dataset(name, shape, dtype=dtype)
@@ -284,9 +193,13 @@ def write_dataset(path: Path, shape: tuple[int, ...], chunks: Iterator[np.ndarra
             start += len(chunk)
 
 
+def write_array(path: Path, values: np.ndarray, name: str = DATASET_NAMES[0]) -> None:
+    write_dataset(path, values.shape, iter([values]), str(values.dtype), name)
+
+
 def write_orders(directory: Path, orders: dict[str, np.ndarray]) -> None:
     for split, order in orders.items():
-        write_dataset(order_path(directory, split), order.shape, iter([order]), "int64", ORDER_NAMES[0])
+        write_array(order_path(directory, split), order.astype(np.int64), ORDER_NAMES[0])
 
 
 def refuse_existing(directory: Path) -> None:
@@ -295,30 +208,3 @@ def refuse_existing(directory: Path) -> None:
     present = [name for name in names if (directory / name).exists()]
     if present:
         raise InputError(f"{directory} holds {present[0]} already; choose an empty directory")
-
-
-def encoder_macs(directory: Path) -> dict[str, float] | None:
-    """MACs per clip of the encoders that made the features, by modality; None where nobody has said."""
-    path = directory / EXTRACTION
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("encoder_macs_per_clip")
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not what extract wrote: {error}; extract again, or remove it") from None
-
-
-def shared_recordings(directory: Path, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """By kind, which recordings the segments of `rows` hold; nothing where no file says so.
-
-    Raises:
-        InputError: the file does not describe these rows.
-    """
-    path = directory / RECORDINGS
-    if not path.is_file():
-        return {}
-    try:
-        with np.load(path) as stored:
-            return {kind: stored[kind][rows] for kind in stored.files}
-    except (OSError, ValueError, IndexError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} does not say which recordings each row holds: {error}; remove it") from None

@@ -38,9 +38,7 @@ ARRAYS = {name: name for name in ("visual", "audio", "labels")}
 
 def own_segments(batch: Batch) -> torch.Tensor | None:
     """Which segments are no padding, `[B, T]`; None where no clip is padded."""
-    if "lengths" not in batch:
-        return None
-    return within(batch["lengths"], batch["audio"].shape[1])
+    return within(batch["lengths"], batch["audio"].shape[1]) if "lengths" in batch else None
 
 
 def without_padding(batch: Batch) -> Batch:
@@ -88,30 +86,30 @@ class ClipDataset(Dataset):
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         if self._held is None:
-            return self._with_lengths(self._read(positions))
-        chosen = torch.tensor(positions, dtype=torch.long, device=self._held["index"].device)
-        batch = {name: values[chosen] for name, values in self._held.items()}
-        return self._with_lengths(
-            {name: values if name == "index" else values.to(self.dtype) for name, values in batch.items()}
-        )
-
-    def _with_lengths(self, batch: Batch) -> Batch:
+            batch = self._read(self.rows[list(positions)])
+        else:
+            chosen = torch.tensor(positions, dtype=torch.long, device=self._held["index"].device)
+            batch = {name: values[chosen] for name, values in self._held.items()}
+            batch |= {name: batch[name].to(self.dtype) for name in self.arrays}
         lengths = self.reader.layout.lengths
-        if lengths is None:
-            return batch
-        rows = batch["index"]
-        return batch | {"lengths": torch.from_numpy(lengths[rows.cpu().numpy()]).to(rows.device)}
+        if lengths is not None:
+            rows = batch["index"]
+            batch["lengths"] = torch.from_numpy(lengths[rows.cpu().numpy()]).to(rows.device)
+        return batch
 
-    def _read(self, positions: Sequence[int]) -> Batch:
-        rows = self.rows[list(positions)]
+    def _read(self, rows: np.ndarray) -> Batch:
         batch = {
-            name: torch.from_numpy(self.reader.checked(name, rows, self.reader.read(array, rows))).to(self.dtype)
+            name: torch.from_numpy(self.reader.checked(array, rows, self.reader.read(array, rows))).to(self.dtype)
             for name, array in self.arrays.items()
         }
+        return self._indexed(batch, rows)
+
+    def _indexed(self, arrays: Batch, rows: np.ndarray) -> Batch:
+        """The arrays of rows with their index, zero in the modality that is left out."""
         absent = ABSENT[self.modalities]
         if absent:
-            batch[absent].zero_()
-        return batch | {"index": torch.from_numpy(rows)}
+            arrays[absent].zero_()
+        return arrays | {"index": torch.from_numpy(rows).to(arrays["visual"].device)}
 
     def _read_whole(self) -> Batch:
         """All rows, each array read once in ascending order, whatever the order of rows."""
@@ -124,17 +122,13 @@ class ClipDataset(Dataset):
             values = allocate(shape, dtype, self.place, self.device)
             small = values.numel() * values.itemsize < SHOWN_BYTES
             with tqdm(total=len(self.rows), desc=f"reading {array}", leave=False, disable=small or None) as bar:
-                for piece, read in self.reader.scan(array, ordered):
-                    self.reader.checked(name, ordered[piece], read)
+                for piece, read in self.reader.scan_checked(array, ordered):
                     into = torch.from_numpy(places[piece]).to(values.device)
                     fitted = fitting(torch.from_numpy(read), dtype, self.reader.source(array))
                     values[into] = fitted.to(values.device)
                     bar.update(len(into))
             held[name] = values
-        absent = ABSENT[self.modalities]
-        if absent:
-            held[absent].zero_()
-        return held | {"index": torch.from_numpy(self.rows).to(held["visual"].device)}
+        return self._indexed(held, self.rows)
 
 
 class WithBackground(Dataset):
@@ -147,9 +141,6 @@ class WithBackground(Dataset):
 
     def __len__(self) -> int:
         return len(self.clips) + len(self.background)
-
-    def __getitem__(self, position: int) -> Batch:
-        return {name: values[0] for name, values in self.__getitems__([position]).items()}
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         chosen = torch.tensor(positions)

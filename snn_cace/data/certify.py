@@ -7,7 +7,6 @@ is the agreement, (own - other) / (1 - other): 1 for the same features, 0 where 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from scipy.stats import rankdata
 
 from snn_cace.data import ave
 from snn_cace.data.labels import Annotation, read_annotations
+from snn_cace.data.readers.base import check_finite
 from snn_cace.errors import InputError
 
 SAME, CLOSE = 0.99, 0.5
@@ -93,23 +93,25 @@ def compare_files(modality: str, ours: Path, theirs: Path, clips: list[tuple[Ann
                 f"{ours} has clips of {list(mine.shape[1:])}, {theirs} of {list(given.shape[1:])}; extract with the "
                 "encoder of the released features"
             )
-        _, in_ours, in_theirs = zip(*clips, strict=True)
+        annotations, in_ours, in_theirs = zip(*clips, strict=True)
         for path, dataset, used in ((ours, mine, in_ours), (theirs, given, in_theirs)):
             if len(dataset) <= max(used):
                 raise InputError(f"{path} has {len(dataset)} clips, fewer than {path.parent / ave.ANNOTATIONS}")
-
-        def rows(dataset: h5py.Dataset, path: Path) -> Callable[[int], np.ndarray]:
-            return lambda row: ave.read_rows(dataset, slice(row, row + 1), path)[0].reshape(dataset.shape[1], -1)
-
         own, other = [], []
-        read_mine, read_given = rows(mine, ours), rows(given, theirs)
-        before = read_given(clips[-1][2])
-        for _, row, released in clips:
-            values, target = read_mine(row), read_given(released)
+        before = clip_features(given, in_theirs[-1], theirs)
+        for row, released in zip(in_ours, in_theirs, strict=True):
+            values, target = clip_features(mine, row, ours), clip_features(given, released, theirs)
             own.append(likeness(values, target))
             other.append(likeness(values, before))
             before = target
-    return Certificate(modality, [clip.category for clip, _, _ in clips], np.array(own), np.array(other))
+    return Certificate(modality, [clip.category for clip in annotations], np.array(own), np.array(other))
+
+
+def clip_features(dataset: h5py.Dataset, row: int, path: Path) -> np.ndarray:
+    """Features of a clip, `[T, n]`."""
+    values = ave.read_rows(dataset, np.array([row]), path)
+    check_finite(values, np.array([row]), lambda row: path)
+    return values.reshape(dataset.shape[1], -1)
 
 
 def likeness(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,16 +12,10 @@ import numpy as np
 
 from snn_cace.config import DataConfig
 from snn_cace.data import ave
-from snn_cace.data.labels import (
-    CLASS_NAMES,
-    categories,
-    class_names,
-    labels_from_annotations,
-    read_annotations,
-    renumbering,
-)
+from snn_cace.data.labels import CLASS_NAMES, categories, labels_from_annotations, read_annotations, renumbering
 from snn_cace.data.readers import open_reader
-from snn_cace.data.readers.base import Layout, check_one_hot
+from snn_cace.data.readers.ave import AveReader
+from snn_cace.data.readers.base import Layout, Reader
 from snn_cace.errors import InputError
 
 
@@ -30,67 +26,69 @@ class Summary:
     lines: list[str]
     problems: list[str]
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """What an InputError within says is a problem."""
+        try:
+            yield
+        except InputError as error:
+            self.problems.append(str(error))
 
-def check_directory(directory: str | Path) -> Summary:
-    """Read everything once, chunk by chunk. Never raises InputError: what it would say is a problem."""
+
+def check_directory(directory: str | Path, reader: str = "ave") -> Summary:
+    """Read everything once, piece by piece, by the reader of this name; of each array, the first problem.
+
+    Never raises InputError: what it would say is a problem.
+    """
     directory = Path(directory)
     summary = Summary([], [])
     try:
-        layout = ave.read_layout(directory)
-    except InputError as error:
-        summary.problems += all_problems(directory, str(error))
-        check_shared_videos(directory, summary)
-        return summary
-    summary.lines += describe(layout)
-    for name in ("visual", "audio"):
-        check_finite(directory / ave.FILES[name], summary)
-    labels = check_labels(directory, summary)
-    if labels is not None:
-        names = check_names(directory, layout.classes, summary)
-        summary.lines += describe_classes(labels.astype(bool), names[: layout.classes])
-        check_annotations(directory, labels, names, summary)
-        check_weak_files(directory, layout, labels, summary)
-    check_splits(layout, summary)
-    check_shared_videos(directory, summary)
-    return summary
-
-
-def check_reader(directory: str | Path, reader: str) -> Summary:
-    """The same of a directory that another reader reads. Of each array, the first problem."""
-    summary = Summary([], [])
-    try:
         found = open_reader(DataConfig(directory=str(directory), reader=reader))
-        summary.lines += describe(found.layout)
-        found.refuse_shared_rows()
     except InputError as error:
-        summary.problems.append(str(error))
-        return summary
-    rows, labels = np.arange(found.layout.clips), []
-    for name in ("visual", "audio", "labels"):
-        try:
-            for piece, values in found.scan(name, rows):
-                found.checked(name, rows[piece], values)
-                labels += [values.astype(bool)] if name == "labels" else []
-        except InputError as error:
-            summary.problems.append(str(error))
-            labels = []
-    if labels:
-        summary.lines += describe_classes(np.concatenate(labels), found.class_names()[:-1])
+        summary.problems += all_problems(directory, str(error)) if reader == "ave" else [str(error)]
+    else:
+        summary.lines += describe(found.layout)
+        check_arrays(found, summary)
+        check_splits(found, summary)
+    if reader == "ave":
+        check_shared_videos(directory, summary)
     return summary
+
+
+def check_arrays(found: Reader, summary: Summary) -> None:
+    """Whether features are numbers and labels are labels; what these say, and whether other files agree with them."""
+    clips = found.layout.clips
+    for name in ("visual", "audio"):
+        check_features(found, name, clips, summary)
+    labels = None
+    with summary.told():
+        pieces = found.scan_checked("labels", np.arange(clips))
+        labels = np.concatenate([values.astype(bool) for _, values in pieces])
+    if labels is None:
+        return
+    names = check_names(found, summary)
+    summary.lines += describe_classes(labels, names)
+    if isinstance(found, AveReader):
+        with summary.told():
+            check_annotations(found.directory, labels, names, summary)
+        with summary.told():
+            check_weak_files(found, labels, summary)
+
+
+def check_features(found: Reader, name: str, clips: int, summary: Summary) -> None:
+    with summary.told():
+        for _ in found.scan_checked(name, np.arange(clips)):
+            pass
 
 
 def all_problems(directory: Path, first: str) -> list[str]:
     """Every file that cannot be opened, or what `read_layout` said where all can."""
-    problems = []
-    files: list[tuple[Path, tuple[str, ...]]] = [(directory / name, ave.DATASET_NAMES) for name in ave.FILES.values()]
-    files += [(ave.order_path(directory, split), ave.ORDER_NAMES) for split in ave.SPLITS]
-    for path, names in files:
-        try:
-            with ave.opened(path, names):
-                pass
-        except InputError as error:
-            problems.append(str(error))
-    return problems or [first]
+    summary = Summary([], [])
+    files = [(directory / name, ave.DATASET_NAMES) for name in ave.FILES.values()]
+    for path, names in [*files, *((ave.order_path(directory, split), ave.ORDER_NAMES) for split in ave.SPLITS)]:
+        with summary.told(), ave.opened(path, names):
+            pass
+    return summary.problems or [first]
 
 
 def describe(layout: Layout) -> list[str]:
@@ -105,38 +103,14 @@ def describe(layout: Layout) -> list[str]:
     ]
 
 
-def check_finite(path: Path, summary: Summary) -> None:
-    with ave.opened(path) as dataset:
-        for rows in ave.row_chunks(dataset):
-            try:
-                ave.read_rows(dataset, rows, path)
-            except InputError as error:
-                summary.problems.append(str(error))
-                return
-
-
-def check_labels(directory: Path, summary: Summary) -> np.ndarray | None:
-    path = directory / ave.FILES["labels"]
+def check_names(found: Reader, summary: Summary) -> list[str]:
+    """The events' names."""
     try:
-        with ave.opened(path) as dataset:
-            labels = ave.read_rows(dataset, slice(None), path)
+        return found.class_names()[:-1]
     except InputError as error:
-        summary.problems.append(str(error))
-        return None
-    try:
-        check_one_hot(labels, np.arange(len(labels)), lambda row: path)
-    except InputError as error:
-        summary.problems.append(str(error))
-    return labels
-
-
-def check_names(directory: Path, classes: int, summary: Summary) -> list[str]:
-    try:
-        return class_names(directory, classes)
-    except InputError as error:
-        if str(directory / CLASS_NAMES) in str(error):  # the annotations are checked next, and their problem told there
+        if CLASS_NAMES in str(error):  # the annotations are checked next, and their problem told there
             summary.problems.append(str(error))
-        return [f"class {index}" for index in range(classes)]
+        return [f"class {index}" for index in range(found.layout.classes)]
 
 
 def describe_classes(labels: np.ndarray, names: list[str]) -> list[str]:
@@ -156,11 +130,7 @@ def check_annotations(directory: Path, labels: np.ndarray, names: list[str], sum
     path = directory / ave.ANNOTATIONS
     if not path.is_file():
         return
-    try:
-        annotations = read_annotations(path, labels.shape[1])
-    except InputError as error:
-        summary.problems.append(str(error))
-        return
+    annotations = read_annotations(path, labels.shape[1])
     made, found = labels_from_annotations(annotations, labels.shape[1]), categories(annotations)
     if made.shape != labels.shape:
         summary.problems.append(
@@ -189,37 +159,34 @@ def check_annotations(directory: Path, labels: np.ndarray, names: list[str], sum
             return
 
 
-def check_weak_files(directory: Path, layout: Layout, labels: np.ndarray, summary: Summary) -> None:
+def check_weak_files(found: AveReader, labels: np.ndarray, summary: Summary) -> None:
     """What weak supervision may read besides: labels of clips, with every event of their segments, and background
     clips.
     """
-    try:
-        of_clips = ave.read_clip_labels(directory, layout)
-        if of_clips is not None:
-            events = labels[..., :-1].max(1)
-            wrong = np.flatnonzero((of_clips[:, :-1] < events).any(1))
-            if wrong.size:
-                summary.problems.append(
-                    f"{directory / ave.CLIP_LABELS} lacks an event that {ave.FILES['labels']} has "
-                    f"in {len(wrong)} clips, first in row {wrong[0]}"
-                )
-            summary.lines.append(f"labels of clips  {ave.CLIP_LABELS}")
-        if any((directory / file).exists() for file in ave.BACKGROUND_FILES.values()):
-            count = ave.background_clips(directory, layout)
-            summary.lines.append(f"background clips {count}, for data.background_clips")
-            for file in ave.BACKGROUND_FILES.values():
-                check_finite(directory / file, summary)
-    except InputError as error:
-        summary.problems.append(str(error))
+    of_clips = found.clip_labels()
+    if of_clips is not None:
+        wrong = np.flatnonzero((of_clips[:, :-1] < labels[..., :-1].any(1)).any(1))
+        if wrong.size:
+            summary.problems.append(
+                f"{found.source('clip_labels')} lacks an event that {ave.FILES['labels']} has "
+                f"in {len(wrong)} clips, first in row {wrong[0]}"
+            )
+        summary.lines.append(f"labels of clips  {ave.CLIP_LABELS}")
+    if any((found.directory / file).exists() for file in ave.BACKGROUND_FILES.values()):
+        count = found.background_clips()
+        summary.lines.append(f"background clips {count}, for data.background_clips")
+        for name in ave.BACKGROUND_FILES:
+            check_features(found, f"background_{name}", count, summary)
 
 
-def check_splits(layout: Layout, summary: Summary) -> None:
-    for split, order in layout.orders.items():
+def check_splits(found: Reader, summary: Summary) -> None:
+    orders = found.layout.orders
+    for split, order in orders.items():
         repeated = len(order) - len(np.unique(order))
         if repeated:
-            summary.problems.append(f"{split}_order.h5 names {repeated} rows twice")
-    for first, second in (("train", "val"), ("train", "test"), ("val", "test")):
-        shared = np.intersect1d(layout.orders[first], layout.orders[second])
+            summary.problems.append(f"{found.source(split).name} names {repeated} rows twice")
+    for first, second in combinations(orders, 2):
+        shared = np.intersect1d(orders[first], orders[second])
         if shared.size:
             summary.problems.append(f"{first} and {second} share {shared.size} rows, row {shared[0]} first")
 

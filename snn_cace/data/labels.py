@@ -11,6 +11,7 @@ import numpy as np
 
 from snn_cace.data import ave
 from snn_cace.errors import InputError
+from snn_cace.files import write_text
 
 CLASS_NAMES = "classes.txt"
 """An optional file of a directory: the classes' names, one a line, in the labels' order."""
@@ -89,6 +90,10 @@ def parse_line(line: str, segments: int, where: str) -> Annotation:
     return Annotation(fields[0], fields[1], fields[2], start, end)
 
 
+def write_annotations(directory: Path, annotations: list[Annotation]) -> None:
+    write_text(directory / ave.ANNOTATIONS, "".join("&".join(map(str, one)) + "\n" for one in annotations))
+
+
 def categories(annotations: list[Annotation]) -> list[str]:
     """Category names in the order of first appearance, which is the order of class indices."""
     return list(dict.fromkeys(annotation.category for annotation in annotations))
@@ -162,9 +167,7 @@ def class_names(directory: str | Path, classes: int) -> list[str]:
     directory = Path(directory)
     names = read_class_names(directory, classes)
     if names is None and (directory / ave.ANNOTATIONS).is_file():
-        path = directory / ave.FILES["labels"]
-        with ave.opened(path) as dataset:
-            labels = ave.read_rows(dataset, slice(None), path)
+        labels = ave.read_labels(directory / ave.FILES["labels"])
         annotations = read_annotations(directory / ave.ANNOTATIONS, labels.shape[1])
         order = renumbering(labels, labels_from_annotations(annotations, labels.shape[1]))
         found = categories(annotations)
@@ -188,5 +191,5 @@ def write_labels(directory: str | Path, annotations: str | Path | None = None) -
     if unknown:
         raise InputError(f"{directory / CLASS_NAMES} lacks '{min(unknown)}', a category of the annotations; add it")
     labels = labels_from_annotations(read, names=names)
-    ave.write_dataset(path, labels.shape, iter([labels]), "float32", ave.DATASET_NAMES[0])
+    ave.write_array(path, labels)
     return path

@@ -12,8 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from snn_cace.data import ave
-from snn_cace.data.labels import SEGMENTS, Annotation, labels_from_annotations, read_annotations
-from snn_cace.files import write_text
+from snn_cace.data.labels import SEGMENTS, Annotation, labels_from_annotations, write_annotations
 
 AVE_CLIPS = 4143
 AVE_CLASS_CLIPS = {
@@ -29,7 +28,8 @@ AVE_START_CLIPS = {0: 3250, 1: 124, 2: 110, 3: 128, 4: 117, 5: 122, 6: 114, 7: 1
 """Clips of AVE by the event's first segment."""
 AVE_FULL_SHARE = {0: 0.846, 1: 0.597, 2: 0.545, 3: 0.563, 4: 0.701, 5: 0.803, 6: 0.807, 7: 0.902, 8: 1.0}
 """By first segment, the share of events that last to the end of the clip; the others last two segments or more."""
-SPLIT_CLIPS = {"train": 3339, "val": 402, "test": 402}
+HELD_CLIPS = 402
+"""Clips of AVE to validate, and as many to test; the rest is trained on."""
 
 
 def fitted_annotations(clips: int, rng: np.random.Generator) -> list[Annotation]:
@@ -48,16 +48,9 @@ def fitted_annotations(clips: int, rng: np.random.Generator) -> list[Annotation]
     return annotations
 
 
-def resampled(annotations: list[Annotation], clips: int, rng: np.random.Generator) -> list[Annotation]:
-    """`clips` clips of an annotations file: all of it in order, as far as it goes, then more drawn from it."""
-    extra = rng.choice(len(annotations), max(0, clips - len(annotations)))
-    return [*annotations[:clips], *(annotations[row] for row in extra)]
-
-
 def write_synthetic(
     directory: str | Path,
     clips: int = AVE_CLIPS,
-    annotations: str | Path | None = None,
     visual_shape: tuple[int, int, int] = (7, 7, 512),
     audio_channels: int = 128,
     dtype: str = "float32",
@@ -65,25 +58,17 @@ def write_synthetic(
 ) -> None:
     """Write an AVE directory of non-negative random features, in chunks, so that memory does not grow with `clips`.
 
-    Features are independent, half of them zero. Class and duration statistics come from an annotations file, or from
-    parameters fitted to AVE's.
+    Features are independent, half of them zero. Class and duration statistics are fitted to AVE's.
     """
     directory = Path(directory)
     ave.refuse_existing(directory)
     rng = np.random.default_rng(seed)
-    if annotations is None:
-        chosen = fitted_annotations(clips, rng)
-    else:
-        chosen = resampled(read_annotations(annotations), clips, rng)
-    lines = "".join("&".join(map(str, annotation)) + "\n" for annotation in chosen)
-    directory.mkdir(parents=True, exist_ok=True)
-    labels = labels_from_annotations(chosen)
-    ave.write_dataset(directory / ave.FILES["labels"], labels.shape, iter([labels]), "float32", ave.DATASET_NAMES[0])
-    write_text(directory / ave.ANNOTATIONS, lines)
+    annotations = fitted_annotations(clips, rng)
+    ave.write_array(directory / ave.FILES["labels"], labels_from_annotations(annotations))
+    write_annotations(directory, annotations)
     for name, shape in (("visual", visual_shape), ("audio", (audio_channels,))):
-        full = (clips, labels.shape[1], *shape)
-        chunks = random_chunks(full, dtype, rng)
-        ave.write_dataset(directory / ave.FILES[name], full, chunks, dtype, ave.DATASET_NAMES[0])
+        full = (clips, SEGMENTS, *shape)
+        ave.write_dataset(directory / ave.FILES[name], full, random_chunks(full, dtype, rng), dtype)
     ave.write_orders(directory, split_orders(clips, rng))
 
 
@@ -95,7 +80,7 @@ def random_chunks(shape: tuple[int, ...], dtype: str, rng: np.random.Generator) 
 
 
 def split_orders(clips: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """AVE's shares: 3339 clips to train on, 402 each to validate and test, scaled to `clips`."""
+    """Rows of each split, in AVE's shares."""
     rows = rng.permutation(clips)
-    held = max(1, round(clips * SPLIT_CLIPS["val"] / AVE_CLIPS))
+    held = max(1, round(clips * HELD_CLIPS / AVE_CLIPS))
     return {"train": rows[2 * held :], "val": rows[:held], "test": rows[held : 2 * held]}

@@ -10,34 +10,37 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from snn_cace.data import ave
-from snn_cace.data.labels import Annotation, labels_from_annotations, numbered_annotations, read_annotations
+from snn_cace.data.labels import (
+    Annotation,
+    labels_from_annotations,
+    numbered_annotations,
+    read_annotations,
+    write_annotations,
+)
 from snn_cace.encoders.audio import AudioEncoder
-from snn_cace.encoders.media import Media, content_digests, file_identity, first_difference, video_files
+from snn_cace.encoders.media import Media, content_digests, decoded_ahead, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
-from snn_cace.files import write_json, write_text
-from snn_cace.processes import start_decoder
-from snn_cace.processes import workers as worker_processes
+from snn_cace.files import read_json, write_json
 
 UNFINISHED = ".extract"
 WAITING, DONE, UNUSABLE = 0, 1, 2
 SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 HELD_SHARE = 0.1
 """Of each class's clips: what validation and test get each, where no split files say otherwise."""
-READ_AHEAD = 2
 REASONS = 3
 """How many clips left out an error names with the reason."""
 
@@ -57,8 +60,8 @@ class Summary:
 
     clips: int
     splits: dict[str, int]
-    left_out: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, list[str]] = field(default_factory=dict)
+    left_out: dict[str, str]
+    notes: dict[str, list[str]]
 
 
 class VideoClips(Dataset):
@@ -104,12 +107,13 @@ class Progress:
         self.directory = directory / UNFINISHED
         self.directory.mkdir(parents=True, exist_ok=True)
         written = self.directory / "settings.json"
-        before = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else None
+        before = read_json(written) if written.is_file() else None
         if before is not None:
             self.refuse(first_difference(before.get("features", {}), of_features))
-        self.features = {name: self.mapped(f"{name}.raw", shape, np.dtype(dtype)) for name, shape in shapes.items()}
-        self.state = self.mapped("state.raw", (len(videos),), np.dtype(np.uint8))
+        self.features = {name: self.mapped(f"{name}.raw", shape, dtype) for name, shape in shapes.items()}
+        self.state = self.mapped("state.raw", (len(videos),), "uint8")
         self.remarks = self.directory / "remarks.jsonl"
+        self.remarks.touch()
         if before is not None:
             other = (row for row in np.flatnonzero(self.state == DONE) if before["videos"][row] != videos[row])
             self.refuse(next((f"file {(before['videos'][row] or ['of a clip'])[0]}" for row in other), None))
@@ -125,12 +129,10 @@ class Progress:
                 "was, or choose an empty directory"
             )
 
-    def mapped(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    def mapped(self, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        """What a file holds, which is made, or filled up with zeros, where it is missing or was cut off."""
         path = self.directory / name
-        size = int(np.prod(shape)) * dtype.itemsize
-        if not path.is_file() or path.stat().st_size != size:
-            with path.open("wb") as file:
-                file.truncate(size)
+        path.touch()
         return np.memmap(path, dtype, "r+", shape=shape)
 
     def remark(self, row: int, lines: list[str]) -> None:
@@ -139,15 +141,11 @@ class Progress:
 
     def remarks_by_row(self) -> dict[int, list[str]]:
         """The last of each clip: one that was broken off in between, or looked at again, is said again."""
-        if not self.remarks.is_file():
-            return {}
         found = {}
         for line in self.remarks.read_text(encoding="utf-8").splitlines():
-            try:
+            with suppress(json.JSONDecodeError):  # cut off when the process was killed
                 said = json.loads(line)
-            except json.JSONDecodeError:  # cut off when the process was killed
-                continue
-            found[said["row"]] = said["lines"]
+                found[said["row"]] = said["lines"]
         return found
 
 
@@ -180,15 +178,7 @@ def extract(
         settings.dtype,
     )
     waiting = np.flatnonzero(progress.state != DONE).tolist()
-    loader = DataLoader(
-        VideoClips(files, waiting, plan),
-        batch_size=None,
-        num_workers=workers,
-        # A fork of this process would free FFmpeg's objects of before, and wait for their threads, which it has not.
-        multiprocessing_context=worker_processes() if workers else None,
-        worker_init_fn=start_decoder,
-        prefetch_factor=READ_AHEAD if workers else None,
-    )
+    loader = decoded_ahead(VideoClips(files, waiting, plan), workers, batch_size=None)
     for row, clip in tqdm(loader, total=len(waiting), unit="clip", desc="extracting", disable=quiet or None):
         if isinstance(clip, str):
             progress.remark(row, [clip])
@@ -229,40 +219,28 @@ def finish(
     macs: dict[str, float],
 ) -> Summary:
     """The AVE directory from what was kept, and the summary; then what was kept goes. macs: of the encoders."""
-    usable = progress.state == DONE
     remarks = {annotations[row].video: lines for row, lines in sorted(progress.remarks_by_row().items()) if lines}
     unusable = {annotations[row].video for row in np.flatnonzero(progress.state == UNUSABLE)}
     left_out = {video: lines[0] for video, lines in remarks.items() if video in unusable}
+    usable = progress.state == DONE
     try:
         orders = splits(annotations, usable, Path(settings.annotations).parent, seed)
     except InputError as error:
         reasons = [f"{video}: {reason}" for video, reason in left_out.items()]
         more = [f"and {len(reasons) - REASONS} more"] if len(reasons) > REASONS else []
         raise InputError("; ".join([f"{error}", *reasons[:REASONS], *more])) from None
-    labels = labels_from_annotations(annotations)
-    ave.write_dataset(output / ave.FILES["labels"], labels.shape, iter([labels]), "float32", ave.DATASET_NAMES[0])
+    ave.write_array(output / ave.FILES["labels"], labels_from_annotations(annotations))
     for name, values in progress.features.items():
-        ave.write_dataset(
-            output / ave.FILES[name], values.shape, in_pieces(values), settings.dtype, ave.DATASET_NAMES[0]
-        )
-    write_text(output / ave.ANNOTATIONS, "".join("&".join(map(str, a)) + "\n" for a in annotations))
+        ave.write_array(output / ave.FILES[name], values)
+    write_annotations(output, annotations)
     ave.write_orders(output, orders)
-    summary = Summary(
-        clips=int(usable.sum()),
-        splits={split: len(order) for split, order in orders.items()},
-        left_out=left_out,
-        notes={video: lines for video, lines in remarks.items() if video not in unusable},
-    )
+    notes = {video: lines for video, lines in remarks.items() if video not in unusable}
+    counts = {split: len(order) for split, order in orders.items()}
+    summary = Summary(int(usable.sum()), counts, left_out, notes)
     report = {"settings": asdict(settings), **asdict(summary), "encoder_macs_per_clip": macs}
     write_json(output / ave.EXTRACTION, report)
     shutil.rmtree(progress.directory)
     return summary
-
-
-def in_pieces(values: np.ndarray) -> Iterator[np.ndarray]:
-    step = max(1, ave.CHUNK_BYTES // max(1, values[0].nbytes))
-    for start in range(0, len(values), step):
-        yield np.asarray(values[start : start + step])
 
 
 def listed_rows(annotations: list[Annotation], directory: Path) -> dict[str, list[int]] | None:

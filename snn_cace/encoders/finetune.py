@@ -6,39 +6,35 @@ encoder's pooled features and a those of the sound's vector, the loss is the con
     -1 / (2 B) sum over i of [log softmax over j of (z_i a_j / temperature) at i + the same with z and a exchanged].
 
 Batch norms keep their running statistics, and nothing is dropped, so that what one clip does depends on no other but
-through the loss; over several processes the loss sees the projections of all, as one process with all clips would.
+through the loss.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.plugins.environments import ClusterEnvironment
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
 
 from snn_cace.data.labels import Annotation, read_annotations
 from snn_cace.encoders.audio import AudioEncoder, audio_encoder
-from snn_cace.encoders.media import Media, content_digests, file_identity, first_difference, video_files
+from snn_cace.encoders.media import Media, content_digests, decoded_ahead, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
-from snn_cace.files import write_json
-from snn_cace.processes import end_by_kernel, is_unused, sole_writer, start_decoder
-from snn_cace.processes import workers as worker_processes
+from snn_cace.files import read_json, write_json
+from snn_cace.processes import is_unused, sole_writer
 from snn_cace.runtime import pick_device
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
 from snn_cace.training.checkpoints import write_tensors
-from snn_cace.training.ranks import is_first, join
+from snn_cace.training.ranks import join
 from snn_cace.training.run import lightning_quiet
 
 SETTINGS, WEIGHTS, LAST = "finetune.json", "encoder.pth", "last"
@@ -53,44 +49,38 @@ class FineTuning(Media):
     learning_rate: float
     momentum: float
     temperature: float
-    schedule: Literal["cosine", "step"]
     width: int
     seed: int
 
 
 class EventPairs(Dataset):
     """One pair a clip: a picture `[height, width, 3]` of bytes and its second of sound, of an event segment that seed,
-    epoch and row draw, cut by `plan`. A clip whose file cannot be used is an InputError naming it.
+    epoch and row draw. A clip whose file cannot be used is an InputError naming it.
     """
 
-    def __init__(self, annotations: list[Annotation], files: list[Path | None], seed: int) -> None:
-        kept = [(a, file) for a, file in zip(annotations, files, strict=True) if file is not None and a.end > a.start]
-        self.annotations, self.files = [a for a, _ in kept], [file for _, file in kept]
-        self.plan: Plan | None = None
-        self.seed, self.epoch = seed, 0
+    def __init__(self, annotations: list[Annotation], files: list[Path | None], plan: Plan, seed: int) -> None:
+        found = zip(annotations, files, strict=True)
+        self.clips = [(one, file) for one, file in found if file is not None and one.end > one.start]
+        self.plan, self.seed, self.epoch = plan, seed, 0
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.clips)
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-        annotation = self.annotations[row]
+        annotation, file = self.clips[row]
         segment = int(np.random.default_rng([self.seed, self.epoch, row]).integers(annotation.start, annotation.end))
         try:
-            clip = read_clip(self.files[row], cast(Plan, self.plan))
+            clip = read_clip(file, self.plan)
         except UnusableVideoError as error:
-            raise InputError(f"{self.files[row]}: {error}; leave it out of the annotations") from None
+            raise InputError(f"{file}: {error}; leave it out of the annotations") from None
         return torch.from_numpy(clip.pictures[segment, 0]), torch.from_numpy(clip.sound[segment])
 
 
-def contrastive(
-    pictures: torch.Tensor, sounds: torch.Tensor, every: torch.Tensor, first: int, temperature: float
-) -> torch.Tensor:
-    """This process's share of the loss above: its projections `[b, d]` twice, those of all processes `[2, B, d]`, and
-    the row at which its own begin; the mean over processes is the whole loss.
-    """
-    own = torch.arange(first, first + len(pictures), device=pictures.device)
-    to_sounds = F.cross_entropy(pictures @ every[1].T / temperature, own)
-    to_pictures = F.cross_entropy(sounds @ every[0].T / temperature, own)
+def contrastive(pictures: torch.Tensor, sounds: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The loss above, of projections `[B, d]` of both."""
+    own = torch.arange(len(pictures), device=pictures.device)
+    to_sounds = F.cross_entropy(pictures @ sounds.T / temperature, own)
+    to_pictures = F.cross_entropy(sounds @ pictures.T / temperature, own)
     return (to_sounds + to_pictures) / 2
 
 
@@ -121,23 +111,14 @@ class ContrastiveTuning(L.LightningModule):
         cast(Any, self.trainer.train_dataloader).dataset.epoch = self.current_epoch
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_index: int) -> torch.Tensor:
-        pictures, sounds = self.projections(*batch)
-        own = torch.stack([pictures, sounds])
-        every, first = own, 0
-        if self.trainer.world_size > 1:
-            gathered = cast(torch.Tensor, self.all_gather(own, sync_grads=True))
-            every, first = gathered.transpose(0, 1).flatten(1, 2), self.global_rank * len(pictures)
-        loss = contrastive(pictures, sounds, every, first, self.settings.temperature)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, sync_dist=True, prog_bar=True)
+        loss = contrastive(*self.projections(*batch), self.settings.temperature)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True)
         return loss
 
     def configure_optimizers(self) -> Any:
         settings = self.settings
         optimiser = torch.optim.SGD(self.parameters(), lr=settings.learning_rate, momentum=settings.momentum)
-        schedule: Any = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
-        if settings.schedule == "step":
-            schedule = torch.optim.lr_scheduler.StepLR(optimiser, max(1, settings.epochs // 3), gamma=0.1)
-        return {"optimizer": optimiser, "lr_scheduler": schedule}
+        return [optimiser], [torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)]
 
 
 def prepare(output: Path, decides: dict[str, Any], resume: bool) -> None:
@@ -154,78 +135,54 @@ def prepare(output: Path, decides: dict[str, Any], resume: bool) -> None:
         return
     if not written.is_file():
         raise InputError(f"{output} holds no fine-tuning to resume: no {SETTINGS}")
-    changed = first_difference(json.loads(written.read_text(encoding="utf-8")), decides)
+    changed = first_difference(read_json(written), decides)
     if changed:
         raise InputError(f"{output} was started with another {changed}; resume with the same, or start afresh")
 
 
-def finetune(
-    settings: FineTuning, output: Path, device: str, devices: int, workers: int, resume: bool, quiet: bool
-) -> Path:
+def finetune(settings: FineTuning, output: Path, device: str, workers: int, resume: bool, quiet: bool) -> Path:
     """Fine-tune into `output`; returns the file of the encoder's weights, which `extract --visual-weights` takes.
 
     Raises:
         InputError: no videos or annotations, too few clips for a batch, or a directory that is in use.
     """
     annotations = read_annotations(settings.annotations)
-    pairs = EventPairs(annotations, video_files(Path(settings.videos), annotations), settings.seed)
-    if settings.batch_size % devices or len(pairs) < settings.batch_size:
-        raise InputError(
-            f"{len(pairs)} clips with an event and {devices} devices do not fit a batch_size of {settings.batch_size}"
-        )
+    files = video_files(Path(settings.videos), annotations)
     visual = visual_encoder(settings.visual, settings.visual_weights)
     audio = audio_encoder(settings.audio, settings.audio_weights)
-    pairs.plan = Plan(1, *visual.size, audio.sample_rate)
+    pairs = EventPairs(annotations, files, Plan(1, *visual.size, audio.sample_rate), settings.seed)
+    if len(pairs) < settings.batch_size:
+        raise InputError(f"{len(pairs)} clips with an event do not fit a batch_size of {settings.batch_size}")
     L.seed_everything(settings.seed, verbose=False)
     module = ContrastiveTuning(settings, visual, audio)
-    environment = join(devices)
-    if not is_first():
-        end_by_kernel()  # Lightning started this process, beside the one that holds the directory
-        return fit(settings, module, pairs, output, environment, device, devices, workers, resume, quiet)
     with sole_writer(output):
-        decides = dataclasses.asdict(settings) | content_digests(annotations, visual.network, audio.network)
-        prepare(output, decides | {"set of videos": [file_identity(file) for file in pairs.files]}, resume)
-        return fit(settings, module, pairs, output, environment, device, devices, workers, resume, quiet)
+        decides = asdict(settings) | content_digests(annotations, visual.network, audio.network)
+        prepare(output, decides | {"set of videos": [file_identity(file) for _, file in pairs.clips]}, resume)
+        fit(module, pairs, output, device, workers, resume, quiet)
+        state = cast(FeatureMap, module.encoder).network.state_dict()
+        write_tensors(output / WEIGHTS, {name: value.cpu() for name, value in state.items()})
+    return output / WEIGHTS
 
 
 def fit(
-    settings: FineTuning, module: ContrastiveTuning, pairs: EventPairs, output: Path, environment: ClusterEnvironment,
-    device: str, devices: int, workers: int, resume: bool, quiet: bool,
-) -> Path:  # fmt: skip
-    """`finetune`, by the one process that writes the directory, or beside it on a device of its own."""
+    module: ContrastiveTuning, pairs: EventPairs, output: Path, device: str, workers: int, resume: bool, quiet: bool
+) -> None:
+    settings = module.settings
     saver = ModelCheckpoint(dirpath=output, filename=LAST, save_on_train_epoch_end=True, enable_version_counter=False)
     callbacks: list[Callback] = [LossHistory(output / "history.json"), StopOnBadLoss(), saver]
     trainer = L.Trainer(
         accelerator="gpu" if pick_device(device).type == "cuda" else "cpu",
-        devices=devices,
-        strategy="ddp_find_unused_parameters_true" if devices > 1 else "auto",  # the encoder's head learns nothing
+        devices=1,
         max_epochs=settings.epochs,
         logger=False,
         callbacks=callbacks if quiet else [*callbacks, TQDMProgressBar(leave=False)],
         enable_progress_bar=not quiet,
         enable_model_summary=False,
-        use_distributed_sampler=False,
-        plugins=[WholeCheckpoints(), environment],
+        plugins=[WholeCheckpoints(), join(1)],
     )
-    sampler: DistributedSampler = DistributedSampler(
-        pairs, num_replicas=devices, rank=trainer.global_rank, seed=settings.seed, drop_last=True
-    )
-    local = settings.batch_size // devices
-    context = worker_processes() if workers else None  # not forks, as in `extract`
-    loader = DataLoader(
-        pairs,
-        local,
-        sampler=sampler,
-        num_workers=workers,
-        drop_last=True,
-        multiprocessing_context=context,
-        worker_init_fn=start_decoder,
-    )
+    # An epoch's order is a function of seed and epoch alone, whatever ran before.
+    order: DistributedSampler = DistributedSampler(pairs, 1, 0, seed=settings.seed)
+    loader = decoded_ahead(pairs, workers, batch_size=settings.batch_size, sampler=order, drop_last=True)
     last = output / f"{LAST}.ckpt"
     with lightning_quiet():
         trainer.fit(module, loader, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
-    weights = output / WEIGHTS
-    if trainer.is_global_zero:
-        state = cast(FeatureMap, module.encoder).network.state_dict()
-        write_tensors(weights, {name: value.cpu() for name, value in state.items()})
-    return weights

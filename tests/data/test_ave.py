@@ -36,36 +36,17 @@ def test_any_name_dtype_and_size_is_read(tmp_path: Path, name: str, dtype: type)
     assert clip["index"].item() == 7
 
 
-@pytest.mark.parametrize("chunk", [5, CLIPS, 1])
-def test_a_chunk_of_several_clips_is_decoded_once_whatever_the_order_of_reading(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
-):
+@pytest.mark.parametrize("keep_in", ["disk", "memory"])
+def test_compressed_chunks_of_several_clips_are_read_in_any_order(tmp_path: Path, keep_in: str):
     visual = np.random.default_rng(0).random((CLIPS, SEGMENTS, 2, 2, 8)).astype(">f4")
     write_ave(tmp_path, visual=visual)
     with h5py.File(tmp_path / "visual_feature.h5", "w") as file:
-        file.create_dataset("avadataset", data=visual, chunks=(chunk, 3, 2, 2, 8), compression="gzip")
-    reads = []
-    read = ave.read_values
-
-    def counted(dataset: h5py.Dataset, rows: slice | int, path: Path) -> np.ndarray:
-        reads.append(path.name)
-        return read(dataset, rows, path)
-
-    monkeypatch.setattr(ave, "read_values", counted)
-    dataset = ClipDataset(ave_reader(tmp_path), np.arange(CLIPS), torch.float64)
-    for seed in range(2):
-        order = np.random.default_rng(seed).permutation(CLIPS)
-        assert np.array_equal(dataset.__getitems__(order.tolist())["visual"], visual[order])
-    assert reads.count("visual_feature.h5") == (2 * CLIPS if chunk == 1 else -(-CLIPS // chunk))
-
-
-def test_chunks_are_read_without_a_place_for_what_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("SNN_CACE_CACHE", str(tmp_path / "labels.h5" / "no directory"))
-    write_ave(tmp_path)
-    values = np.random.default_rng(0).random((CLIPS, SEGMENTS, 6), np.float32)
-    with h5py.File(tmp_path / "audio_feature.h5", "w") as file:
-        file.create_dataset("avadataset", data=values, chunks=(5, SEGMENTS, 6), compression="gzip")
-    assert np.array_equal(ClipDataset(ave_reader(tmp_path), np.arange(CLIPS), torch.float32)[7]["audio"], values[7])
+        file.create_dataset("avadataset", data=visual, chunks=(5, 3, 2, 2, 8), compression="gzip")
+    order = np.random.default_rng(1).permutation(CLIPS)
+    dataset = ClipDataset(ave_reader(tmp_path), order, torch.float64, keep_in=keep_in)
+    assert np.array_equal(dataset.__getitems__(range(CLIPS))["visual"], visual[order])
+    few = ClipDataset(ave_reader(tmp_path), np.array([7, 2]), torch.float64, keep_in=keep_in)
+    assert np.array_equal(few.__getitems__([0, 1])["visual"], visual[[7, 2]])
 
 
 def test_reading_ahead_in_other_processes_gives_the_same_batches(tmp_path: Path):

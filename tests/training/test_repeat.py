@@ -8,10 +8,9 @@ from pathlib import Path
 import h5py
 import pytest
 import torch
-from small import small_experiment, write_ave
+from small import ave_reader, small_experiment, write_ave
 
 from snn_cace.cli import main
-from snn_cace.data.ave import fingerprint
 from snn_cace.training.run import train
 
 
@@ -41,8 +40,8 @@ def test_what_is_not_the_same_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_fingerprint_changes_with_any_label_order_or_shape(tmp_path: Path):
-    before = fingerprint(write_ave(tmp_path / "a"))
-    assert fingerprint(write_ave(tmp_path / "b")) == before
+    before = ave_reader(write_ave(tmp_path / "a")).fingerprint()
+    assert ave_reader(write_ave(tmp_path / "b")).fingerprint() == before
     with h5py.File(tmp_path / "b" / "train_order.h5", "r+") as file:
         file["order"][:2] = [1, 0]
-    assert fingerprint(tmp_path / "b") != before
+    assert ave_reader(tmp_path / "b").fingerprint() != before

@@ -62,7 +62,8 @@ class Timeline(NamedTuple):
 
 
 class Reader:
-    """One data set. A reader of one's own sets `layout`, and defines `read` and `class_names`; the rest may stay.
+    """One data set. A reader of one's own sets `layout`, and defines `class_names` and either `read` or `read_row`. The
+    rest may stay.
 
     directory: what messages and reports name; a data set without one leaves it. layout: sizes and splits. A constructor
     takes the `data` section of a config, and raises InputError for what it cannot read. label_kind: how many classes a
@@ -86,6 +87,13 @@ class Reader:
         has them also reads `clip_labels` `[n, C + 1]` and the features of clips without an event, `background_visual`
         and `background_audio`.
         """
+        values = np.empty((len(rows), *self.layout.row_shape(name)), np.float32)
+        for place, row in enumerate(rows):
+            values[place] = self.read_row(name, int(row))
+        return values
+
+    def read_row(self, name: str, row: int) -> np.ndarray:
+        """One row of an array of `read`."""
         raise NotImplementedError
 
     def class_names(self) -> list[str]:
@@ -136,19 +144,26 @@ class Reader:
         mean = visual.mean(-1)
         return (mean / np.maximum(mean.max((1, 2, 3), keepdims=True), 1e-9)).clip(0, 1)
 
+    def row_counts(self) -> dict[str, int]:
+        """What `read` reads, and how many rows each has."""
+        return dict.fromkeys(("visual", "audio", "labels"), self.layout.clips)
+
     def fingerprint(self) -> str:
-        """A digest of labels, splits and sizes, and of features in `SAMPLED_ROWS` evenly spaced rows: another wherever
-        these are.
+        """A digest of labels, splits, sizes and types, and of features in `SAMPLED_ROWS` evenly spaced rows: another
+        wherever these are.
         """
         found = hashlib.sha256()
         for order in self.layout.orders.values():
             found.update(np.asarray(order).tobytes())
-        every = np.arange(self.layout.clips)
-        sampled = np.unique(np.linspace(0, len(every) - 1, SAMPLED_ROWS).astype(int))
-        for name, rows in (("visual", sampled), ("audio", sampled), ("labels", every)):
-            found.update(f"{name} {self.layout.row_shape(name)}".encode())
-            for _, values in self.scan(name, rows):
-                found.update(f"{values.dtype}".encode() + np.ascontiguousarray(values).tobytes())
+        for name, clips in self.row_counts().items():
+            rows = np.arange(clips)
+            if "labels" not in name:
+                rows = np.unique(np.linspace(0, clips - 1, SAMPLED_ROWS).astype(int))
+            pieces = [values for _, values in self.scan(name, rows)]
+            shape = (clips, *self.layout.row_shape(name))
+            found.update(f"{name.replace('background_', 'background ')} {shape} {pieces[0].dtype}".encode())
+            for values in pieces:
+                found.update(np.ascontiguousarray(values).tobytes())
         return found.hexdigest()
 
     def checked(self, name: str, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -159,19 +174,38 @@ class Reader:
                 segment, or of several not events or background.
         """
 
-        def source(row: int) -> Path:
-            return self.source(name, row)
-
-        check_finite(values, rows, source)
+        check_finite(values, rows, lambda row: self.source(name, row))
         if name == "labels":
-            check_one_hot(values, rows, source, self.label_kind)
+            self.check_one_hot(values, rows)
         return values
+
+    def check_one_hot(self, labels: np.ndarray, rows: np.ndarray) -> None:
+        """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class,
+        or, of another kind than `single`, at least one.
+
+        Background is a class, the last: a segment of zeros alone, or with an event beside background, is refused.
+        """
+        single = self.label_kind == "single"
+        counted = labels.sum(-1) if single else labels[..., :-1].any(-1) + labels[..., -1]
+        one_hot = ((labels == 0) | (labels == 1)).all(-1) & (counted == 1)
+        if not one_hot.all():
+            clip, segment = np.argwhere(~one_hot)[0]
+            row = int(rows[clip])
+            wanted, has = ("one-hot", "one class") if single else ("multi-hot", "events or background, never both")
+            raise InputError(
+                f"{self.source('labels', row)}: row {row}, segment {segment} is not {wanted}: "
+                f"{labels[clip, segment].tolist()}; each segment has {has}, background being the last"
+            )
+
+    def scan_checked(self, name: str, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """As `scan`; an InputError at the first row with a fault that `checked` finds."""
+        for piece, values in self.scan(name, rows):
+            yield piece, self.checked(name, rows[piece], values)
 
     def check_labels(self) -> None:
         """Raise InputError where the labels of a split are not one class a segment."""
-        rows = np.unique(np.concatenate([*self.layout.orders.values()]))
-        for piece, values in self.scan("labels", rows):
-            self.checked("labels", rows[piece], values)
+        for _ in self.scan_checked("labels", np.unique(np.concatenate([*self.layout.orders.values()]))):
+            pass
 
     def refuse_shared_rows(self) -> None:
         """Raise InputError for a row in two splits, or twice in one: what is tested must not be trained on."""
@@ -193,25 +227,3 @@ def check_finite(values: np.ndarray, rows: np.ndarray, source: Callable[[int], A
     if not np.isfinite(values).all():
         row = int(rows[np.argwhere(~np.isfinite(values))[0, 0]])
         raise InputError(f"{source(row)}: row {row} holds NaN or infinity; extract this clip's features again")
-
-
-def check_one_hot(
-    labels: np.ndarray, rows: np.ndarray, source: Callable[[int], Any], kind: LabelKind = "single"
-) -> None:
-    """Raise InputError naming the first of `rows` with a segment of labels `[N, T, C + 1]` that has not one class, or,
-    of another kind than `single`, at least one.
-
-    Background is a class, the last: a segment of zeros alone, or with an event beside background, is refused.
-    """
-    counted = labels.sum(-1) if kind == "single" else labels[..., :-1].any(-1) + labels[..., -1]
-    one_hot = ((labels == 0) | (labels == 1)).all(-1) & (counted == 1)
-    if not one_hot.all():
-        clip, segment = np.argwhere(~one_hot)[0]
-        row = int(rows[clip])
-        wanted, has = (
-            ("one-hot", "one class") if kind == "single" else ("multi-hot", "events or background, never both")
-        )
-        raise InputError(
-            f"{source(row)}: row {row}, segment {segment} is not {wanted}: {labels[clip, segment].tolist()}; "
-            f"each segment has {has}, background being the last"
-        )

@@ -64,16 +64,11 @@ class ClassifiedClips(Reader):
         grid = SIDE // PATCH
         self.layout = Layout(len(files), 1, grid, grid, 3 * PATCH * PATCH, TIMES * BANDS, len(self.names), orders)
 
-    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
-        if name == "labels":
-            return np.eye(len(self.names) + 1, dtype=np.float32)[self.classes[rows]][:, None]
-        if name == "clip_labels":
-            return self.read("labels", rows)[:, 0]
-        values = np.empty((len(rows), *self.layout.row_shape(name)), np.float32)
-        for place, row in enumerate(rows):
-            path = self.source(name, int(row))
-            values[place, 0] = picture(path) if name == "visual" else sound(path, self.seconds)
-        return values
+    def read_row(self, name: str, row: int) -> np.ndarray:
+        if "labels" in name:  # of the one segment, or of the clip: the same row
+            return np.arange(len(self.names) + 1) == self.classes[row]
+        path = self.source(name, row)
+        return picture(path) if name == "visual" else sound(path, self.seconds)
 
     def source(self, name: str, row: int | None = None) -> Path:
         return self.directory if row is None else self.files[row][name == "audio"]

@@ -15,32 +15,11 @@ from snn_cace.data.readers.files import finite_features, folder_within, read_fea
 from snn_cace.errors import InputError
 
 CLASSES = (
-    "Speech",
-    "Car",
-    "Cheering",
-    "Dog",
-    "Cat",
-    "Frying_(food)",
-    "Basketball_bounce",
-    "Fire_alarm",
-    "Chainsaw",
-    "Cello",
-    "Banjo",
-    "Singing",
-    "Chicken_rooster",
-    "Violin_fiddle",
-    "Vacuum_cleaner",
-    "Baby_laughter",
-    "Accordion",
-    "Lawn_mower",
-    "Motorcycle",
-    "Helicopter",
-    "Acoustic_guitar",
-    "Telephone_bell_ringing",
-    "Baby_cry_infant_cry",
-    "Blender",
-    "Clapping",
-)
+    "Speech", "Car", "Cheering", "Dog", "Cat", "Frying_(food)", "Basketball_bounce", "Fire_alarm", "Chainsaw", "Cello",
+    "Banjo", "Singing", "Chicken_rooster", "Violin_fiddle", "Vacuum_cleaner", "Baby_laughter", "Accordion",
+    "Lawn_mower", "Motorcycle", "Helicopter", "Acoustic_guitar", "Telephone_bell_ringing", "Baby_cry_infant_cry",
+    "Blender", "Clapping",
+)  # fmt: skip
 LISTS = {"train": "AVVP_train.csv", "val": "AVVP_val_pd.csv", "test": "AVVP_test_pd.csv"}
 EVENTS = ("AVVP_eval_audio.csv", "AVVP_eval_visual.csv")
 COLUMNS = ("filename", "onset", "offset", "event_labels")
@@ -103,14 +82,13 @@ class LlpReader(Reader):
             known = self.events[rows].reshape(len(rows), self.layout.segments, -1)
             training = np.isin(rows, self.layout.orders["train"])[:, None, None]
             return with_background(np.where(training, self.present[rows, None], known))
+        return super().read(name, rows)
+
+    def read_row(self, name: str, row: int) -> np.ndarray:
         if name == "audio":
-            return np.stack([self.array(row, "vggish") for row in rows])
-        segments = self.layout.segments
-        values = np.empty((len(rows), *self.layout.row_shape(name)), np.float32)
-        for place, row in enumerate(rows):
-            pictures = self.array(row, "res152").reshape(segments, -1, self.shapes["res152"][1]).mean(1)
-            values[place, :, 0, 0] = np.concatenate([pictures, self.array(row, "r2plus1d_18")], 1)
-        return values
+            return self.array(row, "vggish")
+        pictures = self.array(row, "res152").reshape(self.layout.segments, -1, self.shapes["res152"][1]).mean(1)
+        return np.concatenate([pictures, self.array(row, "r2plus1d_18")], 1)[:, None, None]
 
     def array(self, row: int, kind: str) -> np.ndarray:
         path = self.path(row, kind)

@@ -63,21 +63,17 @@ class UnavReader(Reader):
         sizes = (int(self.lengths.max()), 1, 1, int(channels[:2].sum()), int(channels[2]), len(self.names))
         self.layout = Layout(len(self.clips), *sizes, orders, lengths=self.lengths)
 
-    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
-        values = np.zeros((len(rows), *self.layout.row_shape(name)), np.float32)
+    def read_row(self, name: str, row: int) -> np.ndarray:
+        values, length = np.zeros(self.layout.row_shape(name), np.float32), self.lengths[row]
         if name == "labels":
-            middles = FIRST + STRIDE * np.arange(self.layout.segments)
-            for place, row in enumerate(rows):
-                for start, end, index in self.clips[row].events:
-                    inside = (start < middles) & (middles < end)
-                    values[place, : self.lengths[row], int(index)] += inside[: self.lengths[row]]
-            values = values.clip(max=1)
-            values[..., -1] = ~values.any(-1)
+            middles = FIRST + STRIDE * np.arange(length)
+            for start, end, index in self.clips[row].events:
+                values[:length, int(index)][(start < middles) & (middles < end)] = 1
+            values[:, -1] = ~values.any(-1)
             return values
-        for place, row in enumerate(rows):
-            length, kinds = self.lengths[row], KINDS[:2] if name == "visual" else KINDS[2:]
-            found = np.concatenate([finite_features(self.path(row, kind), row)[:length] for kind in kinds], 1)
-            values[place, :length] = found[:, None, None] if name == "visual" else found
+        kinds = KINDS[:2] if name == "visual" else KINDS[2:]
+        found = np.concatenate([finite_features(self.path(row, kind), row)[:length] for kind in kinds], 1)
+        values[:length] = found.reshape(length, *values.shape[1:])
         return values
 
     def path(self, row: int, kind: str) -> Path:

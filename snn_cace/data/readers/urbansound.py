@@ -11,17 +11,9 @@ from snn_cace.data.readers.classified import ClassifiedClips
 from snn_cace.errors import InputError
 
 CLASSES = (
-    "air_conditioner",
-    "car_horn",
-    "children_playing",
-    "dog_bark",
-    "drilling",
-    "engine_idling",
-    "gun_shot",
-    "jackhammer",
-    "siren",
-    "street_music",
-)
+    "air_conditioner", "car_horn", "children_playing", "dog_bark", "drilling", "engine_idling", "gun_shot",
+    "jackhammer", "siren", "street_music",
+)  # fmt: skip
 TRAINING_SHARE = 0.7
 """Of each class, in the order of file names; the rest is tested on."""
 
