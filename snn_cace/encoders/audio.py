@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from snn_cace.encoders.visual import load_weights
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, one_line
 
 RATE = 16000
 WINDOW, HOP, POINTS = 400, 160, 512
 BANDS, LOWEST, HIGHEST = 64, 125.0, 7500.0
 LOG_OFFSET = 0.01
 VGGISH_FRAMES, VGGISH_CHANNELS, CLIPPED = 96, 128, 2.0
-BUILT_IN = ("log-mel-statistics", "vggish", "cnn14")
+WEIGHTS = {
+    "vggish": "a PyTorch state dict such as torchvggish's vggish.pth",
+    "cnn14": "the authors' Cnn14_mAP=0.431.pth",
+}
+"""What an encoder that needs a file of weights takes."""
 CNN14_RATE, CNN14_POINTS, CNN14_HOP = 32000, 1024, 320
 
 
@@ -89,13 +94,10 @@ class VGGish(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        inputs = 1
-        for width in (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool"):
-            if isinstance(width, int):
-                layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
-                inputs = width
-            else:
-                layers.append(nn.MaxPool2d(2))
+        for widths in ((1, 64), (64, 128), (128, 256, 256), (256, 512, 512)):
+            for inputs, outputs in pairwise(widths):
+                layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         self.embeddings = nn.Sequential(
             nn.Linear(512 * 4 * 6, 4096),
@@ -125,18 +127,16 @@ class Stft(nn.Module):
 
 
 class ConvBlock(nn.Module):
-    """Two 3 x 3 convolutions with norms, rectified, and a mean over 2 x 2: `[N, C, T, B]` to half of T and B."""
+    """Two 3 x 3 convolutions with norms, rectified: `[N, C, T, B]` to as many channels as it outputs."""
 
-    def __init__(self, inputs: int, outputs: int, pool: int) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
-        self.pool = pool
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        maps = F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(maps))))))
-        return F.avg_pool2d(maps, self.pool)
+        return F.relu(self.bn2(self.conv2(F.relu(self.bn1(self.conv1(maps))))))
 
 
 class Cnn14(nn.Module):
@@ -150,18 +150,16 @@ class Cnn14(nn.Module):
         self.spectrogram_extractor = nn.ModuleDict({"stft": Stft()})
         self.logmel_extractor = nn.ParameterDict({"melW": nn.Parameter(torch.zeros(CNN14_POINTS // 2 + 1, BANDS))})
         self.bn0 = nn.BatchNorm2d(BANDS)
-        inputs = 1
-        for number, width in enumerate((64, 128, 256, 512, 1024, 2048), start=1):
-            self.add_module(f"conv_block{number}", ConvBlock(inputs, width, pool=1 if number == 6 else 2))
-            inputs = width
+        for number, (inputs, outputs) in enumerate(pairwise((1, 64, 128, 256, 512, 1024, 2048)), start=1):
+            self.add_module(f"conv_block{number}", ConvBlock(inputs, outputs))
         self.fc1 = nn.Linear(2048, 2048)
         self.fc_audioset = nn.Linear(2048, 527)
 
     def forward(self, sound: torch.Tensor) -> torch.Tensor:
         maps = self.bn0(self.decibels(sound).unsqueeze(1).transpose(1, 3)).transpose(1, 3)
-        for number in range(1, 7):
-            maps = self.get_submodule(f"conv_block{number}")(maps)
-        over_bands = maps.mean(3)
+        for number in range(1, 6):
+            maps = F.avg_pool2d(self.get_submodule(f"conv_block{number}")(maps), 2)
+        over_bands = self.get_submodule("conv_block6")(maps).mean(3)
         return F.relu(self.fc1(over_bands.amax(2) + over_bands.mean(2)))
 
     def decibels(self, sound: torch.Tensor) -> torch.Tensor:
@@ -208,8 +206,7 @@ def whitening(file: str | Path) -> Whitening:
             raise ValueError(f"pca_eigen_vectors is {list(vectors.shape)}, not [128, 128], or pca_means not of 128")
     except Exception as error:  # damaged files come as many errors
         raise InputError(
-            f"{file} holds no principal components of VGGish's: {' '.join(str(error).split())[:120]}; bring "
-            "vggish_pca_params.npz"
+            f"{file} holds no principal components of VGGish's: {one_line(error)[:120]}; bring vggish_pca_params.npz"
         ) from None
     return Whitening(vectors, means)
 
@@ -227,8 +224,8 @@ def transformers_encoder(name: str) -> AudioEncoder:
         rate = int(prepare.sampling_rate)
     except Exception as error:  # the hub raises whatever its transport does
         raise InputError(
-            f"no audio encoder {name}: neither {', '.join(BUILT_IN)} nor an audio model of transformers' in the hub's "
-            f"cache ({' '.join(str(error).split())[:120]}); bring its directory as --audio DIRECTORY"
+            f"no audio encoder {name}: neither log-mel-statistics, {', '.join(WEIGHTS)} nor an audio model of "
+            f"transformers' in the hub's cache ({one_line(error)[:120]}); bring its directory as --audio DIRECTORY"
         ) from None
     network = model.get_encoder() if model.config.is_encoder_decoder else model
 
@@ -254,23 +251,19 @@ def audio_encoder(
     """
     if pca is not None and name != "vggish":
         raise InputError(f"{name} takes no --audio-pca, which is VGGish's")
-    if weights is not None and name not in ("vggish", "cnn14"):
+    if weights is None and name in WEIGHTS:
+        raise InputError(f"{name} needs --audio-weights FILE: {WEIGHTS[name]}")
+    if weights is not None and name not in WEIGHTS:
         raise InputError(f"{name} takes no --audio-weights")
     if name == "log-mel-statistics":
         return AudioEncoder(log_mel_statistics, 2 * BANDS)
-    if name == "vggish":
-        if weights is None:
-            raise InputError("vggish needs --audio-weights FILE: a PyTorch state dict such as torchvggish's vggish.pth")
-        embedding = VGGish().eval()
-        load_weights(embedding, weights)
-        network = nn.Sequential(embedding, nn.Identity() if pca is None else whitening(pca))
-        return AudioEncoder(
-            lambda sound: network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1)), VGGISH_CHANNELS, network=network
-        )
+    if weights is None:
+        return transformers_encoder(name)
     if name == "cnn14":
-        if weights is None:
-            raise InputError("cnn14 needs --audio-weights FILE: the authors' Cnn14_mAP=0.431.pth")
-        panns = Cnn14().eval()
-        load_weights(panns, weights)
+        panns = load_weights(Cnn14().eval(), weights)
         return AudioEncoder(panns, 2048, CNN14_RATE, panns)
-    return transformers_encoder(name)
+    embedding = load_weights(VGGish().eval(), weights)
+    network = nn.Sequential(embedding, nn.Identity() if pca is None else whitening(pca))
+    return AudioEncoder(
+        lambda sound: network(log_mel(sound)[:, :VGGISH_FRAMES].unsqueeze(1)), VGGISH_CHANNELS, network=network
+    )

