@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 
 from snn_cace.data.labels import read_annotations
 from snn_cace.encoders.audio import audio_encoder
-from snn_cace.encoders.extract import READ_AHEAD, Settings, VideoClips, encoded_pictures, extract
-from snn_cace.encoders.media import video_files
+from snn_cace.encoders.extract import Settings, VideoClips, encoded_pictures, extract
+from snn_cace.encoders.media import READ_AHEAD, video_files
 from snn_cace.encoders.video import Plan
 from snn_cace.encoders.visual import visual_encoder
 from snn_cace.processes import ready_to_compute

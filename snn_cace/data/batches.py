@@ -99,7 +99,7 @@ class ClipDataset(Dataset):
 
     def _read(self, rows: np.ndarray) -> Batch:
         batch = {
-            name: torch.from_numpy(self.reader.checked(name, rows, self.reader.read(array, rows))).to(self.dtype)
+            name: torch.from_numpy(self.reader.checked(array, rows, self.reader.read(array, rows))).to(self.dtype)
             for name, array in self.arrays.items()
         }
         return self._indexed(batch, rows)
@@ -122,8 +122,7 @@ class ClipDataset(Dataset):
             values = allocate(shape, dtype, self.place, self.device)
             small = values.numel() * values.itemsize < SHOWN_BYTES
             with tqdm(total=len(self.rows), desc=f"reading {array}", leave=False, disable=small or None) as bar:
-                for piece, read in self.reader.scan(array, ordered):
-                    self.reader.checked(name, ordered[piece], read)
+                for piece, read in self.reader.scan_checked(array, ordered):
                     into = torch.from_numpy(places[piece]).to(values.device)
                     fitted = fitting(torch.from_numpy(read), dtype, self.reader.source(array))
                     values[into] = fitted.to(values.device)

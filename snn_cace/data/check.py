@@ -62,7 +62,8 @@ def check_arrays(found: Reader, summary: Summary) -> None:
         check_features(found, name, clips, summary)
     labels = None
     with summary.told():
-        labels = np.concatenate([values.astype(bool) for values in checked_pieces(found, "labels", clips)])
+        pieces = found.scan_checked("labels", np.arange(clips))
+        labels = np.concatenate([values.astype(bool) for _, values in pieces])
     if labels is None:
         return
     names = check_names(found, summary)
@@ -74,16 +75,9 @@ def check_arrays(found: Reader, summary: Summary) -> None:
             check_weak_files(found, labels, summary)
 
 
-def checked_pieces(found: Reader, name: str, clips: int) -> Iterator[np.ndarray]:
-    """All of an array, piece by piece; an InputError at the first problem."""
-    rows = np.arange(clips)
-    for piece, values in found.scan(name, rows):
-        yield found.checked(name, rows[piece], values)
-
-
 def check_features(found: Reader, name: str, clips: int, summary: Summary) -> None:
     with summary.told():
-        for _ in checked_pieces(found, name, clips):
+        for _ in found.scan_checked(name, np.arange(clips)):
             pass
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -30,20 +30,17 @@ from snn_cace.data.labels import (
     write_annotations,
 )
 from snn_cace.encoders.audio import AudioEncoder
-from snn_cace.encoders.media import Media, content_digests, file_identity, first_difference, video_files
+from snn_cace.encoders.media import Media, content_digests, decoded_ahead, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
 from snn_cace.files import read_json, write_json
-from snn_cace.processes import start_decoder
-from snn_cace.processes import workers as worker_processes
 
 UNFINISHED = ".extract"
 WAITING, DONE, UNUSABLE = 0, 1, 2
 SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 HELD_SHARE = 0.1
 """Of each class's clips: what validation and test get each, where no split files say otherwise."""
-READ_AHEAD = 2
 REASONS = 3
 """How many clips left out an error names with the reason."""
 
@@ -181,15 +178,7 @@ def extract(
         settings.dtype,
     )
     waiting = np.flatnonzero(progress.state != DONE).tolist()
-    loader = DataLoader(
-        VideoClips(files, waiting, plan),
-        batch_size=None,
-        num_workers=workers,
-        # A fork of this process would free FFmpeg's objects of before, and wait for their threads, which it has not.
-        multiprocessing_context=worker_processes() if workers else None,
-        worker_init_fn=start_decoder,
-        prefetch_factor=READ_AHEAD if workers else None,
-    )
+    loader = decoded_ahead(VideoClips(files, waiting, plan), workers, batch_size=None)
     for row, clip in tqdm(loader, total=len(waiting), unit="clip", desc="extracting", disable=quiet or None):
         if isinstance(clip, str):
             progress.remark(row, [clip])

@@ -21,17 +21,16 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import Dataset, DistributedSampler
 
 from snn_cace.data.labels import Annotation, read_annotations
 from snn_cace.encoders.audio import AudioEncoder, audio_encoder
-from snn_cace.encoders.media import Media, content_digests, file_identity, first_difference, video_files
+from snn_cace.encoders.media import Media, content_digests, decoded_ahead, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
 from snn_cace.encoders.visual import FeatureMap, VisualEncoder, visual_encoder
 from snn_cace.errors import InputError
 from snn_cace.files import read_json, write_json
-from snn_cace.processes import is_unused, sole_writer, start_decoder
-from snn_cace.processes import workers as worker_processes
+from snn_cace.processes import is_unused, sole_writer
 from snn_cace.runtime import pick_device
 from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
 from snn_cace.training.checkpoints import write_tensors
@@ -56,25 +55,24 @@ class FineTuning(Media):
 
 class EventPairs(Dataset):
     """One pair a clip: a picture `[height, width, 3]` of bytes and its second of sound, of an event segment that seed,
-    epoch and row draw, cut by `plan`. A clip whose file cannot be used is an InputError naming it.
+    epoch and row draw. A clip whose file cannot be used is an InputError naming it.
     """
 
-    def __init__(self, annotations: list[Annotation], files: list[Path | None], seed: int) -> None:
-        kept = [(a, file) for a, file in zip(annotations, files, strict=True) if file is not None and a.end > a.start]
-        self.annotations, self.files = [a for a, _ in kept], [file for _, file in kept]
-        self.plan: Plan | None = None
-        self.seed, self.epoch = seed, 0
+    def __init__(self, annotations: list[Annotation], files: list[Path | None], plan: Plan, seed: int) -> None:
+        found = zip(annotations, files, strict=True)
+        self.clips = [(one, file) for one, file in found if file is not None and one.end > one.start]
+        self.plan, self.seed, self.epoch = plan, seed, 0
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.clips)
 
     def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-        annotation = self.annotations[row]
+        annotation, file = self.clips[row]
         segment = int(np.random.default_rng([self.seed, self.epoch, row]).integers(annotation.start, annotation.end))
         try:
-            clip = read_clip(self.files[row], cast(Plan, self.plan))
+            clip = read_clip(file, self.plan)
         except UnusableVideoError as error:
-            raise InputError(f"{self.files[row]}: {error}; leave it out of the annotations") from None
+            raise InputError(f"{file}: {error}; leave it out of the annotations") from None
         return torch.from_numpy(clip.pictures[segment, 0]), torch.from_numpy(clip.sound[segment])
 
 
@@ -149,17 +147,17 @@ def finetune(settings: FineTuning, output: Path, device: str, workers: int, resu
         InputError: no videos or annotations, too few clips for a batch, or a directory that is in use.
     """
     annotations = read_annotations(settings.annotations)
-    pairs = EventPairs(annotations, video_files(Path(settings.videos), annotations), settings.seed)
-    if len(pairs) < settings.batch_size:
-        raise InputError(f"{len(pairs)} clips with an event do not fit a batch_size of {settings.batch_size}")
+    files = video_files(Path(settings.videos), annotations)
     visual = visual_encoder(settings.visual, settings.visual_weights)
     audio = audio_encoder(settings.audio, settings.audio_weights)
-    pairs.plan = Plan(1, *visual.size, audio.sample_rate)
+    pairs = EventPairs(annotations, files, Plan(1, *visual.size, audio.sample_rate), settings.seed)
+    if len(pairs) < settings.batch_size:
+        raise InputError(f"{len(pairs)} clips with an event do not fit a batch_size of {settings.batch_size}")
     L.seed_everything(settings.seed, verbose=False)
     module = ContrastiveTuning(settings, visual, audio)
     with sole_writer(output):
         decides = asdict(settings) | content_digests(annotations, visual.network, audio.network)
-        prepare(output, decides | {"set of videos": [file_identity(file) for file in pairs.files]}, resume)
+        prepare(output, decides | {"set of videos": [file_identity(file) for _, file in pairs.clips]}, resume)
         fit(module, pairs, output, device, workers, resume, quiet)
         state = cast(FeatureMap, module.encoder).network.state_dict()
         write_tensors(output / WEIGHTS, {name: value.cpu() for name, value in state.items()})
@@ -182,16 +180,9 @@ def fit(
         enable_model_summary=False,
         plugins=[WholeCheckpoints(), join(1)],
     )
-    loader = DataLoader(
-        pairs,
-        settings.batch_size,
-        # An epoch's order is a function of seed and epoch alone, whatever ran before.
-        sampler=DistributedSampler(pairs, 1, 0, seed=settings.seed),
-        num_workers=workers,
-        drop_last=True,
-        multiprocessing_context=worker_processes() if workers else None,  # not forks, as in `extract`
-        worker_init_fn=start_decoder,
-    )
+    # An epoch's order is a function of seed and epoch alone, whatever ran before.
+    order: DistributedSampler = DistributedSampler(pairs, 1, 0, seed=settings.seed)
+    loader = decoded_ahead(pairs, workers, batch_size=settings.batch_size, sampler=order, drop_last=True)
     last = output / f"{LAST}.ckpt"
     with lightning_quiet():
         trainer.fit(module, loader, ckpt_path=last if resume and last.is_file() else None, weights_only=True)

@@ -10,10 +10,15 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
+from snn_cace import processes
 from snn_cace.data.labels import Annotation
 from snn_cace.encoders.video import streams_in
 from snn_cace.errors import InputError
+
+READ_AHEAD = 2
+"""Items that each worker decodes ahead."""
 
 
 @dataclass
@@ -26,6 +31,23 @@ class Media:
     visual_weights: str | None
     audio: str
     audio_weights: str | None
+
+
+def decoded_ahead(videos: Dataset, workers: int, **options: Any) -> DataLoader:
+    """A loader of what is decoded from media files, by workers if there are any.
+
+    They are no forks of this process: these would free FFmpeg's objects of before, and wait for their threads, which
+    they have not.
+    """
+    context = processes.workers() if workers else None
+    return DataLoader(
+        videos,
+        num_workers=workers,
+        multiprocessing_context=context,
+        worker_init_fn=processes.start_decoder,
+        prefetch_factor=READ_AHEAD if workers else None,
+        **options,
+    )
 
 
 def first_difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:

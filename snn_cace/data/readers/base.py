@@ -197,11 +197,15 @@ class Reader:
                 f"{labels[clip, segment].tolist()}; each segment has {has}, background being the last"
             )
 
+    def scan_checked(self, name: str, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """As `scan`; an InputError at the first row with a fault that `checked` finds."""
+        for piece, values in self.scan(name, rows):
+            yield piece, self.checked(name, rows[piece], values)
+
     def check_labels(self) -> None:
         """Raise InputError where the labels of a split are not one class a segment."""
-        rows = np.unique(np.concatenate([*self.layout.orders.values()]))
-        for piece, values in self.scan("labels", rows):
-            self.checked("labels", rows[piece], values)
+        for _ in self.scan_checked("labels", np.unique(np.concatenate([*self.layout.orders.values()]))):
+            pass
 
     def refuse_shared_rows(self) -> None:
         """Raise InputError for a row in two splits, or twice in one: what is tested must not be trained on."""
