@@ -120,7 +120,7 @@ class AveReader(Reader):
         except (ValueError, AttributeError) as error:
             raise InputError(f"{path} is not what extract wrote: {error}; extract again, or remove it") from None
 
-    def arrays(self) -> dict[str, int]:
+    def row_counts(self) -> dict[str, int]:
         found = {}
         for name in ARRAYS:
             if self.source(name).is_file():

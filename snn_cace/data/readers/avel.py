@@ -42,10 +42,8 @@ class AvelReader(Reader):
         super().__init__(config)
         self.table = only(self.directory, "*.csv")
         self.names = read_lines(only(self.directory, "*ategories.txt"))
-        clips = read_table(self.table, self.names)
-        self.ids = [video for _, video, _ in clips]
-        self.classes = np.array([self.names.index(category) for category, _, _ in clips])
-        splits = np.array([split for _, _, split in clips])
+        categories, self.ids, splits = zip(*read_table(self.table, self.names), strict=True)
+        self.classes = np.array([self.names.index(category) for category in categories])
         self.folders = {name: folder(self.directory / path) for name, path in FOLDERS.items()}
         for name in FOLDERS:
             refuse_missing(self.folders[name], [f"{video}.zip" for video in self.ids], self.table)
@@ -55,15 +53,15 @@ class AvelReader(Reader):
                 f"{self.source('visual', 0)}, the same of audio and of labels hold {list(visual.shape)}, "
                 f"{list(audio.shape)}, {list(events.shape)}; expected [T, H, W, Cv], [T, Ca], [1, T]"
             )
-        orders = {split: np.flatnonzero(splits == split) for split in SPLITS}
+        orders = {split: np.flatnonzero(np.array(splits) == split) for split in SPLITS}
         segments, height, width, channels = channels_last(visual).shape
-        self.layout = Layout(len(clips), segments, height, width, channels, audio.shape[1], len(self.names), orders)
+        self.layout = Layout(len(self.ids), segments, height, width, channels, audio.shape[1], len(self.names), orders)
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         if name == "clip_labels":
             return np.eye(len(self.names) + 1, dtype=np.float32)[self.classes[rows]]
         if name == "labels":
-            events = all_events(self.folders["labels"], tuple(self.ids), self.layout.segments)[rows]
+            events = all_events(self.folders["labels"], self.ids, self.layout.segments)[rows]
             classes = np.where(events, self.classes[rows, None], len(self.names))
             return np.eye(len(self.names) + 1, dtype=np.float32)[classes]
         return super().read(name, rows)

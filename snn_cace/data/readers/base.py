@@ -144,7 +144,7 @@ class Reader:
         mean = visual.mean(-1)
         return (mean / np.maximum(mean.max((1, 2, 3), keepdims=True), 1e-9)).clip(0, 1)
 
-    def arrays(self) -> dict[str, int]:
+    def row_counts(self) -> dict[str, int]:
         """What `read` reads, and how many rows each has."""
         return dict.fromkeys(("visual", "audio", "labels"), self.layout.clips)
 
@@ -155,7 +155,7 @@ class Reader:
         found = hashlib.sha256()
         for order in self.layout.orders.values():
             found.update(np.asarray(order).tobytes())
-        for name, clips in self.arrays().items():
+        for name, clips in self.row_counts().items():
             rows = np.arange(clips)
             if "labels" not in name:
                 rows = np.unique(np.linspace(0, clips - 1, SAMPLED_ROWS).astype(int))
