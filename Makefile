@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c '$(FITS)' 2>/dev/null && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable
-EXTRAS := dev,extract,games,transformers,tune,ray,export,analysis,completion,docs
+EXTRAS := dev,extract,parquet,games,transformers,tune,ray,export,analysis,completion,docs
 CORE := .venv/.core
 INSTALLED := .venv/.installed
 

@@ -27,14 +27,15 @@ def extract(
     seed: Seed = 0,
     quiet: bool = False,
 ) -> None:
-    """Features of a folder of videos, in AVE's layout.
+    """Features of videos, in AVE's layout.
 
     A broken-off extraction goes on where it was, if nothing that decides its result has changed. Splits are those of
     trainSet.txt, valSet.txt and testSet.txt beside the annotations, or drawn. Files from which no clip can be made are
     left out and listed.
 
     Args:
-        videos: directory of files called by their video's name, in any container that FFmpeg reads.
+        videos: directory of files called by their video's name, in any container that FFmpeg reads; or archives of
+            them: a .zip, a .parquet, or a directory of these. They are unpacked into the output while it is made.
         output: directory to write the features into.
         annotations: lines of Category&VideoID&Quality&Start&End; VIDEOS/Annotations.txt where it is left out.
         visual: encoder of pictures: efficientnet-lite0, installed with its weights, or one of timm's with feature maps.

@@ -1,4 +1,4 @@
-"""A folder of videos and its annotations to an AVE directory of features.
+"""Videos, in a folder or an archive, and their annotations to an AVE directory of features.
 
 Decoding runs ahead in processes of its own; each clip is encoded alone, so that its features depend on no other clip.
 They are kept in flat files until all clips are there, with a byte for each that says so: what is killed goes on where
@@ -29,6 +29,7 @@ from snn_cace.data.labels import (
     read_annotations,
     write_annotations,
 )
+from snn_cace.encoders.archives import archives_in, unpacked
 from snn_cace.encoders.audio import AudioEncoder
 from snn_cace.encoders.media import Media, content_digests, decoded_ahead, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
@@ -36,7 +37,7 @@ from snn_cace.encoders.visual import VisualEncoder
 from snn_cace.errors import InputError
 from snn_cace.files import read_json, write_json
 
-UNFINISHED = ".extract"
+UNFINISHED, SETTINGS = ".extract", "settings.json"
 WAITING, DONE, UNUSABLE = 0, 1, 2
 SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 HELD_SHARE = 0.1
@@ -106,7 +107,7 @@ class Progress:
     ) -> None:
         self.directory = directory / UNFINISHED
         self.directory.mkdir(parents=True, exist_ok=True)
-        written = self.directory / "settings.json"
+        written = self.directory / SETTINGS
         before = read_json(written) if written.is_file() else None
         if before is not None:
             self.refuse(first_difference(before.get("features", {}), of_features))
@@ -160,9 +161,14 @@ def extract(
     """
     if not (output / UNFINISHED).is_dir():  # else it may have been killed while it wrote the files
         ave.refuse_existing(output)
-    annotations = read_annotations(settings.annotations)
-    listed = listed_rows(annotations, Path(settings.annotations).parent)
-    files = video_files(Path(settings.videos), annotations)
+    source, named, space = Path(settings.videos), Path(settings.annotations), output / UNFINISHED / "videos"
+    if not (output / UNFINISHED / SETTINGS).is_file():
+        shutil.rmtree(space, ignore_errors=True)  # of an archive that could not be unpacked
+    folder = unpacked(source, space)
+    named = folder / named.name if named.parent == source else named
+    annotations = read_annotations(named)
+    listed = listed_rows(annotations, named.parent)
+    files = video_files(folder, annotations)
     plan = Plan(settings.frames, *visual.size, audio.sample_rate)
     clips = len(annotations)
     shapes = {
@@ -171,7 +177,9 @@ def extract(
     }
     progress = Progress(
         output,
-        asdict(settings) | content_digests(annotations, visual.network, audio.network),
+        asdict(settings)
+        | content_digests(annotations, visual.network, audio.network)
+        | {f"file {archive}": file_identity(archive) for archive in archives_in(source)},
         {"content of the split files": listed, "seed": seed},
         [file_identity(file) for file in files],
         shapes,
@@ -188,7 +196,7 @@ def extract(
         progress.features["visual"][row] = encoded_pictures(clip, visual)
         progress.features["audio"][row] = audio(torch.from_numpy(clip.sound)).cpu().numpy()
         progress.state[row] = DONE
-    return finish(progress, annotations, settings, output, seed, macs_per_clip(plan, visual, audio))
+    return finish(progress, annotations, listed, settings, output, seed, macs_per_clip(plan, visual, audio))
 
 
 def macs_per_clip(plan: Plan, visual: VisualEncoder, audio: AudioEncoder) -> dict[str, float]:
@@ -213,6 +221,7 @@ def encoded_pictures(clip: Clip, visual: VisualEncoder) -> np.ndarray:
 def finish(
     progress: Progress,
     annotations: list[Annotation],
+    listed: dict[str, list[int]] | None,
     settings: Settings,
     output: Path,
     seed: int,
@@ -224,7 +233,7 @@ def finish(
     left_out = {video: lines[0] for video, lines in remarks.items() if video in unusable}
     usable = progress.state == DONE
     try:
-        orders = splits(annotations, usable, Path(settings.annotations).parent, seed)
+        orders = splits(annotations, usable, listed, seed)
     except InputError as error:
         reasons = [f"{video}: {reason}" for video, reason in left_out.items()]
         more = [f"and {len(reasons) - REASONS} more"] if len(reasons) > REASONS else []
@@ -298,16 +307,15 @@ def drawn_rows(annotations: list[Annotation], usable: np.ndarray, seed: int) -> 
     return chosen
 
 
-def splits(annotations: list[Annotation], usable: np.ndarray, directory: Path, seed: int) -> dict[str, np.ndarray]:
-    """Usable rows of each split: by AVE's trainSet.txt, valSet.txt and testSet.txt beside the annotations, else drawn
-    class by class.
+def splits(
+    annotations: list[Annotation], usable: np.ndarray, listed: dict[str, list[int]] | None, seed: int
+) -> dict[str, np.ndarray]:
+    """Usable rows of each split: those of `listed_rows`, or drawn class by class.
 
     Raises:
-        InputError: a split without any usable clip, or as `listed_rows`.
+        InputError: a split without any usable clip.
     """
-    chosen = listed_rows(annotations, directory)
-    if chosen is None:
-        chosen = drawn_rows(annotations, usable, seed)
+    chosen = drawn_rows(annotations, usable, seed) if listed is None else listed
     orders = {split: np.array(sorted(r for r in rows if usable[r]), dtype=np.int64) for split, rows in chosen.items()}
     empty = next((split for split, order in orders.items() if not order.size), None)
     if empty is not None:

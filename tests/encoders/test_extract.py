@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -137,6 +138,48 @@ def test_a_folder_becomes_a_directory_that_passes_the_check(
         assert heard[row][event[row]].min() > heard[row][~event[row]].max()
     assert main(words(videos, tmp_path / "ave")) == 2
     assert "already" in capsys.readouterr().err
+
+
+def archived(videos: Path, into: Path, kind: str) -> Path:
+    """Videos as AVE is published (`zip`), as its mirror keeps it (`folder`), or as `datasets` writes videos."""
+    files = sorted(videos.glob("*.mp4"))
+    into.mkdir()
+    if kind == "parquet":
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        for number, half in enumerate((files[:5], files[5:])):
+            rows = [{"bytes": file.read_bytes(), "path": file.name} for file in half]
+            parquet.write_table(arrow.table({"video": rows}), into / f"train-{number}.parquet")
+    else:
+        with zipfile.ZipFile(into / "AVE_Dataset.zip", "w") as opened:
+            for file in files:
+                opened.write(file, f"AVE_Dataset/AVE/{file.name}")
+            if kind == "zip":
+                opened.write(videos / "Annotations.txt", "AVE_Dataset/Annotations.txt")
+                return into / "AVE_Dataset.zip"
+    (into / "annotations.txt").write_bytes((videos / "Annotations.txt").read_bytes())
+    (into / "README.md").write_text("a mirror")
+    return into
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder", "parquet"])
+def test_archives_of_videos_give_the_bytes_that_their_folder_gives(
+    kind: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    source = archived(videos, tmp_path / "mirror", kind)
+    whole = source.read_bytes() if source.is_file() else b""
+    for name, given in (("folder", videos), ("archive", source)):
+        assert main(words(given, tmp_path / name)) == 0
+    for name in ("visual_feature.h5", "audio_feature.h5", "labels.h5", "test_order.h5", "Annotations.txt"):
+        assert (tmp_path / "folder" / name).read_bytes() == (tmp_path / "archive" / name).read_bytes()
+    assert not (tmp_path / "archive" / ".extract").exists()
+    if whole:
+        capsys.readouterr()
+        source.write_bytes(whole[: len(whole) // 2])
+        assert main(words(source, tmp_path / "damaged")) == 2
+        said = capsys.readouterr().err
+        assert "AVE_Dataset.zip cannot be unpacked" in said and said.count("\n") == 1
+        source.write_bytes(whole)
+        assert main(words(source, tmp_path / "damaged")) == 0
 
 
 @pytest.mark.slow

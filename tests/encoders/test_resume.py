@@ -20,7 +20,7 @@ from media import Piece, write_tracks
 from snn_cace.data import ave
 from snn_cace.data.labels import Annotation, read_annotations
 from snn_cace.encoders.audio import AudioEncoder
-from snn_cace.encoders.extract import Settings, Summary, extract, splits
+from snn_cace.encoders.extract import Settings, Summary, extract, listed_rows, splits
 from snn_cace.encoders.finetune import prepare
 from snn_cace.encoders.media import content_digests, video_files
 from snn_cace.encoders.visual import VisualEncoder
@@ -238,7 +238,10 @@ def split(directory: Path, train: list[str], val: list[str], test: list[str]) ->
     for name, lines in {"train": train, "val": val, "test": test}.items():
         (directory / f"{name}Set.txt").write_bytes("\r\n".join(lines).encode())
     annotations = read_annotations(directory / "Annotations.txt")
-    return {name: order.tolist() for name, order in splits(annotations, np.ones(5, bool), directory, 0).items()}
+    return {
+        name: order.tolist()
+        for name, order in splits(annotations, np.ones(5, bool), listed_rows(annotations, directory), 0).items()
+    }
 
 
 def test_a_line_of_a_split_file_is_one_row(tmp_path: Path):
@@ -267,7 +270,7 @@ def test_a_video_that_is_annotated_twice_is_drawn_into_one_split(tmp_path: Path)
     annotations = [Annotation("ab"[row % 2], f"v{row // 2}", "good", 0, 1) for row in range(80)]
     usable = np.arange(80) != 6
     for seed in range(5):
-        orders = splits(annotations, usable, tmp_path, seed)
+        orders = splits(annotations, usable, listed_rows(annotations, tmp_path), seed)
         assert sorted(np.concatenate(list(orders.values()))) == np.flatnonzero(usable).tolist()
         videos = [{annotations[row].video for row in order} for order in orders.values()]
         assert sum(map(len, videos)) == len(set().union(*videos)) == 40
