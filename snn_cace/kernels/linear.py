@@ -16,7 +16,7 @@ def project(values: torch.Tensor, *layers: nn.Linear) -> Sequence[torch.Tensor]:
 
     Without gradients, joining the weights at each call takes longer than it spares.
     """
-    if len(layers) == 1 or not torch.is_grad_enabled() or why_eager(*layers):
+    if len(layers) < 2 or not torch.is_grad_enabled() or why_eager(*layers):
         return [layer(values) for layer in layers]
     weight = torch.cat([layer.weight for layer in layers])
     bias = torch.cat([layer.bias for layer in layers])

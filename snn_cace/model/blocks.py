@@ -13,7 +13,6 @@ from torch import nn
 from neurons import BlockConfig, SpikingCrossAttention, SpikingLinear, SpikingMLP
 from neurons.config import Kind
 from snn_cace.config import ModelConfig
-from snn_cace.model.attention import GuidanceAttention
 from snn_cace.model.dense import DenseParts, rounded_linear
 from snn_cace.model.network import FILLED
 from snn_cace.model.relation import FeedForward, Interaction, RelationBlock, RoundedAttention
@@ -28,21 +27,6 @@ def visual_projection(config: ModelConfig, inputs: int) -> nn.Module:
         "visual_projection",
         lambda dense: rounded_linear(inputs, width, dense),
         lambda block, kind: SpikingLinear(inputs, width, block, kind=kind),
-    )
-
-
-def guidance_attention(config: ModelConfig, audio_dim: int) -> GuidanceAttention:
-    """Guidance between patches `[B, T, H, W, visual_dim]` and sound `[B, T, audio_dim]`."""
-    return GuidanceAttention(
-        config.guidance,
-        config.visual_dim,
-        audio_dim,
-        config.attention_dim,
-        config.key_dim or max(1, config.visual_dim // 4),
-        config.psi,
-        config.beta,
-        config.dropout if config.guidance_dropout is None else config.guidance_dropout,
-        config.window if config.causal else None,
     )
 
 
@@ -92,14 +76,12 @@ def relation_blocks(config: ModelConfig, visual: int, audio: int) -> list[Relati
     window = config.window if config.causal else None
 
     def block(inputs: int, layers: int, hidden: int) -> RelationBlock:
-        def feed_forward() -> nn.Module:
-            return fill(
-                config,
-                "feed_forward",
-                lambda dense: FeedForward(d, hidden, dropout, dense),
-                lambda spiking, kind: SpikingMLP(d, hidden, d, dropout, spiking, kind),
-            )
-
+        feed_forward = fill(
+            config,
+            "feed_forward",
+            lambda dense: FeedForward(d, hidden, dropout, dense),
+            lambda spiking, kind: SpikingMLP(d, hidden, d, dropout, spiking, kind),
+        )
         return RelationBlock(inputs, d, config.heads, layers, dropout, feed_forward, window)
 
     within = [block(inputs, config.encoder_layers, config.encoder_feed_forward) for inputs in (visual, audio)]

@@ -10,14 +10,8 @@ from neurons import LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, EventsOutput, FeatureShape, ParsedOutput
 from snn_cace.kernels.dropout import Dropout
-from snn_cace.model.blocks import (
-    event_classifier,
-    guidance_attention,
-    interaction,
-    relation_blocks,
-    temporal_encoders,
-    visual_projection,
-)
+from snn_cace.model.attention import GuidanceAttention
+from snn_cace.model.blocks import event_classifier, interaction, relation_blocks, temporal_encoders, visual_projection
 from snn_cace.model.localisation import LocalisationHead, mean_of_largest
 from snn_cace.model.network import Network
 
@@ -59,7 +53,7 @@ class CaceNet(Network):
 
         self.visual_projection = visual_projection(config, shape.visual_channels)
         self.dropout = Dropout(config.dropout)
-        self.guidance = guidance_attention(config, audio_dim)
+        self.guidance = GuidanceAttention(config, audio_dim)
         self.audio_temporal, self.visual_temporal = temporal_encoders(config, (audio_dim, d), (visual_dim, 2 * d))
         relations = relation_blocks(config, 2 * d, d)
         self.visual_relation, self.audio_relation, self.visual_cross, self.audio_cross = relations

@@ -14,7 +14,8 @@ from neurons import LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.kernels.dropout import Dropout
-from snn_cace.model.blocks import event_classifier, guidance_attention, interaction, relation_blocks, visual_projection
+from snn_cace.model.attention import GuidanceAttention
+from snn_cace.model.blocks import event_classifier, interaction, relation_blocks, visual_projection
 from snn_cace.model.cace import CaceNet
 from snn_cace.model.localisation import mean_of_largest
 from snn_cace.model.network import Network
@@ -47,7 +48,7 @@ class WeakCmbsNet(Network):
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
         self.visual_projection = visual_projection(config, shape.visual_channels)
         self.dropout = Dropout(config.dropout)
-        self.guidance = guidance_attention(config, audio_dim)
+        self.guidance = GuidanceAttention(config, audio_dim)
         relations = relation_blocks(config, visual_dim, audio_dim)
         self.visual_relation, self.audio_relation, self.visual_cross, self.audio_cross = relations
         self.visual_gate, self.audio_gate = Linear(d, 1), Linear(d, 1)

@@ -6,7 +6,6 @@ No positional encoding: only the temporal encoder knows the order of segments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -122,11 +121,11 @@ class RelationBlock(nn.Module):
         heads: int,
         layers: int,
         dropout: float,
-        make_feed_forward: Callable[[], nn.Module],
+        feed_forward: nn.Module,
         window: int | None = None,
     ) -> None:
         super().__init__()
-        layer = RelationLayer(d_model, heads, dropout, make_feed_forward(), window)
+        layer = RelationLayer(d_model, heads, dropout, feed_forward, window)
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(layers))
         self.project = Linear(inputs, d_model)
 
