@@ -221,7 +221,7 @@ class GuidanceAttention(nn.Module):
 
     def attended(self, patches: torch.Tensor) -> dict[str, torch.Tensor]:
         """norm(patches + dropout(self-attention(patches))) of each branch that there is: `[B, T, P, Cv]`."""
-        branches = {}
+        branches: dict[str, tuple[UnscaledAttention, Dropout]] = {}
         if self.picture is not None:
             branches["picture"] = (self.picture.self_attention, self.picture.dropout)
         if self.sound is not None:
