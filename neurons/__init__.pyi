@@ -1,88 +1,57 @@
-from .attention import SpikingCrossAttention
-from .blocks import SpikeLinear, SpikingLinear, SpikingMLP, SpikingProjection
-from .collective import count_over_processes, sum_over_processes
-from .config import CODINGS, CONTROLS, DIRECTIONS, KINDS, NORMS, READOUTS, BlockConfig
-from .controls import ControlLayer, LearnedStep, LinearMemory, bits_for, has_memory, value_levels
-from .kernels.dispatch import eager, why_eager
-from .kernels.event import EventDriven
-from .layer import SpikingLayer, run_layers
-from .nodes import ALIF, IF, ILIF, LIF, NODES, PLIF, PSN, GatedLIF, MaskedPSN, Node, SlidingPSN, find_node
-from .nodes.modules import make_node
-from .nodes.node import NodeCost
-from .norm import fold
-from .padding import Padded, padded
-from .readout import Readout
-from .recording import (
-    LayerActivity,
-    LayerRecord,
-    RateMonitor,
-    RateObserver,
-    RateRegulariser,
-    SpikeRecorder,
-    Trace,
-    trace_layers,
-    unhealthy_shares,
-)
-from .streaming import LookBack, Streamed, stream
-from .surrogate import SURROGATES, QuadraticGate, make_surrogate
+"""What `neurons` exports, each name from its module; `neurons/__init__.py` reads this list."""
 
-__all__ = [
-    "ALIF",
-    "CODINGS",
-    "CONTROLS",
-    "DIRECTIONS",
-    "IF",
-    "ILIF",
-    "KINDS",
-    "LIF",
-    "NODES",
-    "NORMS",
-    "PLIF",
-    "PSN",
-    "READOUTS",
-    "SURROGATES",
-    "BlockConfig",
-    "ControlLayer",
-    "EventDriven",
-    "GatedLIF",
-    "LayerActivity",
-    "LayerRecord",
-    "LearnedStep",
-    "LinearMemory",
-    "LookBack",
-    "MaskedPSN",
-    "Node",
-    "NodeCost",
-    "Padded",
-    "QuadraticGate",
-    "RateMonitor",
-    "RateObserver",
-    "RateRegulariser",
-    "Readout",
-    "SlidingPSN",
-    "SpikeLinear",
-    "SpikeRecorder",
-    "SpikingCrossAttention",
-    "SpikingLayer",
-    "SpikingLinear",
-    "SpikingMLP",
-    "SpikingProjection",
-    "Streamed",
-    "Trace",
-    "bits_for",
-    "count_over_processes",
-    "eager",
-    "find_node",
-    "fold",
-    "has_memory",
-    "make_node",
-    "make_surrogate",
-    "padded",
-    "run_layers",
-    "stream",
-    "sum_over_processes",
-    "trace_layers",
-    "unhealthy_shares",
-    "value_levels",
-    "why_eager",
-]
+from .attention import SpikingCrossAttention as SpikingCrossAttention
+from .blocks import SpikeLinear as SpikeLinear
+from .blocks import SpikingLinear as SpikingLinear
+from .blocks import SpikingMLP as SpikingMLP
+from .blocks import SpikingProjection as SpikingProjection
+from .collective import count_over_processes as count_over_processes
+from .collective import sum_over_processes as sum_over_processes
+from .config import CODINGS as CODINGS
+from .config import CONTROLS as CONTROLS
+from .config import DIRECTIONS as DIRECTIONS
+from .config import NORMS as NORMS
+from .config import READOUTS as READOUTS
+from .config import BlockConfig as BlockConfig
+from .controls import ControlLayer as ControlLayer
+from .controls import LearnedStep as LearnedStep
+from .controls import LinearMemory as LinearMemory
+from .controls import bits_for as bits_for
+from .controls import value_levels as value_levels
+from .kernels.dispatch import eager as eager
+from .kernels.dispatch import why_eager as why_eager
+from .kernels.event import EventDriven as EventDriven
+from .layer import SpikingLayer as SpikingLayer
+from .layer import run_layers as run_layers
+from .nodes import ALIF as ALIF
+from .nodes import IF as IF
+from .nodes import ILIF as ILIF
+from .nodes import LIF as LIF
+from .nodes import NODES as NODES
+from .nodes import PLIF as PLIF
+from .nodes import PSN as PSN
+from .nodes import GatedLIF as GatedLIF
+from .nodes import MaskedPSN as MaskedPSN
+from .nodes import Node as Node
+from .nodes import SlidingPSN as SlidingPSN
+from .nodes.modules import make_node as make_node
+from .nodes.node import NodeCost as NodeCost
+from .norm import fold as fold
+from .padding import Padded as Padded
+from .padding import padded as padded
+from .readout import Readout as Readout
+from .recording import LayerActivity as LayerActivity
+from .recording import LayerRecord as LayerRecord
+from .recording import RateMonitor as RateMonitor
+from .recording import RateObserver as RateObserver
+from .recording import RateRegulariser as RateRegulariser
+from .recording import SpikeRecorder as SpikeRecorder
+from .recording import Trace as Trace
+from .recording import trace_layers as trace_layers
+from .recording import unhealthy_shares as unhealthy_shares
+from .streaming import LookBack as LookBack
+from .streaming import Streamed as Streamed
+from .streaming import stream as stream
+from .surrogate import SURROGATES as SURROGATES
+from .surrogate import QuadraticGate as QuadraticGate
+from .surrogate import make_surrogate as make_surrogate

@@ -141,7 +141,18 @@ class SpikingLinear(nn.Module):
         return self.projection.read(values, self.readout)
 
 
-class SpikeLinear(Multiplies):
+class DroppedLinear(Multiplies):
+    """Dropout, then a linear layer: `[..., inputs]` to `[..., outputs]`."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__(inputs, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.multiply(self.dropout(values))
+
+
+class SpikeLinear(DroppedLinear):
     """A linear layer of values that a readout made of spikes.
 
     It runs once on what was read out, not once per simulation step: the readouts are linear in the spikes, so
@@ -156,27 +167,15 @@ class SpikeLinear(Multiplies):
     """
 
     def __init__(self, inputs: int, outputs: int, readout: Readout, dropout: float = 0.0) -> None:
-        super().__init__(inputs, outputs)
+        super().__init__(inputs, outputs, dropout)
         self.readout = readout
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, spikes: torch.Tensor) -> torch.Tensor:
         return self.of(self.readout(spikes))
 
     def of(self, read: torch.Tensor) -> torch.Tensor:
         """The layer behind its readout: `[..., inputs]` to `[..., outputs]`."""
-        return self.multiply(self.dropout(read))
-
-
-class DroppedLinear(Multiplies):
-    """Dropout, then a linear layer: `[..., inputs]` to `[..., outputs]`."""
-
-    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
-        super().__init__(inputs, outputs)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        return self.multiply(self.dropout(values))
+        return super().forward(read)
 
 
 class SpikingMLP(nn.Module):
@@ -202,7 +201,7 @@ class SpikingMLP(nn.Module):
         super().__init__()
         config = block_of(config, **block)
         self.hidden = make_projection(inputs, hidden, config, kind)
-        self.output: SpikeLinear | DroppedLinear
+        self.output: DroppedLinear
         if kind == "spiking":
             readout = Readout(config.readout, config.steps, config.tau)
             self.output = SpikeLinear(hidden, outputs, readout, dropout)
@@ -210,8 +209,7 @@ class SpikingMLP(nn.Module):
             self.output = DroppedLinear(hidden, outputs, dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.hidden, ControlProjection) or isinstance(self.output, DroppedLinear):
-            return self.output(self.hidden(values))
-        if why_eager(self.output):
-            return self.output(self.hidden(values))
-        return self.output.of(self.hidden.read(values, self.output.readout))
+        output = self.output
+        if isinstance(self.hidden, SpikingProjection) and isinstance(output, SpikeLinear) and not why_eager(output):
+            return output.of(self.hidden.read(values, output.readout))
+        return output(self.hidden(values))

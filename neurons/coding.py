@@ -79,16 +79,10 @@ class Poisson(Coding):
 
 
 class Latency(Coding):
-    """`[..., C]` to spikes `[S, ..., C]`, one per value, the earlier the larger it is.
-
-    Raises:
-        ValueError: fewer than two simulation steps, which leave no time to tell.
-    """
+    """`[..., C]` to spikes `[S, ..., C]`, S at least 2, one per value, the earlier the larger it is."""
 
     def __init__(self, simulation_steps: int) -> None:
         super().__init__()
-        if simulation_steps < 2:
-            raise ValueError(f"latency coding needs at least 2 simulation steps, not {simulation_steps}")
         self.simulation_steps = simulation_steps
 
     def spikes(self, values: torch.Tensor) -> torch.Tensor:
@@ -135,13 +129,13 @@ class ThresholdEncoder(nn.Module):
     """`[..., C]` to spikes `[S, ..., C]` of integrate-and-fire neurons that x itself drives, with a learned threshold
     per channel and a soft reset, so that they fire as often as x holds thresholds.
 
-    >>> ThresholdEncoder(2, 4, BlockConfig(coding_threshold=0.5))(torch.tensor([[[0.25, 0.0]]])).sum(0).tolist()
+    >>> ThresholdEncoder(2, BlockConfig(coding_threshold=0.5))(torch.tensor([[[0.25, 0.0]]])).sum(0).tolist()
     [[[2.0, 0.0]]]
     """
 
-    def __init__(self, inputs: int, simulation_steps: int, config: BlockConfig) -> None:
+    def __init__(self, inputs: int, config: BlockConfig) -> None:
         super().__init__()
-        self.simulation_steps = simulation_steps
+        self.simulation_steps = config.steps
         driven = dataclasses.replace(
             config,
             node="if",
@@ -150,7 +144,7 @@ class ThresholdEncoder(nn.Module):
             learn_threshold="channel",
             reset="soft",
         )
-        self.layer = SpikingLayer(driven.neuron, simulation_steps, neurons=inputs)
+        self.layer = SpikingLayer(driven.neuron, neurons=inputs)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.layer(values.expand(self.simulation_steps, *values.shape))
@@ -163,7 +157,7 @@ def make_coding(config: BlockConfig, inputs: int) -> nn.Module | None:
     if config.coding == "learned":
         return LearnedEncoder(inputs, config.steps, config.neuron)
     if config.coding == "threshold":
-        return ThresholdEncoder(inputs, config.steps, config)
+        return ThresholdEncoder(inputs, config)
     if config.coding == "integer":
         return Integer(config.coding_levels, ChannelThreshold(inputs, config.coding_threshold))
     return Poisson(config.steps) if config.coding == "poisson" else Latency(config.steps)

@@ -150,13 +150,9 @@ class SpikingLayer(Streamed, Padded):
         return self.streaming and self.membrane == "carry"
 
     def fire(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both time-major, from rest."""
+        """Currents to spikes, both time-major, from rest or from the past of a stream; the node keeps no state."""
         if self.goes_on:
             return self.run_from_past(current)
-        return self.run_from_rest(current)
-
-    def run_from_rest(self, current: torch.Tensor) -> torch.Tensor:
-        """Currents to spikes, both time-major; nothing of the node's state is left."""
         functional.reset_net(self.node)
         spikes = self.run(current)
         functional.reset_net(self.node)

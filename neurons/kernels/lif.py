@@ -22,18 +22,14 @@ is the sum over them. Memory then does not grow with S.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
-from neurons.kernels.threads import in_threads
-
 SLOPES = {"piecewise_quadratic": 0, "quadratic_gate": 0, "sigmoid": 1, "atan": 2, "rect": 3}
 """Surrogates whose slopes the kernels know."""
-UPDATES_PER_THREAD = 1 << 19
-"""Neuron updates below which a second thread does not pay."""
 
 
 class Dynamics(NamedTuple):
@@ -61,13 +57,17 @@ class FiringRate(torch.autograd.Function):
         current = current.contiguous()
         ctx.save_for_backward(current)
         ctx.dynamics = dynamics
-        return rates(current, dynamics)
+        rate = torch.empty(current.shape[1:], dtype=current.dtype, device=current.device)
+        kernels(current.device.type).forward(current, rate, dynamics)
+        return rate
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
         (current,) = ctx.saved_tensors
-        return gradients(current, gradient, ctx.dynamics), None
+        result = torch.empty_like(current)
+        kernels(current.device.type).backward(current, gradient.contiguous(), result, ctx.dynamics)
+        return result, None
 
 
 @torch.compiler.disable
@@ -76,62 +76,6 @@ def firing_rate(current: torch.Tensor, *dynamics: Any) -> torch.Tensor:
     return FiringRate.apply(current, Dynamics(*dynamics))
 
 
-def rates(current: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
-    """`[X, R, T, N]`, contiguous, to `[R, T, N]`."""
-    rate = torch.empty(current.shape[1:], dtype=current.dtype, device=current.device)
-    kernels(current.device.type).forward(current, rate, dynamics)
-    return rate
-
-
-def gradients(current: torch.Tensor, gradient: torch.Tensor, dynamics: Dynamics) -> torch.Tensor:
-    """dL/dcurrent `[X, R, T, N]`, where that is contiguous, from dL/drate `[R, T, N]`."""
-    result = torch.empty_like(current)
-    kernels(current.device.type).backward(current, gradient.contiguous(), result, dynamics)
-    return result
-
-
 def kernels(device: str) -> Any:
-    """The module with `forward` and `backward` for tensors on `device`."""
-    if device == "cuda":
-        from neurons.kernels import lif_cuda
-
-        return lif_cuda
-    return CpuKernels
-
-
-class CpuKernels:
-    """Numba's kernels on torch tensors, rows shared among as many threads as PyTorch uses."""
-
-    @staticmethod
-    def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Dynamics) -> None:
-        from neurons.kernels.lif_cpu import rates
-
-        run_rows(rates, current, dynamics, rate)
-
-    @staticmethod
-    def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Dynamics) -> None:
-        from neurons.kernels.lif_cpu import gradients
-
-        run_rows(gradients, current, dynamics, gradient, result)
-
-
-def run_rows(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
-    """Run a compiled kernel over all rows R, which are independent: current `[X, R, T, N]`, others `[R, T, N]`."""
-    arrays = [x.detach().numpy() for x in (current, *others)]
-    kind = np.float32 if current.dtype is torch.float32 else np.float64
-    numbers = (
-        dynamics.steps,
-        dynamics.leaky,
-        kind(dynamics.tau),
-        kind(dynamics.threshold),
-        dynamics.soft,
-        dynamics.detach,
-        dynamics.strict,
-        dynamics.slope,
-        kind(dynamics.alpha),
-        dynamics.backward_start,
-    )
-    rows = current.shape[1]
-    updates = current[0].numel() * dynamics.steps
-    rows_per_thread = max(1, UPDATES_PER_THREAD * rows // max(1, updates))
-    in_threads(kernel, arrays, rows, rows_per_thread, *numbers)
+    """The module with `forward` and `backward` for tensors on `device`; it compiles kernels, and is imported late."""
+    return import_module(f"neurons.kernels.{'lif_cuda' if device == 'cuda' else 'lif_cpu'}")

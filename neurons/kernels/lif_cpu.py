@@ -5,55 +5,36 @@ Arithmetic is in the currents' own type and in the order of the equations, so th
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
+import torch
 
-from neurons.kernels.threads import compiled
+from neurons.kernels.lif import Dynamics
+from neurons.kernels.threads import compiled, in_threads
 
 LANES = 512
 """Neurons at a time, at most."""
 SCRATCH = 1 << 17
 """Numbers that a thread keeps of a block's membranes in the backward pass; many steps leave a block fewer neurons."""
+UPDATES_PER_THREAD = 1 << 19
+"""Neuron updates below which a second thread does not pay."""
 
 
 @compiled(error_model="numpy")
-def divides_exactly(tau: Any) -> bool:
-    """Whether tau is a power of two: multiplying by its reciprocal, which is faster, then gives the same."""
-    return math.frexp(tau)[0] == 0.5
+def fires(h: Any, threshold: Any, strict: bool) -> bool:
+    """Whether a neuron with the membrane h fires."""
+    return h - threshold > 0 if strict else h - threshold >= 0
 
 
 @compiled(error_model="numpy")
-def advance(
-    x: Any, v: Any, fired: Any, leaky: bool, exact: bool, tau: Any, threshold: Any, soft: bool, strict: bool
-) -> None:
-    """One simulation step of the neurons `[N]`: charge, fire, reset; v and the spike counts `fired` are updated."""
+def advance(x: Any, v: Any, h: Any, leaky: bool, tau: Any, threshold: Any, soft: bool, strict: bool) -> None:
+    """One simulation step of the neurons `[N]`: v is charged, fires and is reset; h are the membranes before that."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
-    gain = one / tau if leaky else one
     for i in range(len(v)):
-        drive = x[i] - v[i] if leaky else x[i]
-        h = v[i] + (drive * gain if exact else drive / tau)
-        spike = one if (h - threshold > zero if strict else h - threshold >= zero) else zero
-        fired[i] += spike
-        v[i] = h - spike * threshold if soft else (one - spike) * h
-
-
-@compiled(error_model="numpy")
-def charge(
-    x: Any, v: Any, h: Any, leaky: bool, exact: bool, tau: Any, threshold: Any, soft: bool, strict: bool
-) -> None:
-    """`advance` that keeps the membranes h before their reset, and counts nothing."""
-    zero, one = v.dtype.type(0), v.dtype.type(1)
-    gain = one / tau if leaky else one
-    if exact:
-        for i in range(len(v)):
-            h[i] = v[i] + (x[i] - v[i] if leaky else x[i]) * gain
-    else:
-        for i in range(len(v)):
-            h[i] = v[i] + (x[i] - v[i]) / tau
+        h[i] = v[i] + ((x[i] - v[i]) / tau if leaky else x[i])
     for i in range(len(v)):
-        spike = one if (h[i] - threshold > zero if strict else h[i] - threshold >= zero) else zero
+        spike = one if fires(h[i], threshold, strict) else zero
         v[i] = h[i] - spike * threshold if soft else (one - spike) * h[i]
 
 
@@ -102,7 +83,7 @@ def backward_step(
     zero, one = h.dtype.type(0), h.dtype.type(1)
     gain = one / tau if leaky else one
     for i in range(len(h)):
-        spike = one if (h[i] - threshold > zero if strict else h[i] - threshold >= zero) else zero
+        spike = one if fires(h[i], threshold, strict) else zero
         kept = grad_v[i] if soft else grad_v[i] * (one - spike)
         reset = zero if detach else grad_v[i] * (threshold if soft else h[i])
         grad_v[i] = kept + (grad_rate[i] - reset) * sigma[i]
@@ -131,13 +112,13 @@ def rates(
 ) -> None:
     """Firing rates of rows start ... stop: current `[X, R, T, N]`, rate `[R, T, N]`."""
     input_steps, _, segments, neurons = current.shape
-    v_of_block = np.empty(LANES, current.dtype)
-    size, exact = current.dtype.type(steps), not leaky or divides_exactly(tau)
+    blocks = np.empty((2, LANES), current.dtype)
+    zero, one, size = current.dtype.type(0), current.dtype.type(1), current.dtype.type(steps)
     for row in range(start, stop):
         first = 0
         while first < neurons:
             end = block_end(first, neurons, LANES, backward_start)
-            v = v_of_block[: end - first]
+            v, h = blocks[0, : end - first], blocks[1, : end - first]
             v[:] = 0
             for k in range(segments):
                 t = segments - 1 - k if first >= backward_start else k
@@ -145,7 +126,9 @@ def rates(
                 fired[:] = 0
                 for s in range(steps):
                     x = current[s if input_steps > 1 else 0, row, t, first:end]
-                    advance(x, v, fired, leaky, exact, tau, threshold, soft, strict)
+                    advance(x, v, h, leaky, tau, threshold, soft, strict)
+                    for i in range(len(h)):
+                        fired[i] += one if fires(h[i], threshold, strict) else zero
                 if steps > 1:
                     for i in range(len(fired)):
                         fired[i] /= size
@@ -157,33 +140,6 @@ def block_end(first: int, neurons: int, lanes: int, backward_start: int) -> int:
     """Where a block of neurons that starts at `first` ends: all of its neurons run in the same direction."""
     end = min(first + lanes, neurons)
     return backward_start if first < backward_start < end else end
-
-
-@compiled(error_model="numpy")
-def single_step_gradients(
-    current: Any,
-    gradient: Any,
-    result: Any,
-    start: int,
-    stop: int,
-    leaky: bool,
-    tau: Any,
-    threshold: Any,
-    kind: int,
-    alpha: Any,
-) -> None:
-    """`gradients` where S = T = 1: from rest, h = x / tau, and no reset matters."""
-    gain = current.dtype.type(1) / tau if leaky else current.dtype.type(1)
-    h_of_block, sigma_of_block = np.empty(LANES, current.dtype), np.empty(LANES, current.dtype)
-    for row in range(start, stop):
-        for first in range(0, current.shape[3], LANES):
-            x, grad_rate = current[0, row, 0, first : first + LANES], gradient[row, 0, first : first + LANES]
-            h, sigma, grad_x = h_of_block[: len(x)], sigma_of_block[: len(x)], result[0, row, 0, first : first + LANES]
-            for i in range(len(x)):
-                h[i] = x[i] / tau if leaky else x[i]
-            slopes(h, sigma, threshold, kind, alpha)
-            for i in range(len(x)):
-                grad_x[i] = grad_rate[i] * sigma[i] * gain
 
 
 @compiled(error_model="numpy")
@@ -206,29 +162,23 @@ def gradients(
 ) -> None:
     """dL/dcurrent `[X, R, T, N]` of rows start ... stop from dL/drate `[R, T, N]`."""
     input_steps, _, segments, neurons = current.shape
-    if segments * steps == 1:
-        single_step_gradients(current, gradient, result, start, stop, leaky, tau, threshold, kind, alpha)
-        return
     lanes = max(16, min(LANES, SCRATCH // (segments * steps)))
     blocks = np.empty((4, lanes), current.dtype)
     membranes = np.empty((segments * steps, lanes), current.dtype)
-    size, exact = current.dtype.type(steps), not leaky or divides_exactly(tau)
+    size = current.dtype.type(steps)
     for row in range(start, stop):
         first = 0
         while first < neurons:
             end = block_end(first, neurons, lanes, backward_start)
-            v, sigma, grad_v, grad_rate = (
-                blocks[0, : end - first],
-                blocks[1, : end - first],
-                blocks[2, : end - first],
-                blocks[3, : end - first],
-            )
+            lane = end - first
+            v, sigma = blocks[0, :lane], blocks[1, :lane]
+            grad_v, grad_rate = blocks[2, :lane], blocks[3, :lane]
             v[:] = 0
             for k in range(segments):
                 t = segments - 1 - k if first >= backward_start else k
                 for s in range(steps):
                     x = current[s if input_steps > 1 else 0, row, t, first:end]
-                    charge(x, v, membranes[k * steps + s, : end - first], leaky, exact, tau, threshold, soft, strict)
+                    advance(x, v, membranes[k * steps + s, : end - first], leaky, tau, threshold, soft, strict)
             grad_v[:] = 0
             for k in range(segments - 1, -1, -1):
                 t = segments - 1 - k if first >= backward_start else k
@@ -242,3 +192,24 @@ def gradients(
                     grad_x = result[s if input_steps > 1 else 0, row, t, first:end]
                     backward_step(grad_rate, h, sigma, grad_v, grad_x, leaky, tau, threshold, soft, strict, detach)
             first = end
+
+
+def forward(current: torch.Tensor, rate: torch.Tensor, dynamics: Dynamics) -> None:
+    """Firing rates: current `[X, R, T, N]`, rate `[R, T, N]`."""
+    run_rows(rates, current, dynamics, rate)
+
+
+def backward(current: torch.Tensor, gradient: torch.Tensor, result: torch.Tensor, dynamics: Dynamics) -> None:
+    """dL/dcurrent `[X, R, T, N]` from dL/drate `[R, T, N]`."""
+    run_rows(gradients, current, dynamics, gradient, result)
+
+
+def run_rows(kernel: Any, current: torch.Tensor, dynamics: Dynamics, *others: torch.Tensor) -> None:
+    """Run a kernel over all rows R: current `[X, R, T, N]`, others `[R, T, N]`."""
+    arrays = [x.detach().numpy() for x in (current, *others)]
+    kind = arrays[0].dtype.type
+    numbers = [kind(x) if isinstance(x, float) else x for x in dynamics]
+    rows = current.shape[1]
+    updates = current[0].numel() * dynamics.steps
+    rows_per_thread = max(1, UPDATES_PER_THREAD * rows // max(1, updates))
+    in_threads(kernel, arrays, rows, rows_per_thread, *numbers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -53,52 +52,35 @@ def one_process_at_a_time(kernel: Any) -> AbstractContextManager[Any]:
         return nullcontext()
 
 
-def shared_among_threads(run: Callable[[int, int], None], count: int, least: int) -> None:
-    """`run(start, stop)` over 0 ... count in as many threads as PyTorch uses, each with at least `least` of them.
+def shared_among_threads(run: Callable[[int, int], object], count: int, least: int) -> None:
+    """`run(start, stop)` over 0 ... count in as many threads as PyTorch uses, each with at least `least` of them; in
+    this one alone where PyTorch has no OpenMP.
 
     PyTorch's OpenMP threads wait by spinning: threads of another pool would find every core taken. So the work runs in
-    OpenMP's own (`GOMP_parallel`, which LLVM's and Intel's have too), where PyTorch has it loaded. `run` must release
-    the GIL to be worth it.
+    OpenMP's own (`GOMP_parallel`, which LLVM's and Intel's have too). `run` must release the GIL to be worth it.
     """
     threads = max(1, min(torch.get_num_threads(), count // least))
     openmp = openmp_of_torch()
-    if threads == 1:
+    if threads == 1 or openmp is None:
         run(0, count)
-    elif openmp is None:
-        parts = [pool(threads).submit(run, *part_of(count, part, threads)) for part in range(1, threads)]
-        run(*part_of(count, 0, threads))
-        for part in parts:
-            part.result()
-    else:
-        in_openmp(openmp, run, count, threads)
-
-
-def in_every_thread(run: Callable[[], object]) -> None:
-    """`run()` in this thread and in each of the OpenMP threads that PyTorch uses."""
-    threads, openmp = torch.get_num_threads(), openmp_of_torch()
-    run()
-    if openmp is not None and threads > 1:
-        in_openmp(openmp, lambda start, stop: run(), threads, threads)
-
-
-def part_of(count: int, part: int, parts: int) -> tuple[int, int]:
-    """Where the `part`-th of `parts` equal parts of 0 ... count starts and stops."""
-    return count * part // parts, count * (part + 1) // parts
-
-
-def in_openmp(openmp: Any, run: Callable[[int, int], object], count: int, threads: int) -> None:
-    """OpenMP may give fewer threads than asked for: each asks how many there are."""
+        return
     failures: list[BaseException] = []
 
     def body(_: Any) -> None:
+        part, parts = openmp.omp_get_thread_num(), openmp.omp_get_num_threads()  # may be fewer than asked for
         try:
-            run(*part_of(count, openmp.omp_get_thread_num(), openmp.omp_get_num_threads()))
+            run(count * part // parts, count * (part + 1) // parts)
         except BaseException as failure:
             failures.append(failure)
 
     openmp.GOMP_parallel(BODY(body), None, threads, 0)
     if failures:
         raise failures[0]
+
+
+def in_every_thread(run: Callable[[], object]) -> None:
+    """`run()` in this thread and in each of the OpenMP threads that PyTorch uses."""
+    shared_among_threads(lambda start, stop: run(), torch.get_num_threads(), 1)
 
 
 BODY = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -116,9 +98,3 @@ def openmp_of_torch() -> Any:
         return None
     wanted[0].restype = None
     return loaded
-
-
-@cache
-def pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that wait for work beside the one that asks."""
-    return ThreadPoolExecutor(threads - 1, thread_name_prefix="neurons")

@@ -195,10 +195,6 @@ class Node(Parameters):
         """
         return None
 
-    def at_rest(self, like: torch.Tensor) -> State:
-        """Its states `[...]` at rest."""
-        return tuple(like.new_zeros(like.shape) for _ in self.states)
-
     def after_reset(self, v: torch.Tensor, spikes: torch.Tensor, threshold: Any) -> torch.Tensor:
         """The membrane after spikes, all `[...]`."""
         fired = spikes.detach() if self.detach_reset else spikes

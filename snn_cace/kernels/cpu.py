@@ -32,25 +32,6 @@ def drop(given: Any, out: Any, start: int, stop: int, seed: int, bound: int, sca
         results[i] = values[i] * scale if mixed >= limit else zero
 
 
-@compiled(error_model="numpy")
-def drop_rectified(given: Any, out: Any, start: int, stop: int, seed: int, bound: int, scale: Any) -> None:
-    """`drop` of what is above zero; all else is zero, and NaN stays."""
-    drop(given, out, start, stop, seed, bound, scale)
-    zero = given.dtype.type(0)
-    results = out[start:stop]
-    for i in range(len(results)):
-        results[i] = zero if results[i] <= zero else results[i]
-
-
-@compiled(error_model="numpy")
-def where_above(gradient: Any, out: Any, result: Any, start: int, stop: int, scale: Any) -> None:
-    """The gradient times `scale` where `out` is above zero or NaN, else zero."""
-    zero = out.dtype.type(0)
-    grad_out, x, grad_x = gradient[start:stop], out[start:stop], result[start:stop]
-    for i in range(len(x)):
-        grad_x[i] = zero if x[i] <= zero else grad_out[i] * scale
-
-
 @compiled(error_model="numpy", fastmath=REORDERED)
 def residual_layer_norm(
     kept: Any,

@@ -60,34 +60,6 @@ def dropped(values: torch.Tensor, draw: Draw) -> torch.Tensor:
     return result
 
 
-class RectifiedDropout(torch.autograd.Function):
-    """`CountedDropout` of relu, in one pass; its output alone says where the gradient goes."""
-
-    @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, draw: Draw) -> torch.Tensor:
-        from snn_cace.kernels.cpu import drop_rectified
-
-        ctx.scale = draw.scale
-        out = torch.empty(values.shape, dtype=values.dtype)
-        given, result = values.detach().contiguous().view(-1).numpy(), out.view(-1).numpy()
-        drawn = (draw.seed, draw.bound, given.dtype.type(draw.scale))
-        in_threads(drop_rectified, (given, result), len(given), ELEMENTS_PER_THREAD, *drawn)
-        ctx.save_for_backward(out)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        from snn_cace.kernels.cpu import where_above
-
-        (out,) = ctx.saved_tensors
-        result = torch.empty_like(out)
-        grad_out, x, grad_x = (x.contiguous().view(-1).numpy() for x in (gradient, out, result))
-        scale = grad_out.dtype.type(ctx.scale)
-        in_threads(where_above, (grad_out, x, grad_x), len(grad_x), ELEMENTS_PER_THREAD, scale)
-        return result, None
-
-
 class Dropout(nn.Dropout):
     """`nn.Dropout`, without a mask in memory on a CPU. Shape: `[...]` to `[...]`.
 
@@ -101,11 +73,3 @@ class Dropout(nn.Dropout):
         if self.p == 1 or why_eager(self) or not on_cpu(values):
             return F.dropout(values, self.p)
         return CountedDropout.apply(values, Draw(self.p))
-
-
-def rectified_dropout(values: torch.Tensor, dropout: Dropout) -> torch.Tensor:
-    """dropout(relu(values)), `[...]` to `[...]`."""
-    drops = dropout.training and 0 < dropout.p < 1
-    if not drops or why_eager(dropout) or not on_cpu(values):
-        return dropout(torch.relu(values))
-    return RectifiedDropout.apply(values, Draw(dropout.p))

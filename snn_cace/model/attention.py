@@ -15,6 +15,7 @@ from torch.nn import Linear
 from torch.nn import functional as F
 
 from neurons import LookBack
+from snn_cace.config import ModelConfig
 from snn_cace.kernels.dropout import Dropout
 from snn_cace.kernels.linear import project
 from snn_cace.kernels.residual import residual_norm
@@ -147,11 +148,9 @@ class AudioGuidedVisualAttention(nn.Module):
     Shape: patches and attended `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Cv]`.
     """
 
-    def __init__(
-        self, visual_dim: int, audio_dim: int, hidden_dim: int, key_dim: int, beta: float, dropout: float
-    ) -> None:
+    def __init__(self, config: ModelConfig, audio_dim: int, key_dim: int, dropout: float) -> None:
         super().__init__()
-        self.beta = beta
+        visual_dim, hidden_dim, self.beta = config.visual_dim, config.attention_dim, config.beta
         self.self_attention = UnscaledAttention(visual_dim, visual_dim, key_dim, visual_dim)
         self.self_spatial = SpatialAttention(visual_dim, visual_dim, hidden_dim)
         self.channel = ChannelAttention(visual_dim, audio_dim, hidden_dim)
@@ -166,18 +165,17 @@ class AudioGuidedVisualAttention(nn.Module):
 
 class VisualGuidedAudioAttention(nn.Module):
     """Pictures guide sound: x (1 + psi sigmoid(g)), where g is the sound that each segment's picture asks for: of all
-    segments, or with a `window` of its own and the window - 1 before it.
+    segments, or in a causal network of its own and the window - 1 before it.
 
     attended: norm(patches + dropout(picture_attention(patches))).
 
     Shape: attended `[B, T, P, Cv]`, audio `[B, T, Ca]` to `[B, T, Ca]`.
     """
 
-    def __init__(
-        self, visual_dim: int, audio_dim: int, key_dim: int, psi: float, dropout: float, window: int | None = None
-    ) -> None:
+    def __init__(self, config: ModelConfig, audio_dim: int, key_dim: int, dropout: float) -> None:
         super().__init__()
-        self.psi = psi
+        visual_dim, self.psi = config.visual_dim, config.psi
+        window = config.window if config.causal else None
         self.sound_look_back, self.cross_look_back = LookBack(window), LookBack(window)
         self.picture_attention = UnscaledAttention(visual_dim, visual_dim, key_dim, visual_dim)
         self.sound_attention = UnscaledAttention(audio_dim, audio_dim, audio_dim, audio_dim)
@@ -194,58 +192,49 @@ class VisualGuidedAudioAttention(nn.Module):
 
 
 class GuidanceAttention(nn.Module):
-    """Patches and sound to one vector each per segment, each guided by the other where `guidance` says so.
+    """Patches and sound to one vector each per segment, each guided by the other where `model.guidance` says so.
 
     Without audio guidance the picture is the mean of its patches; without visual guidance the sound is unchanged. One
     layer norm serves the pictures' self-attention of both branches, as in the original.
 
-    Shape: visual `[B, T, H, W, Cv]`, audio `[B, T, Ca]` to `GuidedFeatures`.
+    Shape: visual `[B, T, H, W, visual_dim]`, audio `[B, T, audio_dim]` to `GuidedFeatures`.
     """
 
-    def __init__(
-        self,
-        guidance: str,
-        visual_dim: int,
-        audio_dim: int,
-        hidden_dim: int,
-        key_dim: int,
-        psi: float,
-        beta: float,
-        dropout: float,
-        window: int | None = None,
-    ) -> None:
+    def __init__(self, config: ModelConfig, audio_dim: int) -> None:
         super().__init__()
+        key_dim = config.key_dim or max(1, config.visual_dim // 4)
+        dropout = config.dropout if config.guidance_dropout is None else config.guidance_dropout
         self.picture: AudioGuidedVisualAttention | None = None
         self.sound: VisualGuidedAudioAttention | None = None
-        if guidance != "none":
-            self.visual_norm = nn.LayerNorm(visual_dim)
-        if guidance in ("audio", "co"):
-            self.picture = AudioGuidedVisualAttention(visual_dim, audio_dim, hidden_dim, key_dim, beta, dropout)
-        if guidance in ("visual", "co"):
-            self.sound = VisualGuidedAudioAttention(visual_dim, audio_dim, key_dim, psi, dropout, window)
+        if config.guidance != "none":
+            self.visual_norm = nn.LayerNorm(config.visual_dim)
+        if config.guidance in ("audio", "co"):
+            self.picture = AudioGuidedVisualAttention(config, audio_dim, key_dim, dropout)
+        if config.guidance in ("visual", "co"):
+            self.sound = VisualGuidedAudioAttention(config, audio_dim, key_dim, dropout)
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> GuidedFeatures:
         patches = visual.flatten(2, 3)
-        attended = iter(self.attended(patches))
-        picture = patches.mean(-2) if self.picture is None else self.picture(patches, next(attended), audio)
-        sound = audio if self.sound is None else self.sound(next(attended), audio)
+        attended = self.attended(patches)
+        picture = patches.mean(-2) if self.picture is None else self.picture(patches, attended["picture"], audio)
+        sound = audio if self.sound is None else self.sound(attended["sound"], audio)
         return GuidedFeatures(picture, sound)
+
+    def attended(self, patches: torch.Tensor) -> dict[str, torch.Tensor]:
+        """norm(patches + dropout(self-attention(patches))) of each branch that there is: `[B, T, P, Cv]`."""
+        branches: dict[str, tuple[UnscaledAttention, Dropout]] = {}
+        if self.picture is not None:
+            branches["picture"] = (self.picture.self_attention, self.picture.dropout)
+        if self.sound is not None:
+            branches["sound"] = (self.sound.picture_attention, self.sound.dropout)
+        projections = self_projections(patches, *(attention for attention, _ in branches.values()))
+        return {
+            name: residual_norm(patches, attend(given), dropout, self.visual_norm)
+            for (name, (_, dropout)), given in zip(branches.items(), projections, strict=True)
+        }
 
     def spatial_attentions(self) -> dict[str, nn.Module]:
         """What weighs patches by the sound and by the picture, where sound guides pictures."""
         if self.picture is None:
             return {}
         return {"spatial": self.picture.spatial, "self_spatial": self.picture.self_spatial}
-
-    def attended(self, patches: torch.Tensor) -> list[torch.Tensor]:
-        """norm(patches + dropout(self-attention(patches))) of each branch that runs: `[B, T, P, Cv]`."""
-        branches = []
-        if self.picture is not None:
-            branches.append((self.picture.self_attention, self.picture.dropout))
-        if self.sound is not None:
-            branches.append((self.sound.picture_attention, self.sound.dropout))
-        projections = self_projections(patches, *(attention for attention, _ in branches)) if branches else []
-        return [
-            residual_norm(patches, attend(given), dropout, self.visual_norm)
-            for given, (_, dropout) in zip(projections, branches, strict=True)
-        ]

@@ -124,11 +124,6 @@ class AvelNet(Network):
             clip_logits=largest if self.weak else None,
         )
 
-    def slots(self) -> dict[str, list[str]]:
-        encoders = {"audio_temporal": self.audio_temporal, "visual_temporal": self.visual_temporal}
-        found = {"temporal_encoder": [name for name, encoder in encoders.items() if encoder is not None]}
-        return found | ({"feed_forward": ["classifier"]} if self.fusion is None else {})
-
     def spatial_attentions(self) -> dict[str, nn.Module]:
         return {} if self.attention is None else {"spatial": self.attention}
 

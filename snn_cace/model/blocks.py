@@ -13,8 +13,8 @@ from torch import nn
 from neurons import BlockConfig, SpikingCrossAttention, SpikingLinear, SpikingMLP
 from neurons.config import Kind
 from snn_cace.config import ModelConfig
-from snn_cace.model.attention import GuidanceAttention
 from snn_cace.model.dense import DenseParts, rounded_linear
+from snn_cace.model.network import FILLED
 from snn_cace.model.relation import FeedForward, Interaction, RelationBlock, RoundedAttention
 from snn_cace.model.temporal import temporal_encoder
 
@@ -30,26 +30,14 @@ def visual_projection(config: ModelConfig, inputs: int) -> nn.Module:
     )
 
 
-def guidance_attention(config: ModelConfig, audio_dim: int) -> GuidanceAttention:
-    """Guidance between patches `[B, T, H, W, visual_dim]` and sound `[B, T, audio_dim]`."""
-    return GuidanceAttention(
-        config.guidance,
-        config.visual_dim,
-        audio_dim,
-        config.attention_dim,
-        config.key_dim or max(1, config.visual_dim // 4),
-        config.psi,
-        config.beta,
-        config.dropout if config.guidance_dropout is None else config.guidance_dropout,
-        config.window if config.causal else None,
-    )
-
-
 def temporal_encoders(config: ModelConfig, *sizes: tuple[int, int]) -> list[nn.Module]:
     """Temporal encoders of several modalities, by their `(inputs, outputs)`."""
     with independent_stream("temporal_encoder"):
         slot = config.slots.slot("temporal_encoder")
-        return [temporal_encoder(inputs, outputs, slot, config.spiking, config.causal) for inputs, outputs in sizes]
+        encoders = [temporal_encoder(inputs, outputs, slot, config.spiking, config.causal) for inputs, outputs in sizes]
+    for encoder in encoders:
+        setattr(encoder, FILLED, "temporal_encoder")
+    return encoders
 
 
 def event_classifier(config: ModelConfig, classes: int, bias: bool = True, sequence: bool = False) -> nn.Module:
@@ -75,24 +63,30 @@ def fill(
     chosen = config.slots.slot(slot)
     with independent_stream(slot):
         if chosen.is_dense:
-            return dense(DenseParts.of(chosen, config.spiking))
-        return spiking(chosen.spiking(config.spiking), chosen.kind)
+            block = dense(DenseParts.of(chosen, config.spiking))
+        else:
+            block = spiking(chosen.spiking(config.spiking), chosen.kind)
+    setattr(block, FILLED, slot)
+    return block
 
 
-def relation_block(config: ModelConfig, inputs: int, layers: int, hidden: int) -> RelationBlock:
-    """A relation block with the feed-forward slot that the config names."""
+def relation_blocks(config: ModelConfig, visual: int, audio: int) -> list[RelationBlock]:
+    """Of pictures, of sound, and both again across modalities, from so many channels `[B, T, channels]` each."""
     d, dropout = config.d_model, config.relation_dropout
+    window = config.window if config.causal else None
 
-    def feed_forward() -> nn.Module:
-        return fill(
+    def block(inputs: int, layers: int, hidden: int) -> RelationBlock:
+        feed_forward = fill(
             config,
             "feed_forward",
             lambda dense: FeedForward(d, hidden, dropout, dense),
-            lambda block, kind: SpikingMLP(d, hidden, d, dropout, block, kind),
+            lambda spiking, kind: SpikingMLP(d, hidden, d, dropout, spiking, kind),
         )
+        return RelationBlock(inputs, d, config.heads, layers, dropout, feed_forward, window)
 
-    window = config.window if config.causal else None
-    return RelationBlock(inputs, d, config.heads, layers, dropout, feed_forward, window)
+    within = [block(inputs, config.encoder_layers, config.encoder_feed_forward) for inputs in (visual, audio)]
+    across = [block(inputs, config.decoder_layers, config.decoder_feed_forward) for inputs in (visual, audio)]
+    return within + across
 
 
 def interaction(config: ModelConfig) -> Interaction:

@@ -98,8 +98,6 @@ class BrainCogEncoder(nn.Module):
         kind: Kind = "spiking",
     ) -> None:
         super().__init__()
-        if simulation_steps < 1:
-            raise ValueError(f"simulation steps must be at least 1, not {simulation_steps}")
         self.simulation_steps = simulation_steps
         self.linear = nn.Linear(inputs, outputs)
         self.dropout = nn.Dropout(dropout)

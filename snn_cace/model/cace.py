@@ -9,15 +9,9 @@ from torch.nn import Linear
 from neurons import LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, EventsOutput, FeatureShape, ParsedOutput
-from snn_cace.kernels.dropout import Dropout, rectified_dropout
-from snn_cace.model.blocks import (
-    event_classifier,
-    guidance_attention,
-    interaction,
-    relation_block,
-    temporal_encoders,
-    visual_projection,
-)
+from snn_cace.kernels.dropout import Dropout
+from snn_cace.model.attention import GuidanceAttention
+from snn_cace.model.blocks import event_classifier, interaction, relation_blocks, temporal_encoders, visual_projection
 from snn_cace.model.localisation import LocalisationHead, mean_of_largest
 from snn_cace.model.network import Network
 
@@ -59,12 +53,10 @@ class CaceNet(Network):
 
         self.visual_projection = visual_projection(config, shape.visual_channels)
         self.dropout = Dropout(config.dropout)
-        self.guidance = guidance_attention(config, audio_dim)
+        self.guidance = GuidanceAttention(config, audio_dim)
         self.audio_temporal, self.visual_temporal = temporal_encoders(config, (audio_dim, d), (visual_dim, 2 * d))
-        self.visual_relation = relation_block(config, 2 * d, config.encoder_layers, config.encoder_feed_forward)
-        self.audio_relation = relation_block(config, d, config.encoder_layers, config.encoder_feed_forward)
-        self.visual_cross = relation_block(config, 2 * d, config.decoder_layers, config.decoder_feed_forward)
-        self.audio_cross = relation_block(config, d, config.decoder_layers, config.decoder_feed_forward)
+        relations = relation_blocks(config, 2 * d, d)
+        self.visual_relation, self.audio_relation, self.visual_cross, self.audio_cross = relations
         self.audio_gate = Linear(d, 1)
         self.visual_gate = Linear(d, 1)
         self.visual_av = Linear(d, self.scored)
@@ -77,7 +69,7 @@ class CaceNet(Network):
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput | EventsOutput:
         self.check(visual, audio)
-        patches = rectified_dropout(self.visual_projection(visual), self.dropout)
+        patches = self.dropout(torch.relu(self.visual_projection(visual)))
         guided = self.guidance(patches, audio)
         audio_seq = self.audio_temporal(guided.audio)
         visual_seq = self.visual_temporal(guided.visual)
@@ -120,15 +112,6 @@ class CaceNet(Network):
             running_av_logits=av_logits if causal else None,
             clip_logits=self.pooled(found.segment_relevance.sigmoid(), event_logits) if self.weak else None,
         )
-
-    def slots(self) -> dict[str, list[str]]:
-        return {
-            "visual_projection": ["visual_projection"],
-            "temporal_encoder": ["audio_temporal", "visual_temporal"],
-            "feed_forward": [name for name, _ in self.named_modules() if name.endswith(".feed_forward")],
-            "interaction": ["visual_interaction.attention", "audio_interaction.attention"],
-            "event_head": ["head.event"],
-        }
 
     def spatial_attentions(self) -> dict[str, nn.Module]:
         return self.guidance.spatial_attentions()

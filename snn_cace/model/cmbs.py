@@ -13,8 +13,9 @@ from torch.nn import Linear
 from neurons import LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
-from snn_cace.kernels.dropout import Dropout, rectified_dropout
-from snn_cace.model.blocks import event_classifier, guidance_attention, interaction, relation_block, visual_projection
+from snn_cace.kernels.dropout import Dropout
+from snn_cace.model.attention import GuidanceAttention
+from snn_cace.model.blocks import event_classifier, interaction, relation_blocks, visual_projection
 from snn_cace.model.cace import CaceNet
 from snn_cace.model.localisation import mean_of_largest
 from snn_cace.model.network import Network
@@ -47,11 +48,9 @@ class WeakCmbsNet(Network):
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
         self.visual_projection = visual_projection(config, shape.visual_channels)
         self.dropout = Dropout(config.dropout)
-        self.guidance = guidance_attention(config, audio_dim)
-        self.visual_relation = relation_block(config, visual_dim, config.encoder_layers, config.encoder_feed_forward)
-        self.audio_relation = relation_block(config, audio_dim, config.encoder_layers, config.encoder_feed_forward)
-        self.visual_cross = relation_block(config, visual_dim, config.decoder_layers, config.decoder_feed_forward)
-        self.audio_cross = relation_block(config, audio_dim, config.decoder_layers, config.decoder_feed_forward)
+        self.guidance = GuidanceAttention(config, audio_dim)
+        relations = relation_blocks(config, visual_dim, audio_dim)
+        self.visual_relation, self.audio_relation, self.visual_cross, self.audio_cross = relations
         self.visual_gate, self.audio_gate = Linear(d, 1), Linear(d, 1)
         self.visual_av, self.audio_av = Linear(d, self.scored), Linear(d, self.scored)
         self.visual_interaction, self.audio_interaction = interaction(config), interaction(config)
@@ -60,7 +59,7 @@ class WeakCmbsNet(Network):
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
         self.check(visual, audio)
-        patches = rectified_dropout(self.visual_projection(visual), self.dropout)
+        patches = self.dropout(torch.relu(self.visual_projection(visual)))
         guided = self.guidance(patches, audio)
         visual_memory = self.visual_relation(guided.visual)
         audio_memory = self.audio_relation(guided.audio)
@@ -86,14 +85,6 @@ class WeakCmbsNet(Network):
             gate=gate,
             clip_logits=self.pooled(gate, event_logits),
         )
-
-    def slots(self) -> dict[str, list[str]]:
-        return {
-            "visual_projection": ["visual_projection"],
-            "feed_forward": [name for name, _ in self.named_modules() if name.endswith(".feed_forward")],
-            "interaction": ["visual_interaction.attention", "audio_interaction.attention"],
-            "event_head": ["event"],
-        }
 
     def spatial_attentions(self) -> dict[str, nn.Module]:
         return self.guidance.spatial_attentions()

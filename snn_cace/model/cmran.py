@@ -7,9 +7,9 @@ from torch import nn
 
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
-from snn_cace.kernels.dropout import Dropout, rectified_dropout
+from snn_cace.kernels.dropout import Dropout
 from snn_cace.model.attention import ChannelSpatialAttention
-from snn_cace.model.blocks import event_classifier, interaction, relation_block, visual_projection
+from snn_cace.model.blocks import event_classifier, interaction, relation_blocks, visual_projection
 from snn_cace.model.localisation import LocalisationHead
 from snn_cace.model.network import Network
 
@@ -31,16 +31,14 @@ class CmranNet(Network):
         self.guidance: ChannelSpatialAttention | None = None
         if config.guidance == "audio":
             self.guidance = ChannelSpatialAttention(visual_dim, audio_dim, config.attention_dim)
-        self.visual_relation = relation_block(config, visual_dim, config.encoder_layers, config.encoder_feed_forward)
-        self.audio_relation = relation_block(config, audio_dim, config.encoder_layers, config.encoder_feed_forward)
-        self.visual_cross = relation_block(config, visual_dim, config.decoder_layers, config.decoder_feed_forward)
-        self.audio_cross = relation_block(config, audio_dim, config.decoder_layers, config.decoder_feed_forward)
+        relations = relation_blocks(config, visual_dim, audio_dim)
+        self.visual_relation, self.audio_relation, self.visual_cross, self.audio_cross = relations
         self.visual_interaction = interaction(config)
         self.head = LocalisationHead(config.d_model, event_classifier(config, self.scored))
 
     def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> ClipOutput:
         self.check(visual, audio)
-        patches = rectified_dropout(self.visual_projection(visual), self.dropout).flatten(2, 3)
+        patches = self.dropout(torch.relu(self.visual_projection(visual))).flatten(2, 3)
         picture = patches.mean(-2) if self.guidance is None else self.guidance(patches, audio)
         visual_memory = self.visual_relation(picture)
         audio_memory = self.audio_relation(audio)
@@ -52,14 +50,6 @@ class CmranNet(Network):
             event_logits=found.class_logits,
             clip_logits=self.pooled(found.segment_relevance.sigmoid(), found.class_logits) if self.weak else None,
         )
-
-    def slots(self) -> dict[str, list[str]]:
-        return {
-            "visual_projection": ["visual_projection"],
-            "feed_forward": [name for name, _ in self.named_modules() if name.endswith(".feed_forward")],
-            "interaction": ["visual_interaction.attention"],
-            "event_head": ["head.event"],
-        }
 
     def spatial_attentions(self) -> dict[str, nn.Module]:
         return {} if self.guidance is None else {"spatial": self.guidance.spatial}

@@ -38,15 +38,11 @@ ORIGINAL = DenseParts()
 """What the original has."""
 
 
-class RoundedLinear(nn.Sequential):
-    """Rounding, linear, norm: `[..., inputs]` to `[..., outputs]`."""
-
-    def __init__(self, inputs: int, outputs: int, dense: DenseParts, bias: bool) -> None:
-        super().__init__(dense.make_rounding(inputs), Linear(inputs, outputs, bias=bias), dense.make_norm(outputs))
-
-
 def rounded_linear(inputs: int, outputs: int, dense: DenseParts, bias: bool = True) -> nn.Module:
-    """A linear layer with the parts that the slot asks for: the original's own where it asks for none."""
+    """Rounding, linear, norm, as the slot asks for them, `[..., inputs]` to `[..., outputs]`: the original's linear
+    layer alone where it asks for none.
+    """
+    linear = Linear(inputs, outputs, bias=bias)
     if dense == ORIGINAL:
-        return Linear(inputs, outputs, bias=bias)
-    return RoundedLinear(inputs, outputs, dense, bias)
+        return linear
+    return nn.Sequential(dense.make_rounding(inputs), linear, dense.make_norm(outputs))

@@ -11,6 +11,9 @@ from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.errors import InputError
 from snn_cace.networks import NETWORKS, find_network
 
+FILLED = "filled_slot"
+"""The attribute of a module that names the slot it fills; `snn_cace.model.blocks` sets it."""
+
 
 class Network(Padded):
     """visual `[B, T, H, W, Cv]` and audio `[B, T, Ca]` to a `NetworkOutput`.
@@ -38,7 +41,11 @@ class Network(Padded):
 
     def slots(self) -> dict[str, list[str]]:
         """The names of the modules that fill each slot that it has, dense or spiking."""
-        raise NotImplementedError
+        found: dict[str, list[str]] = {}
+        for name, module in self.named_modules():
+            if hasattr(module, FILLED):
+                found.setdefault(getattr(module, FILLED), []).append(name)
+        return found
 
     def spatial_attentions(self) -> dict[str, nn.Module]:
         """What weighs patches, `spatial` by the sound and `self_spatial` by the picture: modules whose `weights` say

@@ -6,15 +6,14 @@ No positional encoding: only the temporal encoder knows the order of segments.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import LearnedStep, LookBack
-from snn_cace.kernels.dropout import Dropout, rectified_dropout
+from neurons import LookBack
+from snn_cace.kernels.dropout import Dropout
 from snn_cace.kernels.residual import residual_norm
 from snn_cace.model.dense import ORIGINAL, DenseParts
 
@@ -32,14 +31,11 @@ class FeedForward(nn.Module):
         self.dropout = Dropout(dropout)
         self.linear2 = Linear(hidden, outputs or width)
         self.norm = dense.make_norm(hidden)
-        self.round_inputs = dense.make_rounding(width)
-        self.round_hidden = None if dense.bits is None else LearnedStep(dense.bits, hidden)
+        self.round_inputs, self.round_hidden = dense.make_rounding(width), dense.make_rounding(hidden)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        hidden = self.norm(self.linear1(self.round_inputs(values)))
-        if self.round_hidden is not None:
-            return self.linear2(self.dropout(self.round_hidden(torch.relu(hidden))))
-        return self.linear2(rectified_dropout(hidden, self.dropout))
+        hidden = torch.relu(self.norm(self.linear1(self.round_inputs(values))))
+        return self.linear2(self.dropout(self.round_hidden(hidden)))
 
 
 class DenseAttention(nn.MultiheadAttention):
@@ -125,11 +121,11 @@ class RelationBlock(nn.Module):
         heads: int,
         layers: int,
         dropout: float,
-        make_feed_forward: Callable[[], nn.Module],
+        feed_forward: nn.Module,
         window: int | None = None,
     ) -> None:
         super().__init__()
-        layer = RelationLayer(d_model, heads, dropout, make_feed_forward(), window)
+        layer = RelationLayer(d_model, heads, dropout, feed_forward, window)
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(layers))
         self.project = Linear(inputs, d_model)
 

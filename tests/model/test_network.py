@@ -13,7 +13,7 @@ from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, ModelConfig, Slot
 from snn_cace.contracts import FeatureShape
 from snn_cace.kernels import residual
-from snn_cace.kernels.dropout import Dropout, rectified_dropout
+from snn_cace.kernels.dropout import Dropout
 from snn_cace.kernels.residual import residual_norm
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
@@ -233,19 +233,6 @@ def test_the_end_of_a_residual_block_equals_its_modules_one_by_one(rows: int, mo
         found.append((out, *torch.autograd.grad((out * push).sum(), [*given, norm.weight, norm.bias])))
     for fused, plain in zip(*found, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
-
-
-@pytest.mark.parametrize("rows", [3, 60000])
-def test_rectified_dropout_is_dropout_of_what_is_rectified(rows: int):
-    dropout, values = Dropout(0.3), torch.randn(rows, 10, dtype=torch.float64, requires_grad=True)
-    push, found = torch.randn_like(values), []
-    for run in (lambda x: rectified_dropout(x, dropout), lambda x: dropout(torch.relu(x))):
-        torch.manual_seed(0)
-        out = run(values)
-        found.append((out, *torch.autograd.grad(out, values, push)))
-    for fused, plain in zip(*found, strict=True):
-        assert torch.equal(fused, plain)
-    assert rectified_dropout(torch.full((4,), float("nan")), dropout).isnan().any()
 
 
 def test_the_end_of_a_residual_block_takes_what_does_not_lie_in_rows(monkeypatch: pytest.MonkeyPatch):

@@ -32,9 +32,6 @@ class OutsideNet(Network):
         encoded = self.encoder(audio)
         return ClipOutput(self.relevance(encoded).squeeze(-1), self.event(encoded.mean(1)))
 
-    def slots(self) -> dict[str, list[str]]:
-        return {"temporal_encoder": ["encoder"]}
-
 
 class Outside(NetworkSpec):
     modules = f"{__name__}:OutsideNet"

@@ -40,11 +40,11 @@ def test_a_node_without_a_step_of_its_own_says_so(node: str):
 
 def looped(current: torch.Tensor, node: Node, carry: bool) -> torch.Tensor:
     """`[S, B, T, N]` to spikes, by `step` alone."""
-    spikes, state = torch.zeros_like(current), node.at_rest(current[0, :, 0])
-    found = []
+    rest = tuple(torch.zeros_like(current[0, :, 0]) for _ in node.states)
+    state, found = rest, []
     for segment in range(current.shape[2]):
         if not carry:
-            state = node.at_rest(current[0, :, 0])
+            state = rest
         for now in current[:, :, segment]:
             fired, state = step(now, state, node)
             found.append(fired)

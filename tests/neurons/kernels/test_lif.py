@@ -15,7 +15,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neurons import LIF, NODES, BlockConfig, SpikeRecorder, SpikingLinear, SpikingMLP
-from neurons.kernels.lif import SLOPES, Dynamics, firing_rate
 from neurons.kernels.threads import in_every_thread
 from neurons.layer import SpikingLayer, make_layer, run_layers
 from snn_cace.model.braincog import BrainCogEncoder
@@ -240,25 +239,3 @@ def test_triton_s_kernels_compile_for_a_gpu_that_is_not_here(
         built = compile(ASTSource(kernel, signature, settings, aligned), target=GPUTarget("cuda", capability, 32))
         assert built.asm["cubin"]
         assert steps > 4 or "ld.global.v4" in built.asm["ptx"]
-
-
-@pytest.mark.parametrize("leaky", [True, False])
-@pytest.mark.parametrize("soft", [True, False])
-@pytest.mark.parametrize("slope", sorted(set(SLOPES.values())))
-def test_a_single_step_from_rest_equals_the_first_of_two_segments(leaky: bool, soft: bool, slope: int):
-    """S = T = 1 has kernels of its own; a second segment without a gradient leaves the first as it is."""
-    generator = torch.Generator().manual_seed(0)
-    current, push = (torch.randn(7, 1, 700, dtype=torch.float64, generator=generator) for _ in range(2))
-
-    def run(values: torch.Tensor, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        leaf = values.unsqueeze(0).requires_grad_()
-        dynamics = Dynamics(1, leaky, 2.0, 0.5, soft, False, False, slope, 2.0, values.shape[-1])
-        rate = firing_rate(leaf, *dynamics)
-        rate.backward(gradient)
-        return rate.detach()[:, 0], leaf.grad[0, :, 0]
-
-    nothing = torch.zeros_like(current)
-    rate, gradient = run(current, push)
-    first_rate, first_gradient = run(torch.cat([current, nothing], 1), torch.cat([push, nothing], 1))
-    assert torch.equal(rate, first_rate)
-    torch.testing.assert_close(gradient, first_gradient, rtol=1e-14, atol=0)

@@ -1,4 +1,4 @@
-"""Work shared among threads: every part once, in any pool, and failures come back."""
+"""Work shared among threads: every part once, with OpenMP or without, and failures come back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 from filelock import FileLock
 
 from neurons.kernels import threads
-from neurons.kernels.threads import in_threads, openmp_of_torch, part_of, shared_among_threads
+from neurons.kernels.threads import in_threads, openmp_of_torch, shared_among_threads
 
 
-@pytest.fixture(params=["openmp", "pool"], autouse=True)
+@pytest.fixture(params=["openmp", "none"], autouse=True)
 def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    if request.param == "pool":
+    if request.param == "none":
         monkeypatch.setattr(threads, "openmp_of_torch", lambda: None)
     elif openmp_of_torch() is None:
         pytest.skip("PyTorch has loaded no OpenMP here")
@@ -32,8 +32,7 @@ def where(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 def test_every_part_runs_once(count: int):
     parts: list[tuple[int, int]] = []
     shared_among_threads(lambda start, stop: parts.append((start, stop)), count, 1)
-    assert sorted(parts) == [part_of(count, part, len(parts)) for part in range(len(parts))]
-    assert sum(stop - start for start, stop in parts) == count
+    assert [place for part in sorted(parts) for place in range(*part)] == list(range(count))
     assert len(parts) <= 2
 
 
