@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from snn_cace.comparison.schema import Result
 from snn_cace.files import replacing, write_text
 from snn_cace.report import figures
-from snn_cace.report.conclusions import markdown_table
+from snn_cace.report.conclusions import Table, markdown_table
 
 ATTENTIONS = {"spatial": "by the sound", "self_spatial": "by the picture"}
 WEIGHT_SHARE = 0.6
@@ -127,44 +127,33 @@ def write_gif(path: Path, frames: np.ndarray, rate: int) -> None:
         first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=1000 // rate, loop=0)
 
 
-def pointing_over_seeds(result: Result) -> list[list[str]]:
-    """As `pointing_rows`, of a comparison's variants, means and deviations over seeds."""
+def pointing_table(networks: Iterable[tuple[str, str, dict[str, Any] | None]]) -> Table:
+    """A row per network (its name, guidance and pointing game, if it was played) and map: how often the peak lies on
+    the class's digit, muted too, and chance; over seeds, means and deviations.
+    """
     return [
-        [
-            variant["name"],
-            variant["config"]["model"]["guidance"],
-            ATTENTIONS[name],
-            *(f"{found[key]['mean']:.1f} ± {found[key]['std']:.1f}" for key in ("accuracy", "muted")),
-            f"{found['chance']:.1f}",
-        ]
-        for variant in result["variants"]
-        for name, found in (variant.get("pointing") or {}).items()
+        {
+            "network": name,
+            "guidance": guidance,
+            "attention": ATTENTIONS[map],
+            "peak on the digit, %": over_seeds(found["accuracy"]),
+            "the same clips muted, %": over_seeds(found["muted"]),
+            "chance, %": over_seeds(found["chance"]),
+        }
+        for name, guidance, pointing in networks
+        for map, found in (pointing or {}).items()
     ]
 
 
-def pointing_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Of each network and map: how often the peak lies on the class's digit, muted too, and chance."""
-    return [
-        [
-            network["name"],
-            network["guidance"],
-            ATTENTIONS[name],
-            *(f"{found[key]:.1f}" for key in ("accuracy", "muted", "chance")),
-        ]
-        for network in result["networks"]
-        for name, found in (network["pointing"] or {}).items()
-    ]
-
-
-HEADINGS = ("network", "guidance", "attention", "peak on the digit, %", "the same clips muted, %", "chance, %")
+def over_seeds(value: float | dict[str, float]) -> str:
+    return f"{value['mean']:.1f} ± {value['std']:.1f}" if isinstance(value, dict) else f"{value:.1f}"
 
 
 def write_attention_report(result: dict[str, Any], directory: Path) -> str:
     """Write figures/clip-N (SVG and PNG) and attention.md; returns the Markdown."""
     for clip in result["clips"]:
         figures.save(clip_figure(clip, result["classes"]), directory / "figures", f"clip-{clip['index']}")
-    rows = pointing_rows(result)
-    lines = markdown_table(HEADINGS, rows) if rows else []
+    lines = markdown_table(pointing_table((n["name"], n["guidance"], n["pointing"]) for n in result["networks"]))
     text = "\n".join([*lines, "", f"{len(result['clips'])} clips drawn: {directory / 'figures'}"]) + "\n"
     write_text(directory / "attention.md", text)
     return text

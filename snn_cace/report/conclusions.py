@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from snn_cace.comparison.front import EQUAL_POINTS, Rivalry, rivalries
 from snn_cace.comparison.schema import Attribution, Difference, Link, Result, Variant
@@ -10,17 +11,25 @@ from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.counting.models import MODELS
 
 REUSE_WORDS = {"segment": "weights once a segment", "clip": "weights once a clip"}
-RIVAL_HEADINGS = ("energy model", "spiking", "cheapest without spikes", "points", "energy, % more", "from", "to")
+EQUAL_ACCURACY = (
+    "Energy at equal accuracy: the spiking network that saves most, against the cheapest network without spikes that "
+    f"is at most {EQUAL_POINTS} points less accurate, each at its best count. Points are its accuracy less "
+    f"that network's; where they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
+)
 NO_CONTROL = "no control: shape, norm and spikes are not told apart"
 SELECTION = {
     "validation": "The epoch was picked on the validation split; the test split was read once.",
     "paper": "The epoch was picked on the test split, as in the published protocol: these are not held-out figures.",
 }
+Row = dict[str, str]
+"""Cells by heading."""
+Table = list[Row]
 
 
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    return [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *rows)]
+def markdown_table(rows: Table) -> list[str]:
+    """The lines of a Markdown table; none of no rows."""
+    cells = [[*rows[0]], ["---"] * len(rows[0]), *(row.values() for row in rows)] if rows else []
+    return [f"| {' | '.join(row)} |" for row in cells]
 
 
 def variant_named(result: Result, name: str | None) -> Variant | None:
@@ -29,7 +38,7 @@ def variant_named(result: Result, name: str | None) -> Variant | None:
 
 def counterpart(result: Result, variant: Variant) -> Variant | None:
     """The ANN that a variant's energy and latency are compared with: its own network's first."""
-    return variant_named(result, variant.get("dense_counterpart", result["dense_baseline"]))
+    return variant_named(result, variant["dense_counterpart"])
 
 
 def counterparts(result: Result) -> list[Variant]:
@@ -38,18 +47,16 @@ def counterparts(result: Result) -> list[Variant]:
     return list({dense["name"]: dense for dense in spiking if dense is not None}.values())
 
 
-def model_words(model: str) -> str:
+def model_words(model: str, attribute: Literal["title", "heading"] = "title") -> str:
     """What an energy model prices, and how weights are reused."""
     priced, _, shared = model.partition("/")
-    title = MODELS[priced].title if priced in MODELS else priced
-    return title + (f", {REUSE_WORDS[shared]}" if shared else "")
+    words = getattr(MODELS[priced], attribute) if priced in MODELS else priced
+    return words + (f", {REUSE_WORDS[shared]}" if shared else "")
 
 
 def model_heading(model: str) -> str:
     """The heading of an energy model's column."""
-    priced, _, shared = model.partition("/")
-    heading = MODELS[priced].heading if priced in MODELS else priced
-    return heading + (f", {REUSE_WORDS[shared]}" if shared else "")
+    return model_words(model, "heading")
 
 
 def across_models(verdicts: dict[str, str]) -> str:
@@ -69,11 +76,6 @@ def across_models(verdicts: dict[str, str]) -> str:
     known = [MODELS[name] for name in named if name in MODELS]
     why = "; ".join(f"{model.title} {model.charges}" for model in known if model.charges)
     return f"{said}. The conclusion depends on the model" + (f": {why}." if why else ".")
-
-
-def energy_at_best(variant: Variant) -> dict[str, float]:
-    """Millijoules per clip by model, each at the count in which the network costs least."""
-    return {model: best["mean"] for model, best in variant["best"].items()}
 
 
 def in_order_of_steps(result: Result) -> list[Variant]:
@@ -96,16 +98,17 @@ def fewest_seeds(result: Result) -> int:
     return min(len(variant["seeds"]) for variant in result["variants"])
 
 
+def too_few(seeds: int) -> str:
+    return f"{'one seed is' if seeds == 1 else f'{seeds} seeds are'} too few to conclude from"
+
+
 def accuracy_words(test: Difference, seeds: int) -> str:
     """Whether a difference is shown, and how large it may be; over few seeds only what was measured."""
     low, high = test["ci95"]
     interval = f"95 % interval {low:+.2f} to {high:+.2f}; Holm-corrected {p_words(test['p_holm'])}"
     if seeds < ENOUGH_SEEDS:
-        runs = "one seed is" if seeds == 1 else f"{seeds} seeds are"
-        return (
-            f"{test['a']} measured {test['difference']:+.2f} points against {test['b']} ({interval}): {runs} too few "
-            "to conclude from"
-        )
+        measured = f"{test['a']} measured {test['difference']:+.2f} points against {test['b']}"
+        return f"{measured} ({interval}): {too_few(seeds)}"
     if test["shown"]:
         more = "more" if test["difference"] > 0 else "less"
         return f"{test['a']} is {abs(test['difference']):.2f} points {more} accurate than {test['b']} ({interval})"
@@ -124,9 +127,9 @@ def change(value: float, base: float) -> str:
     return f"{abs(percent):.1f} % {'more' if percent > 0 else 'less'}"
 
 
-def change_range(ours: dict[str, float], theirs: dict[str, float], models: list[str]) -> str:
-    """The smallest and the largest change among the energy models: 6.0 to 10.1 % less."""
-    ratios = sorted(ours[model] / theirs[model] for model in models)
+def change_range(ratios: Sequence[float]) -> str:
+    """The smallest and the largest change among energies over others: 6.0 to 10.1 % less."""
+    ratios = sorted(ratios)
     first, last = change(ratios[0], 1), change(ratios[-1], 1)
     if first == last:
         return first
@@ -234,18 +237,27 @@ def best_rivalries(result: Result) -> dict[str, Rivalry]:
     """
     if fewest_seeds(result) < ENOUGH_SEEDS:
         return {}
-    models = [*result["energy_models"], *result.get("reusing_models", [])]
+    models = [*result["energy_models"], *result["reusing_models"]]
     best = {model: next(iter(rivalries(result["variants"], model)), None) for model in models}
     return {model: one for model, one in best.items() if one is not None and one.rival is not None}
 
 
-def equal_accuracy_rows(result: Result) -> list[list[str]]:
-    """`best_rivalries`, in the order of `RIVAL_HEADINGS`."""
+def equal_accuracy_table(result: Result) -> Table:
+    """A row per energy model, of `best_rivalries`."""
     rows = []
     for model, best in best_rivalries(result).items():
         low, high = best.interval or (best.percent, best.percent)
-        changes = [f"{value:+.1f}" for value in (best.points, best.percent, low, high)]
-        rows.append([model_words(model), best.spiking, str(best.rival), *changes])
+        rows.append(
+            {
+                "energy model": model_words(model),
+                "spiking": best.spiking,
+                "cheapest without spikes": str(best.rival),
+                "points": f"{best.points:+.1f}",
+                "energy, % more": f"{best.percent:+.1f}",
+                "from": f"{low:+.1f}",
+                "to": f"{high:+.1f}",
+            }
+        )
     return rows
 
 
@@ -301,8 +313,13 @@ def energy_sentence(result: Result, variant: Variant) -> str:
     """What a spiking variant without controls takes against its ANN."""
     dense = counterpart(result, variant)
     assert dense is not None
-    changed = change_range(energy_at_best(variant), energy_at_best(dense), result["energy_models"])
-    return f"{variant['name']} takes {changed} energy than {dense['name']}, by model; {NO_CONTROL}."
+    ratios = [variant["best"][model]["mean"] / dense["best"][model]["mean"] for model in result["energy_models"]]
+    return f"{variant['name']} takes {change_range(ratios)} energy than {dense['name']}, by model; {NO_CONTROL}."
+
+
+def test_lines(result: Result) -> list[str]:
+    seeds = fewest_seeds(result)
+    return [f"{accuracy_words(test, seeds)}. Method: {test['method']}." for test in result["tests"]]
 
 
 def against_baseline(result: Result) -> dict[str, Difference]:
@@ -312,7 +329,7 @@ def against_baseline(result: Result) -> dict[str, Difference]:
 
 def pipeline_sentence(result: Result) -> str:
     """What the network is of the whole pipeline, encoders of pictures and sound included."""
-    encoders, first = result.get("encoders"), result["variants"][0]
+    encoders, first = result["encoders"], result["variants"][0]
     if not encoders:
         return (
             "Energies are of the network behind its encoders of pictures and sound; what these cost is not known here, "
@@ -344,8 +361,8 @@ def cautions(result: Result) -> list[str]:
     for failure in result["failed"]:
         found.append(f"{failure['variant']}, seed {failure['seed']}, failed and is left out: {failure['reason']}")
     if seeds < ENOUGH_SEEDS:
-        few = "One seed is" if seeds == 1 else f"{seeds} seeds are"
-        found.append(f"{few} too few to conclude from: what follows was measured, and is no finding.")
+        few = too_few(seeds)
+        found.append(f"{few[0].upper()}{few[1:]}: what follows was measured, and is no finding.")
     if result["protocol"] == "paper":
         found.append(SELECTION["paper"])
     alone = [v["name"] for v in result["variants"] if v["kind"] == "snn" and not attribution_of(result, v["name"])]
@@ -361,7 +378,7 @@ def idle_lines(result: Result) -> list[str]:
 
 def published_lines(result: Result) -> list[str]:
     """What was published of a variant, and how."""
-    known = [(variant["name"], variant.get("published")) for variant in result["variants"]]
+    known = [(variant["name"], variant["published"]) for variant in result["variants"]]
     return [f"Published of {name}: {found['accuracy']} %, {found['note']}." for name, found in known if found]
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -39,18 +37,8 @@ MICROJOULES_PER_MILLIJOULE = 1000
 DECADE = 10
 """Times the least energy above which an axis is logarithmic."""
 
-Drawing = TypeVar("Drawing", bound=Callable[..., Figure | None])
-
-
-def styled(draw: Drawing) -> Drawing:
-    """Draw in the project's style."""
-
-    @wraps(draw)
-    def wrapper(*args: Any, **options: Any) -> Figure | None:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **options)
-
-    return wrapper  # type: ignore[return-value]
+styled = mpl.rc_context(STYLE)
+"""Decorates what draws in the project's style."""
 
 
 def colour(index: int) -> str:
@@ -68,14 +56,15 @@ def new_figure(width: float, height: float, columns: int = 1, rows: int = 1, **o
     return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
+@styled
 def drawing(figure: Figure) -> str:
     """The figure as an `<svg>` element without a background."""
     text = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
+@styled
 def save(figure: Figure, directory: Path, name: str) -> str:
     """Write `name`.svg, `name`.png and `name`.pdf into `directory`, on white; returns it as an `<svg>` in
     `currentColor`.
@@ -85,7 +74,7 @@ def save(figure: Figure, directory: Path, name: str) -> str:
     opening, end, rest = drawn.partition(">")
     write_text(directory / f"{name}.svg", f'{opening} style="background: white"{end}{rest}')
     for format, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
-        with mpl.rc_context(STYLE), replacing(directory / f"{name}.{format}") as temporary:
+        with replacing(directory / f"{name}.{format}") as temporary:
             figure.savefig(temporary, format=format, dpi=120, facecolor="white", metadata=metadata)
     return drawn.replace(INK, "currentColor")
 
@@ -93,9 +82,7 @@ def save(figure: Figure, directory: Path, name: str) -> str:
 def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """What the marks of `axes` mean, under all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False, fontsize=9
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def whole_steps(axes: Axes) -> None:
@@ -278,16 +265,18 @@ def verdicts(result: Result) -> Figure | None:
 
 
 @styled
-def against_steps(variants: list[Variant], dense: list[Variant]) -> Figure | None:
-    """Accuracy and firing rate against simulation steps, and early exit; a line runs one trained network."""
+def against_steps(variants: list[Variant]) -> Figure | None:
+    """Accuracy and firing rate against simulation steps, and early exit; a line runs one trained network. Dashed: the
+    accuracy of ANNs.
+    """
     spiking = [(index, v) for index, v in enumerate(variants) if v.get("anytime") and v["anytime"]["depths"]]
     if not spiking:
         return None
     figure, (accuracy, rate, early) = new_figure(11, 3.7, columns=3)
-    for variant in dense:
-        accuracy.axhline(
-            variant["test_segment_accuracy"]["mean"], color=colour(variants.index(variant)), linestyle="--", linewidth=1
-        )
+    for index, variant in enumerate(variants):
+        if variant["kind"] == "ann":
+            mean = variant["test_segment_accuracy"]["mean"]
+            accuracy.axhline(mean, color=colour(index), linestyle="--", linewidth=1)
     for index, variant in spiking:
         depths, exits = variant["anytime"]["depths"], variant["anytime"]["early_exit"]
         steps = [depth["steps"] for depth in depths]
@@ -484,9 +473,7 @@ def curves(runs: list[dict[str, Any]], names: list[str]) -> Figure:
     for panel in panels:
         panel.set_xlabel("epoch")
         whole_steps(panel)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9
-    )
+    legend_below(figure, panels[0])
     return figure
 
 

@@ -15,6 +15,7 @@ from snn_cace.report.conclusions import (
     in_order_of_steps,
     model_words,
     share_of_dense,
+    too_few,
     variant_named,
 )
 
@@ -119,6 +120,5 @@ def energy_words(found: Attribution, model: str, share: float, verdict: str, see
     if verdict:
         return f"The spikes of {name} {verdict[:-1]} {abs(share):.1f} {how}."
     if seeds < ENOUGH_SEEDS:
-        few = "one seed is" if seeds == 1 else f"{seeds} seeds are"
-        return f"The spikes of {name} changed the energy by {share:+.1f} {how}: {few} too few to conclude from."
+        return f"The spikes of {name} changed the energy by {share:+.1f} {how}: {too_few(seeds)}."
     return f"No difference in energy is shown for the spikes of {name}: {share:+.1f} {how}."

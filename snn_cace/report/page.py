@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from snn_cace.report.conclusions import markdown_table
+from snn_cace.report.conclusions import Table, markdown_table
 
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
@@ -18,12 +18,11 @@ STYLE = (
 
 @dataclass
 class Section:
-    """A heading, sentences below it, and a table where there are headings of columns."""
+    """A heading, sentences below it, and a table."""
 
     heading: str
     lines: Sequence[str] = ()
-    headings: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = field(default_factory=list)
+    rows: Table = field(default_factory=list)
 
 
 def as_markdown(title: str, sections: Sequence[Section]) -> str:
@@ -32,12 +31,12 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
         found += ["", f"## {section.heading}", ""]
         found += [f"- {line}" for line in section.lines]
         if section.rows:
-            found += [*([""] if section.lines else []), *markdown_table(section.headings, section.rows)]
+            found += [*([""] if section.lines else []), *markdown_table(section.rows)]
     return "\n".join(found) + "\n"
 
 
 def as_html(title: str, sections: Sequence[Section]) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
+    def row(cells: Iterable[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
     body = [f"<h1>{escape(title)}</h1>"]
@@ -46,7 +45,7 @@ def as_html(title: str, sections: Sequence[Section]) -> str:
         if section.lines:
             body.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in section.lines) + "</ul>")
         if section.rows:
-            table = row(section.headings, "th") + "".join(row(cells, "td") for cells in section.rows)
+            table = row(section.rows[0], "th") + "".join(row(cells.values(), "td") for cells in section.rows)
             body.append(f"<table>{table}</table>")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     return (

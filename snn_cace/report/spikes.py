@@ -18,6 +18,7 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     layers = result["layers"]
     variant: Any = {
         "name": result["experiment"],
+        "kind": "snn",
         "firing_rate": {"per_layer": {name: layer["firing_rate"] for name, layer in layers.items()}},
         "layers": layers,
         "anytime": result["anytime"],
@@ -27,7 +28,7 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
         "rates-in-time": figures.rates_in_time([variant]),
         "distributions": figures.distributions(layers),
         "class-rates": figures.class_rates(layers, result["classes"]),
-        "steps": figures.against_steps([variant], []),
+        "steps": figures.against_steps([variant]),
         "raster": figures.raster(result["raster"], result["classes"]),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
