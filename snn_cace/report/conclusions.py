@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -64,16 +65,13 @@ def across_models(verdicts: dict[str, str]) -> str:
     models disagree, why the fewer do.
     """
     words = {"saves": "save energy", "costs": "cost energy", "": "show no difference in energy"}
-    by = {verdict: [model for model in verdicts if verdicts[model] == verdict] for verdict in words}
-    parts = {verdict: models for verdict, models in by.items() if models}
-    if len(parts) == 1:
-        return f"{words[next(iter(parts))]} by every model."
-    *few, most = sorted(parts, key=lambda verdict: len(parts[verdict]))
-    named_models = "; ".join(f"{words[verdict]} by {', '.join(map(model_words, parts[verdict]))}" for verdict in few)
-    said = f"{named_models}; {words[most]} by the other {len(parts[most])} models"
-    fewest = parts[few[0]]
-    named = dict.fromkeys(model.partition("/")[0] for model in fewest)
-    known = [MODELS[name] for name in named if name in MODELS]
+    by = {words[verdict]: [model for model in verdicts if verdicts[model] == verdict] for verdict in words}
+    *few, (most, others) = sorted(((said, models) for said, models in by.items() if models), key=lambda x: len(x[1]))
+    if not few:
+        return f"{most} by every model."
+    named_models = "; ".join(f"{said} by {', '.join(map(model_words, models))}" for said, models in few)
+    said = f"{named_models}; {most} by the other {len(others)} models"
+    known = [MODELS[name] for name in dict.fromkeys(model.partition("/")[0] for model in few[0][1]) if name in MODELS]
     why = "; ".join(f"{model.title} {model.charges}" for model in known if model.charges)
     return f"{said}. The conclusion depends on the model" + (f": {why}." if why else ".")
 
@@ -155,15 +153,18 @@ def smaller_blocks_sentences(variants: Sequence[Variant]) -> list[str]:
     ]
 
 
+def by_each_model(shares: dict[str, float], models: Sequence[str]) -> str:
+    return ", ".join(f"{100 * shares[model]:.1f} % ({model_words(model)})" for model in models)
+
+
 def share_sentence(dense: Variant, models: list[str]) -> str:
     shares, within = (dense["counts"][count]["spiking_blocks"]["share"] for count in ("event_driven", "conservative"))
-    listed = ", ".join(f"{100 * shares[m]:.1f} % ({model_words(m)})" for m in models)
     what, alone = "The compared slots", ""
     if shares != within:
         what = "The compared slots, and the layers that read their rates,"
         alone = f" The slots alone are {', '.join(f'{100 * within[m]:.1f} %' for m in models)}."
     return (
-        f"{what} are {listed} of {dense['name']}'s whole energy: "
+        f"{what} are {by_each_model(shares, models)} of {dense['name']}'s whole energy: "
         f"spikes that cost nothing could save no more.{alone} {costliest_part_sentence(dense, models)}"
     ).rstrip()
 
@@ -174,8 +175,7 @@ def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
     if last is None or "zero_skipping" not in last["counts"]:
         return None
     shares = last["counts"]["zero_skipping"]["spiking_blocks"]["share"]
-    ends = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
-    least, most = (f"{100 * shares[model]:.1f} % ({model_words(model)})" for model in ends)
+    least, most = (by_each_model(shares, [end(shares, key=shares.__getitem__)]) for end in (min, max))
     return (
         f"If all that {found['variant']}'s spikes touch cost nothing, from {least} to {most} of {last['name']}'s "
         "energy would be saved."
@@ -184,18 +184,16 @@ def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
 
 def costliest_part_sentence(variant: Variant, models: list[str]) -> str:
     """The part of the network, slots left out, that takes most energy by the first model, and its share by each."""
-    parts: dict[str, dict[str, float]] = {}
     counted = variant["counts"]["conservative"]
+    parts: dict[str, Counter[str]] = {}
     for module in counted.get("modules", ()):  # left out of results/
         if module["slot"] is None:
-            part = parts.setdefault(module["name"].partition(".")[0], dict.fromkeys(models, 0.0))
-            for model in models:
-                part[model] += module["energy_mj"][model]
+            parts.setdefault(module["name"].partition(".")[0], Counter()).update(module["energy_mj"])
     if not parts:
         return ""
-    name, spent = max(parts.items(), key=lambda item: item[1][models[0]])
-    shares = ", ".join(f"{100 * spent[m] / counted['energy_mj'][m]:.1f} % ({model_words(m)})" for m in models)
-    return f"Of what lies outside all slots, {name} takes most: {shares}."
+    name = max(parts, key=lambda part: parts[part][models[0]])
+    shares = {model: parts[name][model] / counted["energy_mj"][model] for model in models}
+    return f"Of what lies outside all slots, {name} takes most: {by_each_model(shares, models)}."
 
 
 def joules_sentence(variant: Variant, dense: Variant) -> str | None:
@@ -218,7 +216,7 @@ def sentences(result: Result) -> list[str]:
     for variant in result["variants"]:
         found = attribution_of(result, variant["name"])
         if found is not None:
-            said += [accuracy_chain_sentence(found), energy_chain_sentence(result, found)]
+            said += chain_sentences(result, found)
             last = found["links"][-1]
             alone = "Spikes themselves" if last["part"] == "spikes" else f"{last['part'].capitalize()} together"
             said.append(f"{alone}: {accuracy_words(last['accuracy'], seeds)}.")
@@ -277,29 +275,26 @@ def equal_accuracy_sentence(found: Sequence[Rivalry]) -> str:
     )
 
 
-def accuracy_chain_sentence(found: Attribution) -> str:
-    """Of the +1.8 points from ann to snn, +2.2 come from shape and norm, ... and -0.4 (-1.4 to +0.6) from spikes."""
-    whole = found["whole"]["accuracy"]["difference"]
-    *others, last = found["links"]
-    parts = [f"{link['accuracy']['difference']:+.1f} from {link['part']}" for link in others]
-    parts[0] = parts[0].replace(" from ", " come from ")
-    low, high = last["accuracy"]["ci95"]
-    spikes = f"{last['accuracy']['difference']:+.1f} ({low:+.1f} to {high:+.1f}) from {last['part']}"
-    what = f"Of the {whole:+.1f} points from {found['dense']} to {found['variant']}"
-    return f"{what}, {', '.join(parts)} and {spikes}."
+def chain_sentences(result: Result, found: Attribution) -> list[str]:
+    """Of the +1.8 points from ann to snn, +2.2 come from shape and norm, ... and -0.4 (-1.4 to +0.6) from spikes. And
+    the same of energy in percent of the dense network's, by arithmetic alone, each network at its best count.
+    """
+    model, whole = result["energy_models"][0], found["whole"]["accuracy"]["difference"]
+    points = [f"{link['accuracy']['difference']:+.1f} from {link['part']}" for link in found["links"]]
+    low, high = found["links"][-1]["accuracy"]["ci95"]
+    points[-1] = points[-1].replace(" from ", f" ({low:+.1f} to {high:+.1f}) from ", 1)
+    energy = [f"{share_of_dense(result, found, link, model):+.1f} from {link['part']}" for link in found["links"]]
+    spent, chain = share_of_dense(result, found, found["whole"], model), f"from {found['dense']} to {found['variant']}"
+    return [
+        f"Of the {whole:+.1f} points {chain}, {come_from(points)}.",
+        f"Of the {spent:+.1f} % in energy {chain} ({model_words(model)}), {come_from(energy)}.",
+    ]
 
 
-def energy_chain_sentence(result: Result, found: Attribution) -> str:
-    """The same of energy, in percent of the dense network's, by arithmetic alone, each network at its best count."""
-    model = result["energy_models"][0]
-    shares = {link["part"]: share_of_dense(result, found, link, model) for link in [*found["links"], found["whole"]]}
-    whole = shares.pop("whole")
-    parts = [f"{share:+.1f} from {part}" for part, share in shares.items()]
-    parts[0] = parts[0].replace(" from ", " come from ")
-    return (
-        f"Of the {whole:+.1f} % in energy from {found['dense']} to {found['variant']} ({model_words(model)}), "
-        f"{', '.join(parts[:-1])} and {parts[-1]}."
-    )
+def come_from(parts: Sequence[str]) -> str:
+    """+2.2 come from shape and norm, +0.1 from memory and -0.4 from spikes."""
+    first, *between, last = parts
+    return f"{', '.join([first.replace(' from ', ' come from '), *between])} and {last}"
 
 
 def share_of_dense(result: Result, found: Attribution, link: Link, model: str) -> float:
@@ -357,9 +352,7 @@ def limits(result: Result) -> list[str]:
 def cautions(result: Result) -> list[str]:
     """What a reader must not overlook."""
     seeds = fewest_seeds(result)
-    found = []
-    for failure in result["failed"]:
-        found.append(f"{failure['variant']}, seed {failure['seed']}, failed and is left out: {failure['reason']}")
+    found = [f"{f['variant']}, seed {f['seed']}, failed and is left out: {f['reason']}" for f in result["failed"]]
     if seeds < ENOUGH_SEEDS:
         few = too_few(seeds)
         found.append(f"{few[0].upper()}{few[1:]}: what follows was measured, and is no finding.")
@@ -370,23 +363,13 @@ def cautions(result: Result) -> list[str]:
     return found
 
 
-def idle_lines(result: Result) -> list[str]:
-    """Modules that hold parameters or compute, but never ran while operations were counted."""
-    idle = {variant["name"]: variant["idle_modules"] for variant in result["variants"] if variant["idle_modules"]}
-    return [f"Never ran in {name} while operations were counted: {', '.join(found)}." for name, found in idle.items()]
-
-
-def published_lines(result: Result) -> list[str]:
-    """What was published of a variant, and how."""
-    known = [(variant["name"], variant["published"]) for variant in result["variants"]]
-    return [f"Published of {name}: {found['accuracy']} %, {found['note']}." for name, found in known if found]
-
-
 def notes(result: Result) -> list[str]:
     """How each number was made."""
     environment = result["environment"]
     seeds = ", ".join(map(str, result["variants"][0]["seeds"]))
     slots = ", ".join(result["compared_slots"]) or "none"
+    idle = {variant["name"]: ", ".join(variant["idle_modules"]) for variant in result["variants"]}
+    published = {variant["name"]: variant["published"] for variant in result["variants"]}
     return [
         f"Data: {result['dataset']}; {result['test_clips']} test clips; seeds {seeds}; protocol {result['protocol']}. "
         f"{SELECTION[result['protocol']]}",
@@ -407,8 +390,16 @@ def notes(result: Result) -> list[str]:
         "Energy: counted operations times published prices; no chip was measured. Leakage and routing are left out. "
         "Traffic: a weight is read at every use, or once a segment or clip, for all networks alike.",
         f"Compared slots, spiking in at least one variant: {slots}.",
-        *idle_lines(result),
-        *published_lines(result),
+        *(
+            f"Never ran in {name} while operations were counted: {modules}."
+            for name, modules in idle.items()
+            if modules
+        ),
+        *(
+            f"Published of {name}: {found['accuracy']} %, {found['note']}."
+            for name, found in published.items()
+            if found
+        ),
         "Fewer simulation steps and early exit run the same trained weights; where membranes are carried from segment "
         "to segment, a deeper run cannot go on from a shallower one, and all depths tried are counted.",
         "Latency: one clip, forward pass, median; runs take turns, nothing beside them. Training seconds and memory: "

@@ -295,7 +295,7 @@ def test_a_stored_result_of_the_repository_opens_without_what_it_leaves_out(tmp_
 
 def test_spikes_save_or_cost_only_by_an_interval_over_five_seeds():
     assert [verdict_of(bounds, 5) for bounds in ([-3, -1], [1, 3], [-1, 1])] == ["saves", "costs", ""]
-    assert verdict_of([-3, -1], 4) == verdict_of([None, None], 5) == ""
+    assert verdict_of([-3, -1], 4) == verdict_of(None, 5) == ""
     found = {"variant": "snn", "dense": "ann"}
     how = "% of ann's energy (arithmetic alone, each network at its best count)"
     assert energy_words(found, "compute", -2.0, "saves", 5) == f"The spikes of snn save 2.0 {how}."
