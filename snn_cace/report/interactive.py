@@ -50,7 +50,7 @@ def variant_data(result: Result, variant: Variant, place: int, counts: list[str]
         "name": variant["name"],
         "kind": variant["kind"],
         "colour": figures.colour(place),
-        "accuracy": {key: variant["test_segment_accuracy"][key] for key in ("mean", "std", "values")},  # type: ignore[literal-required]
+        "accuracy": {key: variant["test_segment_accuracy"][key] for key in ("mean", "std", "values")},
         "seeds": variant["seeds"],
         "energy": {count: {model: 1000 * mj for model, mj in spent[count].items()} for count in counts},
         "dense": None if dense is None or dense is variant else dense["name"],
@@ -64,7 +64,7 @@ def chain_data(result: Result, found: Attribution, models: list[str]) -> dict[st
     """
     dense = variant_named(result, found["dense"])
     assert dense is not None
-    links = []
+    links: list[dict[str, Any]] = []
     for link in found["links"]:
         energy: dict[str, list[Any]] = {}
         for model in models:
