@@ -77,7 +77,7 @@ def audit(
             result["claims"] = {"claim": card.claim, "findings": lines}
             sections.insert(0, Section(f"Claims: {card.claim}", lines or ["All that was claimed holds."]))
         write_json(path, result)
-        write_text(path.with_name("audit.html"), as_html(title, sections))
+        write_text(path.with_name("audit.html"), as_html("audit.html", title=title, sections=sections))
         card_sections = [*sections[:1], *audit_card(result)] if card else audit_card(result)
         write_text(path.with_name("card.md"), as_markdown(f"Claim card: {network}", card_sections))
         print_audit(result, lines if card else None)

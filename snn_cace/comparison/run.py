@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,31 +28,25 @@ if TYPE_CHECKING:
     from snn_cace.data.batches import ClipData
 
 
-@dataclass
-class Launch:
-    """Where runs run, see `comparison.engine`."""
-
-    launcher: Launcher = "local"
-    jobs: int | None = None
-    address: str | None = None
-
-
 def run_comparison(
     comparison: Comparison,
     config_path: Path,
     output: str | Path,
-    launch: Launch | None = None,
     overrides: dict[str, Any] | None = None,
+    launcher: Launcher = "local",
+    jobs: int | None = None,
+    address: str | None = None,
 ) -> Result:
     """Plan, tune if asked to, train what is missing, measure, summarise into comparison.json, and write the report on
     it (comparison.md, report.html) into `output`.
 
-    A run that fails does not keep the others from being compared; it is named in the report.
+    A run that fails does not keep the others from being compared; it is named in the report. launcher, jobs, address:
+    where runs run, see `comparison.engine`.
 
     Raises:
         InputError: nothing could be compared, or, at the end, some run failed.
     """
-    launch, output = launch or Launch(), Path(output)
+    output = Path(output)
     plan = make_plan(comparison, config_path, overrides or {})
     price_file = config_path.parent / comparison.energy if comparison.energy else None
     prices = reported(read_prices(price_file), comparison.energy_models)
@@ -62,7 +56,7 @@ def run_comparison(
         plan_runs(variants, comparison.seeds, config_path, output)  # an error comes before anything is written
     with sole_writer(output):
         ready_to_compute()
-        with open_engine(launch.launcher, launch.jobs, launch.address) as engine:
+        with open_engine(launcher, jobs, address) as engine:
             data = prepare_data(variants)
             if tuning.trials:
                 print(f"tuning: {tuning.trials} trials of each of {len(variants)} variants", flush=True)
@@ -70,7 +64,7 @@ def run_comparison(
                 variants = with_best(variants, tuned)
             runs = plan_runs(variants, comparison.seeds, config_path, output)
             failed = train_missing(runs, engine)
-        measure_missing(runs, failed, launch.jobs or default_jobs())
+        measure_missing(runs, failed, jobs or default_jobs())
         groups = data.reader.recordings(np.sort(data.layout.orders["test"]))
         result = summarise(plan, runs, failed, prices, groups)
         result["encoders"] = encoders_json(data.reader.encoder_macs(), prices)

@@ -397,5 +397,4 @@ def segment_scores(files: RunFiles) -> np.ndarray:
     with np.load(files.predictions) as stored:
         order = np.argsort(stored["index"])
         scores = 100.0 * (stored["segment_class"] == stored["segment_target"])[order]
-        padded = stored["segment_target"][order] == PADDING
-        return np.where(padded, np.nan, scores) if padded.any() else scores
+        return np.where(stored["segment_target"][order] == PADDING, np.nan, scores)

@@ -45,11 +45,11 @@ def strip(pictures: np.ndarray) -> np.ndarray:
     return np.concatenate([part for picture in opaque for part in (gap, picture)], 1)
 
 
-def panels(clip: dict[str, Any], classes: list[str], pictures: np.ndarray) -> list[tuple[str, np.ndarray, list, list]]:
+def panels(clip: dict[str, Any], classes: list[str]) -> list[tuple[str, np.ndarray, list, list]]:
     """Of the truth, then of each network: its name, its pictures `[T, height, width, 3]`, and by segment the class that
     it says and the colour that says whether it is right.
     """
-    truth = clip["truth"]
+    truth, pictures = clip["truth"], np.asarray(clip["pictures"])
     said = [("truth", overlaid(pictures), truth, [figures.INK] * len(truth))]
     for network in clip["networks"]:
         shades = [RIGHT if here == right else WRONG for here, right in zip(network["predicted"], truth, strict=True)]
@@ -65,9 +65,8 @@ def clip_figure(clip: dict[str, Any], classes: list[str]) -> Figure:
     pictures `[T, height, width]` or `[T, height, width, 3]` in [0, 1]; each network's weights `[T, H, W]`, shown from
     none to its largest; green where the predicted class is the true one.
     """
-    pictures = np.asarray(clip["pictures"])
-    rows = panels(clip, classes, pictures)
-    segments, height, width = pictures.shape[:3]
+    rows = panels(clip, classes)
+    segments, height, width = np.shape(clip["pictures"])[:3]
     tall = 10 / segments * height / width + 0.28
     figure, axes = figures.new_figure(10.5, tall * len(rows), 1, len(rows))
     for (name, drawn, words, shades), on in zip(rows, axes, strict=True):

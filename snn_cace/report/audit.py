@@ -13,9 +13,10 @@ from snn_cace.comparison.schema import Result
 from snn_cace.report.conclusions import SELECTION, Table, across_models, model_words
 from snn_cace.report.interactive import chain_verdict
 from snn_cace.report.page import Section
-from snn_cace.report.tables import COUNT_WORDS, count, microjoules
+from snn_cace.report.tables import COUNT_WORDS, count, counted, microjoules
 
 OPERATIONS = {"macs": "MACs", "narrow_macs": "MACs of few bits", "acs": "ACs", "synops": "of these SynOps"}
+TRAFFIC = {"updates": "neuron_updates", "weights": "weight_reads"}
 CARD = (
     "Accuracy, seeds, protocol",
     "Controls and their results",
@@ -47,44 +48,28 @@ def energy_table(result: dict[str, Any], model: str = "model", unit: str = "µJ 
     rows = []
     for name in result["counts"]["conservative"]["energy_mj"]:
         twin = result["against_twin"].get(name, {})
-        spent = {count: microjoules(result["counts"][count]["energy_mj"][name]) for count in COUNT_WORDS}
-        rows.append(
-            {
-                model: model_words(name),
-                **{unit + words: spent[count] for count, words in COUNT_WORDS.items()},
-                "spiking part, % of its twin": percent(twin.get("ratio")),
-                "break-even rate, %": percent(twin["break_even"])
-                if twin.get("break_even")
-                else "never"
-                if twin
-                else "-",
-            }
-        )
+        row = {model: model_words(name)}
+        row |= {unit + COUNT_WORDS[n]: microjoules(result["counts"][n]["energy_mj"][name]) for n in COUNT_WORDS}
+        row["spiking part, % of its twin"] = percent(twin.get("ratio"))
+        row["break-even rate, %"] = percent(twin["break_even"]) if twin.get("break_even") else "never" if twin else "-"
+        rows.append(row)
     return rows
 
 
 def operation_table(result: dict[str, Any]) -> Table:
     """A row per count, operations per clip."""
-    headings = {"macs": "MACs", "narrow_macs": "of few bits", "acs": "ACs", "synops": "SynOps"}
-    headings |= {"neuron_updates": "updates", "weight_reads": "weights"}
+    keys = {"MACs": "macs", "of few bits": "narrow_macs", "ACs": "acs", "SynOps": "synops", **TRAFFIC}
     return [
-        {"count": words} | {h: count(result["counts"][name]["operations"][key]) for key, h in headings.items()}
-        for name, words in COUNT_WORDS.items()
+        {"count": words, **counted(result["counts"][name]["operations"], keys)} for name, words in COUNT_WORDS.items()
     ]
 
 
 def module_table(result: dict[str, Any]) -> Table:
     """The `LARGEST` modules, event-driven."""
     modules = sorted(result["counts"]["event_driven"]["modules"], key=lambda m: -m["macs"] - m["acs"])
+    keys = {"MACs": "macs", "ACs": "acs", **TRAFFIC}
     return [
-        {
-            "module": module["name"] or "the network",
-            "kind": module["kind"],
-            "MACs": count(module["macs"]),
-            "ACs": count(module["acs"]),
-            "updates": count(module["neuron_updates"]),
-            "weights": count(module["weight_reads"]),
-        }
+        {"module": module["name"] or "the network", "kind": module["kind"], **counted(module, keys)}
         for module in modules[:LARGEST]
     ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +127,10 @@ def write_report(source: Path, directory: Path) -> str:
     """Write report.html, comparison.md, card.md and the figures (SVG and PNG) of the comparison.json at `source` into
     `directory`, all of them from it alone; the page needs no other file and no network. Returns its summary.
     """
-    from jinja2 import Environment, StrictUndefined
     from plotly.offline import get_plotlyjs
 
     from snn_cace.report.audit import comparison_card
-    from snn_cace.report.page import as_markdown
+    from snn_cace.report.page import as_html, as_markdown, packaged
 
     result = read_result(source)
     whole = not is_shortened(result)
@@ -141,10 +139,8 @@ def write_report(source: Path, directory: Path) -> str:
         for name, figure in draw(result).items()
         if figure is not None
     }
-    here = resources.files("snn_cace.report")
-    template = (here / "comparison.html").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    page = environment.from_string(template).render(
+    page = as_html(
+        "comparison.html",
         result=result,
         whole=whole,
         networks=", ".join(dict.fromkeys(title_of(variant["network"]) for variant in result["variants"])),
@@ -159,7 +155,7 @@ def write_report(source: Path, directory: Path) -> str:
         figures=drawn,
         plotly=get_plotlyjs(),
         data=json.dumps(interactive.page_data(result), allow_nan=False).replace("<", "\\u003c"),
-        script=(here / "comparison.js").read_text(encoding="utf-8"),
+        script=packaged("comparison.js"),
     )
     write_text(directory / "report.html", page)
     write_text(directory / "comparison.md", markdown(result))

@@ -88,6 +88,12 @@ def attribution_of(result: Result, name: str) -> Attribution | None:
     return next((found for found in result["attribution"] if found["variant"] == name), None)
 
 
+def last_control(result: Result, variant: Variant) -> Variant | None:
+    """The network that a spiking variant differs from by its spikes alone."""
+    found = attribution_of(result, variant["name"])
+    return variant_named(result, found["links"][-1]["from"]) if found else None
+
+
 def p_words(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 

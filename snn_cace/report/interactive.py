@@ -9,10 +9,10 @@ from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report import figures
 from snn_cace.report.conclusions import (
     across_models,
-    attribution_of,
     counterpart,
     fewest_seeds,
     in_order_of_steps,
+    last_control,
     model_words,
     share_of_dense,
     too_few,
@@ -43,7 +43,7 @@ def page_data(result: Result) -> dict[str, Any]:
 
 def variant_data(result: Result, variant: Variant, place: int, counts: list[str]) -> dict[str, Any]:
     """A network, the ANN that it is compared with, and the control that it differs from by its spikes alone."""
-    dense, chain = counterpart(result, variant), attribution_of(result, variant["name"])
+    dense, control = counterpart(result, variant), last_control(result, variant)
     spent = {count: counted["energy_mj"] for count, counted in variant["counts"].items()}
     spent[BEST] = {model: best["mean"] for model, best in variant["best"].items()}
     return {
@@ -54,7 +54,7 @@ def variant_data(result: Result, variant: Variant, place: int, counts: list[str]
         "seeds": variant["seeds"],
         "energy": {count: {model: 1000 * mj for model, mj in spent[count].items()} for count in counts},
         "dense": None if dense is None or dense is variant else dense["name"],
-        "control": chain["links"][-1]["from"] if chain else None,
+        "control": control and control["name"],
     }
 
 

@@ -39,13 +39,10 @@ def table(result: dict[str, Any]) -> list[tuple[str, str, str, float]]:
     rows: list[tuple[str, str, str, float]] = []
     for layer, summary in result["layers"].items():
         for name, value in summary.items():
-            if isinstance(value, dict):
-                pairs = list(value.items())
-            elif isinstance(value, list):
+            if isinstance(value, list):
                 keys = result["classes"] if name == "per_class" else map(str, range(len(value)))
-                pairs = list(zip(keys, value, strict=True))
-            else:
-                pairs = [("", value)]
+                value = dict(zip(keys, value, strict=True))
+            pairs = value.items() if isinstance(value, dict) else [("", value)]
             rows += [(layer, name, key, number) for key, number in pairs if number is not None]
     for point in result["anytime"]["depths"]:
         rows += [

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
 from snn_cace.comparison.schema import Counted, Result, Variant
 from snn_cace.config import dotted
@@ -11,14 +13,13 @@ from snn_cace.report.conclusions import (
     Row,
     Table,
     against_baseline,
-    attribution_of,
     change,
     counterpart,
     in_order_of_steps,
+    last_control,
     model_heading,
     model_words,
     share_of_dense,
-    variant_named,
 )
 from snn_cace.report.figures import short_layer
 
@@ -31,6 +32,11 @@ def count(value: float) -> str:
         if value >= size:
             return f"{value / size:.3g} {unit}"
     return f"{value:.0f}"
+
+
+def counted(operations: Mapping[str, Any], keys: Mapping[str, str]) -> Row:
+    """Operation counts by heading, of the keys that they have; older comparisons lack some."""
+    return {heading: count(operations.get(key, 0.0)) for heading, key in keys.items()}
 
 
 def microjoules(millijoules: float) -> str:
@@ -147,23 +153,13 @@ def distinct_counts(variant: Variant) -> list[tuple[str, Counted]]:
 def count_table(result: Result) -> Table:
     """A row per variant and count; counts that say the same stand once."""
     models, rows = result["energy_models"], list[Row]()
+    keys = {"MACs": "macs", "MACs of few bits": "narrow_macs", "ACs": "acs", "SynOps": "synops"}
     for variant in result["variants"]:
-        for name, counted in distinct_counts(variant):
-            spent = counted["operations"]
-            rows.append(
-                {
-                    "variant": variant["name"],
-                    "count": name,
-                    "MACs": count(spent["macs"]),
-                    "MACs of few bits": count(spent.get("narrow_macs", 0.0)),
-                    "ACs": count(spent["acs"]),
-                    "SynOps": count(spent["synops"]),
-                    **by_model("µJ", {model: microjoules(counted["energy_mj"][model]) for model in models}),
-                    f"compared blocks, {model_heading(models[0])}": microjoules(
-                        counted["spiking_blocks"]["energy_mj"][models[0]]
-                    ),
-                }
-            )
+        for name, found in distinct_counts(variant):
+            row = {"variant": variant["name"], "count": name, **counted(found["operations"], keys)}
+            row |= by_model("µJ", {model: microjoules(found["energy_mj"][model]) for model in models})
+            blocks = microjoules(found["spiking_blocks"]["energy_mj"][models[0]])
+            rows.append(row | {f"compared blocks, {model_heading(models[0])}": blocks})
     return rows
 
 
@@ -187,8 +183,7 @@ def energy_table(result: Result) -> Table:
     """
     rows = []
     for variant in result["variants"]:
-        dense, found = counterpart(result, variant), attribution_of(result, variant["name"])
-        control = variant_named(result, found["links"][-1]["from"] if found else None)
+        dense, control = counterpart(result, variant), last_control(result, variant)
         for model, best in variant["best"].items():
             against = [
                 "-" if other is None or other is variant else change(best["mean"], other["best"][model]["mean"])
@@ -211,20 +206,19 @@ def break_even_table(result: Result) -> Table:
     """Measured and break-even firing rate of the spiking blocks, by count and model."""
     rows = []
     for variant in result["variants"]:
-        for name, counted in distinct_counts(variant):
-            points = (counted.get("break_even") or {"points": {}})["points"]
+        for name, found in distinct_counts(variant):
+            points = (found.get("break_even") or {"points": {}})["points"]
             for model in result["energy_models"] if points else ():
                 point = points.get(model) or points[f"{model}/dense"]
                 below = "" if point["rate"] is None else f"below {point['rate']:.3f}"
+                verdict = {"never": "never pays", "always": "at any rate", "below": below}[point["verdict"]]
                 rows.append(
                     {
                         "variant": variant["name"],
                         "count": name,
                         "energy model": model_words(model),
                         "measured rate": f"{variant['firing_rate']['mean']:.3f}",
-                        "pays against dense": {"never": "never pays", "always": "at any rate", "below": below}[
-                            point["verdict"]
-                        ],
+                        "pays against dense": verdict,
                     }
                 )
     return rows
@@ -234,10 +228,10 @@ def module_table(variant: Variant) -> Table:
     """A row per module, and their sum; energy by arithmetic alone, zeros skipped where the comparison counts so."""
     counts = variant["counts"]
     chosen = (counts["conservative"], counts["event_driven"], counts.get("zero_skipping", counts["event_driven"]))
-    plain, driven, skipped = ({module["name"]: module for module in counted["modules"]} for counted in chosen)
+    plain, driven, skipped = ({module["name"]: module for module in found["modules"]} for found in chosen)
     whole = {"name": "sum", "kind": "", "slot": "", "parameters": variant["parameters"], "bits": ""}
     whole |= {"state": variant["state_bytes"] / 4, "firing_rate": None}
-    sums = [{**counted["operations"], "energy_mj": counted["energy_mj"], **whole} for counted in chosen]
+    sums = [{**found["operations"], "energy_mj": found["energy_mj"], **whole} for found in chosen]
     modules = [(module, driven.get(name, module), skipped.get(name, module)) for name, module in plain.items()]
     return [
         {

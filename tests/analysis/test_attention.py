@@ -109,8 +109,8 @@ def test_weights_brighten_what_is_attended_and_green_is_right():
     drawn = overlaid(pictures, weights)
     assert drawn[:, :2, 2:].min() > drawn[:, 2:].max()
     network = {"name": "ann", "weights": weights.tolist(), "predicted": [0, 1]}
-    clip = {"truth": [0, 0], "networks": [network]}
-    truth, looks = panels(clip, ["bell", "horn"], pictures)
+    clip = {"truth": [0, 0], "networks": [network], "pictures": pictures.tolist()}
+    truth, looks = panels(clip, ["bell", "horn"])
     assert (truth[0], truth[2]) == ("truth", ["bell", "bell"])
     assert looks[2:] == (["bell", "horn"], [RIGHT, WRONG])
 
