@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def attribution(result: Result) -> Figure | None:
 def waterfall(
     axes: Axes,
     start: float,
-    steps: list[tuple[float, list[float] | None]],
+    steps: Sequence[tuple[float, list[float] | None]],
     labels: list[str],
     scale: float = 1,
     from_zero: bool = False,
