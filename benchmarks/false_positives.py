@@ -19,7 +19,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from snn_cace.comparison import statistics
-from snn_cace.comparison.statistics import SIGNIFICANT, compare_with_baseline
+from snn_cace.comparison.statistics import SIGNIFICANT, paired_tests
 from snn_cace.comparison.summary import segment_scores
 from snn_cace.training.checkpoints import RunFiles
 
@@ -60,7 +60,7 @@ def main(directory: Path, variant: str, repeats: int) -> None:
             drawn = mean + rng.normal(0, scale * seed_deviation, (number, 1))
             drawn = drawn + clip_share * rng.choice(clip_effects, clips) + rng.choice(rest.ravel(), (number, clips))
             same = {seed: np.zeros(clips) for seed in range(number)}
-            (test,) = compare_with_baseline({"same": same, "drawn": dict(enumerate(drawn))}, "same")
+            (test,) = paired_tests({"same": same, "drawn": dict(enumerate(drawn))}, [("drawn", "same")])
             low, high = test["ci95"]
             covered += low <= mean <= high
             certain += test["p_holm"] < SIGNIFICANT and not low <= 0 <= high

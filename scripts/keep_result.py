@@ -13,11 +13,11 @@ from pathlib import Path
 
 from snn_cace.comparison.schema import Result
 from snn_cace.files import write_text
-from snn_cace.report.comparison import EQUAL_ACCURACY, SUMMARY_HEADINGS, read_result, summary_rows
+from snn_cace.report.comparison import read_result
 from snn_cace.report.conclusions import (
-    RIVAL_HEADINGS,
+    EQUAL_ACCURACY,
     cautions,
-    equal_accuracy_rows,
+    equal_accuracy_table,
     limits,
     markdown_table,
     model_words,
@@ -25,6 +25,7 @@ from snn_cace.report.conclusions import (
     sentences,
 )
 from snn_cace.report.interactive import page_data
+from snn_cace.report.tables import summary_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
@@ -78,16 +79,17 @@ def lead(result: Result) -> str:
 
 def spikes_table(result: Result) -> str:
     """What the last step of each chain changes, by energy model; of one chain with its 95 % interval."""
-    chains = page_data(result)["chains"]
-    models = result["energy_models"] + result.get("reusing_models", [])
-    changes = [{model: chain["links"][-1]["energy"][model] for model in models} for chain in chains]
-    headings = ["energy model", *(chain["variant"] for chain in chains)]
-    if len(chains) == 1:
-        headings += ["from", "to"]
-        rows = [[model_words(model), *map(signed, changes[0][model])] for model in models]
-    else:
-        rows = [[model_words(model), *(signed(change[model][0]) for change in changes)] for model in models]
-    return "\n".join(markdown_table(headings, rows))
+    chains, models = page_data(result)["chains"], result["energy_models"] + result["reusing_models"]
+    rows = []
+    for model in models:
+        changes = {chain["variant"]: chain["links"][-1]["energy"][model] for chain in chains}
+        rows.append(
+            {"energy model": model_words(model)} | {name: signed(energy) for name, (energy, *_) in changes.items()}
+        )
+        if len(chains) == 1:
+            _, low, high = next(iter(changes.values()))
+            rows[-1] |= {"from": signed(low), "to": signed(high)}
+    return "\n".join(markdown_table(rows))
 
 
 def signed(value: float | None) -> str:
@@ -95,7 +97,7 @@ def signed(value: float | None) -> str:
 
 
 def page(result: Result, name: str) -> str:
-    rivals = equal_accuracy_rows(result)
+    rivals = equal_accuracy_table(result)
     pictures = [figure for figure in FIGURES if (RESULTS / f"{name}-{figure}.svg").is_file()]
     if len(result["attribution"]) > 2:
         pictures.sort(key=lambda figure: figure == "attribution")  # a row a network: it fills a page
@@ -104,14 +106,14 @@ def page(result: Result, name: str) -> str:
         lead(result),
         *(f"![{figure}]({name}-{figure}.svg)" for figure in pictures[:1]),
         f"Made by `{command(result, name)}`.",
-        "\n".join(markdown_table(SUMMARY_HEADINGS, summary_rows(result))),
+        "\n".join(markdown_table(summary_table(result))),
         "## What may be concluded",
         "\n".join(f"- {line}" for line in [*cautions(result), *sentences(result), *limits(result)]),
     ]
     if result["attribution"]:
         parts += ["## Energy by the spikes alone, % of the ANN's", spikes_table(result)]
     if rivals:
-        parts += ["## Energy at equal accuracy", EQUAL_ACCURACY, "\n".join(markdown_table(RIVAL_HEADINGS, rivals))]
+        parts += ["## Energy at equal accuracy", EQUAL_ACCURACY, "\n".join(markdown_table(rivals))]
     parts += [f"![{figure}]({name}-{figure}.svg)" for figure in pictures[1:]]
     parts += ["## How it was measured", "\n".join(f"- {line}" for line in notes(result))]
     return "\n\n".join(parts) + "\n"
@@ -122,8 +124,14 @@ def make_pages() -> None:
     for file in sorted(RESULTS.glob("*.json")):
         result = read_result(file)
         write_text(file.with_suffix(".md"), page(result, file.stem))
-        rows.append([f"[{file.stem}]({file.stem}.md)", str(len(result["variants"][0]["seeds"])), lead(result)])
-    index = ["# Results", "", *markdown_table(("comparison", "seeds", "what spikes themselves do"), rows)]
+        rows.append(
+            {
+                "comparison": f"[{file.stem}]({file.stem}.md)",
+                "seeds": str(len(result["variants"][0]["seeds"])),
+                "what spikes themselves do": lead(result),
+            }
+        )
+    index = ["# Results", "", *markdown_table(rows)]
     older = "[before-controls](before-controls/README.md) has what was measured before comparisons had controls."
     write_text(RESULTS / "README.md", "\n".join([*index, "", older]) + "\n")
 

@@ -223,20 +223,31 @@ def rate_step(layer: nn.Module, current: torch.Tensor, steps: int) -> Run:
 
 def as_markdown(result: dict[str, Any]) -> str:
     """The JSON's tables."""
-    networks = []
-    for name, row in result["training"].items():
-        numbers = [f"{row['times_first']:.2f}", f"{row['samples_per_second']:.1f}", f"{row['cores']:.2f}"]
-        inference = [milliseconds(result[kind][name]) for kind in ("latency", "throughput")]
-        networks.append([name, milliseconds(row), *numbers, f"{row['peak_memory_mb']:.0f}", *inference])
-    headings = ["variant", "training step, ms", "against the first", "clips/s", "cores", "peak MB"]
-    lines = markdown_table([*headings, "inference of one clip, ms", f"of {result['batch']}, ms"], networks)
+    networks = [
+        {
+            "variant": name,
+            "training step, ms": milliseconds(row),
+            "against the first": f"{row['times_first']:.2f}",
+            "clips/s": f"{row['samples_per_second']:.1f}",
+            "cores": f"{row['cores']:.2f}",
+            "peak MB": f"{row['peak_memory_mb']:.0f}",
+            "inference of one clip, ms": milliseconds(result["latency"][name]),
+            f"of {result['batch']}, ms": milliseconds(result["throughput"][name]),
+        }
+        for name, row in result["training"].items()
+    ]
     lif = [
-        [steps, name, milliseconds(row), f"{row['times_ours']:.1f}", "yes" if row["equal"] else "no"]
+        {
+            "S": steps,
+            "LIF layer": name,
+            "forward and backward, ms": milliseconds(row),
+            "times ours": f"{row['times_ours']:.1f}",
+            "rates equal ours": "yes" if row["equal"] else "no",
+        }
         for steps, rows in result["lif"].items()
         for name, row in rows.items()
     ]
-    headings = ["S", "LIF layer", "forward and backward, ms", "times ours", "rates equal ours"]
-    return "\n".join([*lines, "", *markdown_table(headings, lif)]) + "\n"
+    return "\n".join([*markdown_table(networks), "", *markdown_table(lif)]) + "\n"
 
 
 def milliseconds(row: Row) -> str:

@@ -77,7 +77,7 @@ def audit(
             result["claims"] = {"claim": card.claim, "findings": lines}
             sections.insert(0, Section(f"Claims: {card.claim}", lines or ["All that was claimed holds."]))
         write_json(path, result)
-        write_text(path.with_name("audit.html"), as_html(title, sections))
+        write_text(path.with_name("audit.html"), as_html("audit.html", title=title, sections=sections))
         card_sections = [*sections[:1], *audit_card(result)] if card else audit_card(result)
         write_text(path.with_name("card.md"), as_markdown(f"Claim card: {network}", card_sections))
         print_audit(result, lines if card else None)
@@ -183,13 +183,11 @@ def tensor_of(array: np.ndarray, file: str) -> torch.Tensor:
 
 def print_audit(result: dict[str, Any], findings: list[str] | None) -> None:
     """The same in a few lines."""
-    from snn_cace.report.audit import TWIN_HEADINGS, audit_verdict, energy_rows
-    from snn_cace.report.comparison import COUNT_WORDS
+    from snn_cace.report.audit import audit_verdict, energy_table
     from snn_cace.report.conclusions import markdown_table
 
-    headings = ("µJ per clip by", *COUNT_WORDS.values(), *TWIN_HEADINGS)
-    rows = [row for row in energy_rows(result) if "once a" not in row[0]]
-    print("\n".join(markdown_table(headings, rows)))
+    rows = energy_table(result, "µJ per clip by", unit="")
+    print("\n".join(markdown_table([row for row in rows if "once a" not in row["µJ per clip by"]])))
     if result["firing_rate"] is not None:
         print(f"firing rate {result['firing_rate']:.4f} over {result['simulation_steps']} simulation steps")
     print(audit_verdict(result))

@@ -39,7 +39,7 @@ def compare(
     """
     start_fork_server()
     from snn_cace.comparison.plan import Comparison
-    from snn_cace.comparison.run import Launch, run_comparison
+    from snn_cace.comparison.run import run_comparison
 
     given = {"seeds": seeds, "tuning.trials": tune}
     file = find_config(config, study=True)
@@ -50,8 +50,7 @@ def compare(
         raise InputError(other_kind(config, study=True))
     changes = nested({key: value for key, value in given.items() if value is not None}, Comparison, config)
     comparison = from_dict(merged(content, changes), Comparison, config)
-    launch = Launch(launcher, jobs, address)
-    run_comparison(comparison, file, output or f"runs/{comparison.name}", launch, overrides)
+    run_comparison(comparison, file, output or f"runs/{comparison.name}", overrides, launcher, jobs, address)
 
 
 def report(comparison: str, output: str) -> None:

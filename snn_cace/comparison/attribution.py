@@ -36,18 +36,18 @@ class Chain:
     alone: bool = False
 
     @property
-    def neighbours(self) -> list[tuple[tuple[str, str], tuple[str, str]]]:
-        return list(pairwise(self.members))
-
-    @property
     def pairs(self) -> list[tuple[str, str]]:
         """The later against the earlier of every two neighbours."""
-        return [(later, earlier) for (_, earlier), (_, later) in self.neighbours]
+        return [(later, earlier) for (_, earlier), (_, later) in pairwise(self.members)]
+
+    @property
+    def whole(self) -> tuple[str, str]:
+        """The spiking one against the dense one."""
+        return self.members[-1][1], self.members[0][1]
 
     def is_complete(self, tests: Sequence[Difference]) -> bool:
         """Whether there is a control, and every link and the whole were tested: seeds that failed may leave none."""
-        whole = (self.members[-1][1], self.members[0][1])
-        return len(self.members) > 2 and {*self.pairs, whole} <= {(test["a"], test["b"]) for test in tests}
+        return len(self.members) > 2 and {*self.pairs, self.whole} <= {(test["a"], test["b"]) for test in tests}
 
     def adds(self, earlier: str, later: str) -> str:
         """What lies between two kinds: `memory, bits and spikes` where no control tells them apart."""
@@ -84,8 +84,8 @@ def attribution(chain: Chain, variants: dict[str, Variant], tests: list[Differen
             "energy": {model: energy_difference(before, after, model) for model in before["best"]},
         }
 
-    links = [link(chain.adds(a, b), earlier, later) for (a, earlier), (b, later) in chain.neighbours]
-    first, last = chain.members[0][1], chain.members[-1][1]
+    links = [link(chain.adds(a, b), earlier, later) for (a, earlier), (b, later) in pairwise(chain.members)]
+    last, first = chain.whole
     return {"variant": last, "dense": first, "links": links, "whole": link("whole", first, last)}
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -48,31 +49,23 @@ class Task:
         return directory.parent / f"{directory.name}.log"
 
 
-class Training(Protocol):
-    """A task that has been started."""
-
-    task: Task
-
-    def ended(self) -> bool: ...
-
-    def killed(self) -> bool:
-        """Whether the machine ended it, so that it may go on."""
-
-    def failure(self) -> str | None:
-        """Why it ended without doing its task, if so; in one line."""
-
-    def end(self) -> None: ...
-
-
 class Engine(Protocol):
-    """slots: how many run at a time."""
+    """Where tasks run. slots: how many at a time. What has been started is known by what `start` returns."""
 
     slots: int
 
-    def start(self, task: Task) -> Training: ...
+    def start(self, task: Task) -> Any: ...
 
-    def wait(self, trainings: Sequence[Any], seconds: float) -> None:
-        """Until one has ended, or so long."""
+    def ended(self, started: Sequence[Any], seconds: float) -> Sequence[Any]:
+        """Those that have ended; waits until one has, or so long."""
+
+    def failure(self, task: Task, ended: Any) -> str | None:
+        """Why it ended without doing its task, if so; in one line."""
+
+    def killed(self, ended: Any) -> bool:
+        """Whether the machine ended it, so that it may go on."""
+
+    def end(self, started: Any) -> None: ...
 
 
 def default_jobs() -> int:
@@ -103,33 +96,32 @@ def train_all(tasks: Sequence[Task], engine: Engine) -> dict[str, str]:
     waiting, failed = list(tasks), dict[str, str]()
     attempts = dict.fromkeys((task.run.label for task in tasks), 0)
     shown = dict.fromkeys(attempts, 0)
-    running: list[Training] = []
+    running: dict[Any, Task] = {}
     try:
         while waiting or running:
             while waiting and len(running) < engine.slots:
                 task = waiting.pop(0)
                 attempts[task.run.label] += 1
                 task.log.parent.mkdir(parents=True, exist_ok=True)
-                running.append(engine.start(task))
-            engine.wait(running, POLL_SECONDS)
-            for training in running:
-                shown[training.task.run.label] = show_epochs(training.task.run, shown[training.task.run.label])
-            ended = [training for training in running if training.ended()]
-            running = [training for training in running if training not in ended]
+                running[engine.start(task)] = task
+            ended = engine.ended([*running], POLL_SECONDS)
+            for task in running.values():
+                shown[task.run.label] = show_epochs(task.run, shown[task.run.label])
             for training in ended:
-                run, reason = training.task.run, training.failure()
-                if reason and training.killed() and attempts[run.label] < ATTEMPTS:
+                task = running.pop(training)
+                run, reason = task.run, engine.failure(task, training)
+                if reason and engine.killed(training) and attempts[run.label] < ATTEMPTS:
                     print(f"  {run.label}: {reason}; going on from its last epoch", flush=True)
-                    waiting.insert(0, training.task)
+                    waiting.insert(0, task)
                 elif reason:
-                    failed[run.label] = f"{run.label} failed: {reason} (all of it: {training.task.log})"
+                    failed[run.label] = f"{run.label} failed: {reason} (all of it: {task.log})"
                     print(f"  {failed[run.label]}", flush=True)
-                elif training.task.test:
+                elif task.test:
                     accuracy = read_json(run.files.metrics)["test"]["segment_accuracy"]
                     print(f"  {run.label}: finished, test segment accuracy {accuracy:.2f} %", flush=True)
     finally:
         for training in running:
-            training.end()
+            engine.end(training)
     return failed
 
 
@@ -149,38 +141,29 @@ class LocalEngine:
     def __init__(self, slots: int) -> None:
         self.slots, self.threads = slots, max(1, usable_cores() // slots)
 
-    def start(self, task: Task) -> LocalTraining:
-        return LocalTraining(task, self.threads)
-
-    def wait(self, trainings: Sequence[LocalTraining], seconds: float) -> None:
-        wait([training.process.sentinel for training in trainings], seconds)
-
-
-class LocalTraining:
-    """One run that trains in a process of its own."""
-
-    def __init__(self, task: Task, threads: int) -> None:
-        self.task = task
+    def start(self, task: Task) -> BaseProcess:
         target = train_here if task.run.experiment.training.devices == 1 else train_by_command
-        self.process = workers().Process(target=target, args=(task, threads))
-        self.process.start()
+        process = workers().Process(target=target, args=(task, self.threads))
+        process.start()
+        return process
 
-    def ended(self) -> bool:
-        return not self.process.is_alive()
+    def ended(self, started: Sequence[BaseProcess], seconds: float) -> list[BaseProcess]:
+        wait([process.sentinel for process in started], seconds)
+        return [process for process in started if not process.is_alive()]
 
-    def killed(self) -> bool:
-        return (self.process.exitcode or 0) < 0
-
-    def failure(self) -> str | None:
-        if not self.process.exitcode:
+    def failure(self, task: Task, ended: BaseProcess) -> str | None:
+        if not ended.exitcode:
             return None
-        if self.killed():
-            return f"its process was killed by signal {-self.process.exitcode}"
-        return last_line(self.task.log) or f"exit code {self.process.exitcode}"
+        if self.killed(ended):
+            return f"its process was killed by signal {-ended.exitcode}"
+        return last_line(task.log) or f"exit code {ended.exitcode}"
 
-    def end(self) -> None:
-        self.process.kill()
-        self.process.join()
+    def killed(self, ended: BaseProcess) -> bool:
+        return (ended.exitcode or 0) < 0
+
+    def end(self, started: BaseProcess) -> None:
+        started.kill()
+        started.join()
 
 
 def last_line(log: Path) -> str | None:
@@ -284,36 +267,24 @@ class RayEngine:
         self.train = ray.remote(max_retries=ATTEMPTS - 1)(train_on_worker)
         self.unit = "num_gpus" if gpus else "num_cpus"
 
-    def start(self, task: Task) -> RayTraining:
+    def start(self, task: Task) -> Any:
         needs = {"num_cpus": 1, self.unit: task.run.experiment.training.devices}
-        return RayTraining(
-            self.ray, task, self.train.options(name=task.run.label, **needs).remote(task, str(Path.cwd()))
-        )
+        return self.train.options(name=task.run.label, **needs).remote(task, str(Path.cwd()))
 
-    def wait(self, trainings: Sequence[RayTraining], seconds: float) -> None:
-        self.ray.wait([training.reference for training in trainings], timeout=seconds)
+    def ended(self, started: Sequence[Any], seconds: float) -> list[Any]:
+        return self.ray.wait(started, timeout=seconds)[0]
 
-
-class RayTraining:
-    """One run that trains as a Ray task."""
-
-    def __init__(self, ray: Any, task: Task, reference: Any) -> None:
-        self.ray, self.task, self.reference = ray, task, reference
-
-    def ended(self) -> bool:
-        return bool(self.ray.wait([self.reference], timeout=0)[0])
-
-    def killed(self) -> bool:
-        return False  # Ray has gone on with it as often as it may
-
-    def failure(self) -> str | None:
+    def failure(self, task: Task, ended: Any) -> str | None:
         try:
-            return self.ray.get(self.reference)
+            return self.ray.get(ended)
         except self.ray.exceptions.RayError as error:
             return " ".join(str(error).split())[:200]
 
-    def end(self) -> None:
-        self.ray.cancel(self.reference, force=True)
+    def killed(self, ended: Any) -> bool:
+        return False  # Ray has gone on with it as often as it may
+
+    def end(self, started: Any) -> None:
+        self.ray.cancel(started, force=True)
 
 
 def train_on_worker(task: Task, directory: str) -> str | None:

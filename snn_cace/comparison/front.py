@@ -53,13 +53,9 @@ def rivalries(variants: Sequence[Variant], model: str) -> list[Rivalry]:
     silent = [variant for variant in variants if variant["kind"] != "snn"]
     found = []
     for spiking in (variant for variant in variants if variant["kind"] == "snn"):
-        enough = accuracy(spiking) - EQUAL_POINTS
-        rivals = [variant for variant in silent if accuracy(variant) >= enough]
-        if not rivals:
-            found.append(Rivalry(spiking["name"], None))
-            continue
-        rival = min(rivals, key=lambda variant: variant["best"][model]["mean"])
-        found.append(rivalry(spiking, rival, model))
+        rivals = [variant for variant in silent if accuracy(variant) >= accuracy(spiking) - EQUAL_POINTS]
+        rival = min(rivals, key=lambda variant: variant["best"][model]["mean"], default=None)
+        found.append(rivalry(spiking, rival, model) if rival else Rivalry(spiking["name"], None))
     return sorted(found, key=lambda one: (one.rival is None, not one.is_equal, one.percent))
 
 

@@ -292,10 +292,7 @@ def plan_runs(variants: Sequence[Variant], seeds: Sequence[int], where: Path, ou
 def check_names(comparison: Comparison, variants: Sequence[Variant]) -> None:
     """Raise InputError where `pairs` or `published` name no experiment of the comparison."""
     there = [variant.read().name for variant in variants]
-    for key, names in (
-        ("pairs", [name for pair in comparison.pairs for name in pair]),
-        ("published", comparison.published),
-    ):
+    for key, names in {"pairs": itertools.chain(*comparison.pairs), "published": comparison.published}.items():
         unknown = next((name for name in names if name not in there), None)
         if unknown is not None:
             raise InputError(f"{key}: no experiment is called '{unknown}'; there are {', '.join(there)}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from snn_cace.comparison.engine import Engine, Launcher, Task, default_jobs, open_engine, train_all
-from snn_cace.comparison.plan import Comparison, Plan, Run, Tuning, Variant, make_plan, plan_runs, refuse_other_study
+from snn_cace.comparison.plan import Comparison, Run, Tuning, Variant, make_plan, plan_runs, refuse_other_study
 from snn_cace.comparison.schema import Result
 from snn_cace.comparison.summary import summarise
 from snn_cace.comparison.tuning import ENERGY_MODEL, Tuned, tune
@@ -28,67 +28,55 @@ if TYPE_CHECKING:
     from snn_cace.data.batches import ClipData
 
 
-@dataclass
-class Launch:
-    """Where runs run, see `comparison.engine`."""
-
-    launcher: Launcher = "local"
-    jobs: int | None = None
-    address: str | None = None
-
-
 def run_comparison(
     comparison: Comparison,
     config_path: Path,
     output: str | Path,
-    launch: Launch | None = None,
     overrides: dict[str, Any] | None = None,
+    launcher: Launcher = "local",
+    jobs: int | None = None,
+    address: str | None = None,
 ) -> Result:
     """Plan, tune if asked to, train what is missing, measure, summarise into comparison.json, and write the report on
     it (comparison.md, report.html) into `output`.
 
-    A run that fails does not keep the others from being compared; it is named in the report.
+    A run that fails does not keep the others from being compared; it is named in the report. launcher, jobs, address:
+    where runs run, see `comparison.engine`.
 
     Raises:
         InputError: nothing could be compared, or, at the end, some run failed.
     """
-    launch, output = launch or Launch(), Path(output)
+    output = Path(output)
     plan = make_plan(comparison, config_path, overrides or {})
     price_file = config_path.parent / comparison.energy if comparison.energy else None
     prices = reported(read_prices(price_file), comparison.energy_models)
     refuse_other_study(comparison.name, plan.variants, output)
-    if not comparison.tuning.trials:
-        plan_runs(plan.variants, comparison.seeds, config_path, output)  # an error comes before anything is written
+    tuning, variants, tuned = comparison.tuning, plan.variants, list[Tuned]()
+    if not tuning.trials:
+        plan_runs(variants, comparison.seeds, config_path, output)  # an error comes before anything is written
     with sole_writer(output):
         ready_to_compute()
-        with open_engine(launch.launcher, launch.jobs, launch.address) as engine:
-            data = prepare_data(plan.variants)
-            tuned = tune_all(plan, output, engine, prices)
-            runs = plan_runs(with_best(plan.variants, tuned), comparison.seeds, config_path, output)
+        with open_engine(launcher, jobs, address) as engine:
+            data = prepare_data(variants)
+            if tuning.trials:
+                print(f"tuning: {tuning.trials} trials of each of {len(variants)} variants", flush=True)
+                tuned = tune(tuning, variants, output, engine, prices)
+                variants = with_best(variants, tuned)
+            runs = plan_runs(variants, comparison.seeds, config_path, output)
             failed = train_missing(runs, engine)
-        measure_missing(runs, failed, launch.jobs or default_jobs())
+        measure_missing(runs, failed, jobs or default_jobs())
         groups = data.reader.recordings(np.sort(data.layout.orders["test"]))
         result = summarise(plan, runs, failed, prices, groups)
         result["encoders"] = encoders_json(data.reader.encoder_macs(), prices)
-        result["tuning"] = tuning_json(comparison.tuning, tuned) if tuned else None
+        result["tuning"] = tuning_json(tuning, tuned) if tuned else None
         report(result, output)
-    raise_for_failed(result, output)
+    if failed:
+        raise InputError(f"{failed[0]['reason']}; the others are compared in {output / 'report.html'}")
     return result
 
 
-def tune_all(plan: Plan, output: Path, engine: Engine, prices: Prices) -> list[Tuned]:
-    """The search of every variant; none where nothing is tuned."""
-    tuning = plan.comparison.tuning
-    if not tuning.trials:
-        return []
-    print(f"tuning: {tuning.trials} trials of each of {len(plan.variants)} variants", flush=True)
-    return tune(tuning, [(variant.file, variant.changes) for variant in plan.variants], output, engine, prices)
-
-
 def with_best(variants: Sequence[Variant], tuned: Sequence[Tuned]) -> list[Variant]:
-    """Each variant with the best setting of its search; as it is where there was none."""
-    if not tuned:
-        return list(variants)
+    """Each variant with the best setting of its search."""
     return [
         replace(variant, changes=put_over(variant.changes, search.best.settings))
         for variant, search in zip(variants, tuned, strict=True)
@@ -102,13 +90,6 @@ def report(result: Result, output: Path) -> None:
     write_json(output / "comparison.json", result)
     text = write_report(output / "comparison.json", output)
     print(f"\n{text}\nreport: {output / 'report.html'}")
-
-
-def raise_for_failed(result: Result, output: Path) -> None:
-    """An InputError where some run failed."""
-    if result["failed"]:
-        reason = result["failed"][0]["reason"]
-        raise InputError(f"{reason}; the others are compared in {output / 'report.html'}")
 
 
 def encoders_json(macs: dict[str, float] | None, prices: Prices) -> dict[str, Any] | None:

@@ -37,17 +37,22 @@ class Blocks(TypedDict):
     share: dict[str, float]
 
 
-class Counted(TypedDict):
-    """Operations and energies by one count. The last three are there where the network spikes."""
+class CountedBeside(TypedDict, total=False):
+    """What the dense blocks cost that those of a spiking network replace; not there where nothing spikes."""
+
+    break_even: dict[str, Any] | None
+    replaced_blocks_energy_mj: dict[str, float] | None
+    replaced_blocks_parameters: int | None
+
+
+class Counted(CountedBeside):
+    """Operations and energies by one count."""
 
     operations: dict[str, float]
     energy_mj: dict[str, float]
     energy_values_mj: dict[str, list[float]]
     spiking_blocks: Blocks
     modules: list[dict[str, Any]]
-    break_even: NotRequired[dict[str, Any] | None]
-    replaced_blocks_energy_mj: NotRequired[dict[str, float] | None]
-    replaced_blocks_parameters: NotRequired[int | None]
 
 
 class FiringRate(TypedDict):

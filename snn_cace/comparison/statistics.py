@@ -141,10 +141,3 @@ def paired_tests(
         certain = corrected < SIGNIFICANT and not test["ci95"][0] <= 0 <= test["ci95"][1]
         test["shown"] = certain and len(test["seeds"]) >= ENOUGH_SEEDS
     return tests
-
-
-def compare_with_baseline(
-    scores: dict[str, dict[int, np.ndarray]], baseline: str, groups: Mapping[str, np.ndarray] | None = None
-) -> list[Difference]:
-    """`paired_tests` of every other variant against the baseline."""
-    return paired_tests(scores, [(variant, baseline) for variant in scores if variant != baseline], groups)

@@ -16,7 +16,7 @@ from snn_cace.analysis.record import RunRecord
 from snn_cace.comparison.attribution import attribution, chain_of
 from snn_cace.comparison.measurements import read_measurements
 from snn_cace.comparison.plan import Plan, Run
-from snn_cace.comparison.schema import VERSION, Best, Counted, Result, Spread, Variant
+from snn_cace.comparison.schema import VERSION, Best, Counted, CountedBeside, Result, Spread, Variant
 from snn_cace.comparison.statistics import paired_tests
 from snn_cace.config import Experiment, as_dict, carried_slots
 from snn_cace.counting.energy import (
@@ -53,6 +53,10 @@ class Measured:
     def of(cls, run: Run) -> Measured:
         return cls(run, read_json(run.files.metrics), read_measurements(run.files))
 
+    @property
+    def experiment(self) -> Experiment:
+        return self.run.experiment
+
     def modules(self, count: str) -> list[ModuleCount]:
         return self.record.counted[count]
 
@@ -62,10 +66,8 @@ class Measured:
         return [m for m in self.modules(count) if self.slot_of(m.name) in within.slots or m.name in readers]
 
     def slot_of(self, name: str) -> str | None:
-        for slot, roots in self.record.slots.items():
-            if any(name == root or name.startswith(root + ".") for root in roots):
-                return slot
-        return None
+        slots = self.record.slots.items()
+        return next((slot for slot, roots in slots for root in roots if f"{name}.".startswith(f"{root}.")), None)
 
 
 @dataclass
@@ -110,10 +112,10 @@ class Family:
 
     @classmethod
     def of(cls, members: list[list[Measured]]) -> Family:
-        dense = next((runs for runs in members if kind_of(runs[0].run.experiment) == "ann"), None)
+        dense = next((runs for runs in members if kind_of(runs[0].experiment) == "ann"), None)
         spiking = [runs[0] for runs in members if runs[0].record.kind == "snn"]
         readers = dict.fromkeys(name for measured in spiking for name in Compared.of(measured).readers)
-        return cls(dense, Compared(compared_slots(runs[0].run.experiment for runs in members), list(readers)))
+        return cls(dense, Compared(compared_slots(runs[0].experiment for runs in members), list(readers)))
 
 
 def summarise(
@@ -127,44 +129,37 @@ def summarise(
     against the first, a spiking one against its own ANN, and every link of its chain of controls. groups: recordings
     that test clips share, see `comparison.statistics`.
     """
-    controls = plan.controls
     by_variant: dict[str, list[Measured]] = {}
     for run in runs:
         if run.finished and not any((run.experiment.name, run.seed) == (f["variant"], f["seed"]) for f in failed):
             by_variant.setdefault(run.experiment.name, []).append(Measured.of(run))
-    first = runs[0].experiment
-    families: dict[tuple[str, ...], list[list[Measured]]] = {}
-    for members in by_variant.values():
-        families.setdefault(network_of(members[0].run.experiment), []).append(members)
+    networks = {name: network_of(members[0].experiment) for name, members in by_variant.items()}
     # An ANN is compared in all that spikes or reads rates in any variant of the same network.
-    family = {network: Family.of(members) for network, members in families.items()}
-    variants = [
-        summarise_variant(members, family[network_of(members[0].run.experiment)], prices)
-        for members in by_variant.values()
-    ]
-    named = {control.name: vars(control) for control in controls}
-    for variant in variants:
-        known = plan.comparison.published.get(variant["name"])
-        variant["published"] = None if known is None else vars(known)
-        variant["control"] = named.get(variant["name"])
-    dense = next((members for members in by_variant.values() if kind_of(members[0].run.experiment) == "ann"), None)
-    scores = {
-        variant: {member.run.seed: segment_scores(member.run.files) for member in members}
-        for variant, members in by_variant.items()
+    families = {
+        network: Family.of([by_variant[name] for name in networks if networks[name] == network])
+        for network in networks.values()
     }
+    variants = {
+        name: summarise_variant(members, families[networks[name]], prices) for name, members in by_variant.items()
+    }
+    controls = {control.name: control for control in plan.controls}
+    for name, variant in variants.items():
+        known, control = plan.comparison.published.get(name), controls.get(name)
+        variant["published"] = vars(known) if known else None
+        variant["control"] = vars(control) if control else None
+    scores = {name: {m.run.seed: segment_scores(m.run.files) for m in members} for name, members in by_variant.items()}
     baseline = next(iter(scores))
-    spiking = [variant for variant in variants if variant["kind"] == "snn" and variant["dense_counterpart"]]
-    own = [(variant["name"], str(variant["dense_counterpart"])) for variant in spiking]
     chains = []
-    for variant in spiking:
-        model = by_variant[variant["name"]][0].run.experiment.model
-        remembers = bool(carried_slots(model)), bool(carried_slots(model, leaky=False))
-        chains.append(chain_of(variant, controls, by_variant, *remembers))
-    links = [pair for chain in chains for pair in chain.pairs]
-    against = [(name, baseline) for name in scores if name != baseline and name not in named]
+    for variant in variants.values():
+        if variant["kind"] == "snn" and variant["dense_counterpart"]:
+            model = by_variant[variant["name"]][0].experiment.model
+            remembers = bool(carried_slots(model)), bool(carried_slots(model, leaky=False))
+            chains.append(chain_of(variant, plan.controls, by_variant, *remembers))
+    own, links = [chain.whole for chain in chains], [pair for chain in chains for pair in chain.pairs]
+    against = [(name, baseline) for name in scores if name != baseline and name not in controls]
     wanted = dict.fromkeys([*against, *own, *links, *plan.pairs])
     tests = paired_tests(scores, [pair for pair in wanted if scores.keys() >= {*pair}], groups)
-    measured = next(iter(by_variant.values()))[0]
+    first, measured = runs[0].experiment, by_variant[baseline][0]
     return {
         "version": VERSION,
         "name": plan.comparison.name,
@@ -179,13 +174,13 @@ def summarise(
         "compared_slots": compared_slots(run.experiment for run in runs),
         "attention": attention({variant: members[0].record for variant, members in by_variant.items()}),
         "baseline": baseline,
-        "dense_baseline": dense[0].run.experiment.name if dense else None,
+        "dense_baseline": next((name for name, variant in variants.items() if variant["kind"] == "ann"), None),
         "energy_models": list(prices),
         "reusing_models": with_reuse(prices),
         "prices": sources(prices),
-        "variants": variants,
+        "variants": [*variants.values()],
         "tests": tests,
-        "attribution": [attribution(chain, by_name(variants), tests) for chain in chains if chain.is_complete(tests)],
+        "attribution": [attribution(chain, variants, tests) for chain in chains if chain.is_complete(tests)],
         "failed": failed,
         "runs": [
             {
@@ -201,10 +196,6 @@ def summarise(
             for member in members
         ],
     }
-
-
-def by_name(variants: Iterable[Variant]) -> dict[str, Variant]:
-    return {variant["name"]: variant for variant in variants}
 
 
 def mean_std(values: Sequence[float]) -> Spread:
@@ -225,18 +216,16 @@ def mean_of(values: Sequence[Any]) -> Any:
 
 def summarise_variant(members: list[Measured], family: Family, prices: Prices) -> Variant:
     """One variant; operations and energies by each count, and its best count by each energy model."""
-    records = [member.record for member in members]
-    dense, within = family.dense, family.within
-    if records[0].kind == "snn":
-        within = Compared.of(members[0])
+    records, experiment, dense = [member.record for member in members], members[0].experiment, family.dense
+    within = Compared.of(members[0]) if records[0].kind == "snn" else family.within
     fired = [r.spikes for r in records if r.spikes is not None]
     per_layer = mean_of([{name: layer.firing_rate for name, layer in f.layers.items()} for f in fired] or [{}])
     counts = {count: summarise_count(members, within, dense, prices, count) for count in COUNTS}
     result: Variant = {
-        "name": members[0].run.experiment.name,
-        "kind": kind_of(members[0].run.experiment),
-        "network": members[0].run.experiment.model.network,
-        "dense_counterpart": dense[0].run.experiment.name if dense else None,
+        "name": experiment.name,
+        "kind": kind_of(experiment),
+        "network": experiment.model.network,
+        "dense_counterpart": dense[0].experiment.name if dense else None,
         "seeds": [member.run.seed for member in members],
         "test_segment_accuracy": mean_std([member.metrics["test"]["segment_accuracy"] for member in members]),
         "parameters": records[0].parameters,
@@ -255,7 +244,7 @@ def summarise_variant(members: list[Measured], family: Family, prices: Prices) -
         "pointing": pointing([r.attention.pointing if r.attention else None for r in records]),
         "class_accuracy": mean_of([[value or 0.0 for value in r.class_accuracy] for r in records]),
         "confusion": np.sum([r.confusion for r in records], axis=0).tolist(),
-        "config": without_seed(members[0].run.experiment),
+        "config": without_seed(experiment),
     }
     if fired:
         result["layers"] = mean_of([{name: vars(layer) for name, layer in f.layers.items()} for f in fired])
@@ -318,9 +307,7 @@ def summarise_count(
         "modules": module_table(members, prices, count),
     }
     if members[0].record.kind == "snn":
-        result["break_even"] = break_even(blocks, dense, within, prices, count)
-        result["replaced_blocks_energy_mj"] = replaced(dense, within, prices, count) if dense else None
-        result["replaced_blocks_parameters"] = parameters_of(dense[0].compared(within, count)) if dense else None
+        result |= beside_replaced(blocks, [member.compared(within, count) for member in dense or ()], prices)
     return result
 
 
@@ -372,35 +359,30 @@ def mean_anytime(parts: list[Anytime]) -> dict[str, Any]:
     return result
 
 
-def dense_blocks_energy(dense: list[Measured], within: Compared, model: str, prices: Prices, count: str) -> float:
-    """Picojoules of what the compared modules replace; mean over seeds."""
-    return fmean(energy(member.compared(within, count), model, prices).total for member in dense)
-
-
-def replaced(dense: list[Measured], within: Compared, prices: Prices, count: str) -> dict[str, float]:
-    """Millijoules of what the compared modules replace, by every model."""
-    return {
-        model: MILLIJOULES_PER_PICOJOULE * dense_blocks_energy(dense, within, model, prices, count) for model in prices
-    }
-
-
-def break_even(
-    blocks: list[list[ModuleCount]], dense: list[Measured] | None, within: Compared, prices: Prices, count: str
-) -> dict[str, Any] | None:
-    """The firing rate at which the compared modules would cost as much as the dense ones that they replace."""
-    if dense is None:
-        return None
+def beside_replaced(
+    blocks: list[list[ModuleCount]], replaced: list[list[ModuleCount]], prices: Prices
+) -> CountedBeside:
+    """What the dense modules that the compared ones replace cost, and the firing rate at which both would cost as much.
+    blocks, replaced: of each seed; replaced is empty where there is no ANN.
+    """
+    if not replaced:
+        return {"break_even": None, "replaced_blocks_energy_mj": None, "replaced_blocks_parameters": None}
     rate = fmean(blocks_firing_rate(modules) for modules in blocks)
-    points = {}
+    dense, points = {}, {}
     for model in prices:
+        dense[model] = fmean(energy(modules, model, prices).total for modules in replaced)
         spent = [energy(modules, model, prices) for modules in blocks]
         spiking = Energy(fmean(e.static for e in spent), fmean(e.event_driven for e in spent))
-        found = break_even_rate(spiking, dense_blocks_energy(dense, within, model, prices, count), rate)
+        found = break_even_rate(spiking, dense[model], rate)
         points[model] = {
             "rate": None if found is None or math.isinf(found) else found,
             "verdict": "never" if found is None else "always" if found >= 1 else "below",
         }
-    return {"points": points}
+    return {
+        "break_even": {"points": points},
+        "replaced_blocks_energy_mj": {model: MILLIJOULES_PER_PICOJOULE * total for model, total in dense.items()},
+        "replaced_blocks_parameters": parameters_of(replaced[0]),
+    }
 
 
 def blocks_firing_rate(modules: Sequence[ModuleCount]) -> float:
@@ -415,5 +397,4 @@ def segment_scores(files: RunFiles) -> np.ndarray:
     with np.load(files.predictions) as stored:
         order = np.argsort(stored["index"])
         scores = 100.0 * (stored["segment_class"] == stored["segment_target"])[order]
-        padded = stored["segment_target"][order] == PADDING
-        return np.where(padded, np.nan, scores) if padded.any() else scores
+        return np.where(stored["segment_target"][order] == PADDING, np.nan, scores)

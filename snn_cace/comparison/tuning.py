@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from snn_cace.comparison.engine import Engine, Task, train_all
-from snn_cace.comparison.plan import Run, Tuning
+from snn_cace.comparison.plan import Run, Tuning, Variant
 from snn_cace.config import Experiment, different_keys, put_over, read_config
 from snn_cace.counting.energy import Prices, energies_mj
 from snn_cace.errors import InputError
@@ -138,49 +138,43 @@ def distribution(key: str, given: Any) -> Any:
         ) from None
 
 
-def plain_settings(ranges: dict[str, Any], drawn: dict[str, Any]) -> dict[str, Any]:
-    """An Optuna trial's parameters as a config's values."""
-    return {key: json.loads(value) if "choices" in ranges[key] else value for key, value in drawn.items()}
-
-
 def draw(tuning: Tuning, ranges: dict[str, Any], before: Sequence[Trial], count: int) -> list[dict[str, Any]]:
-    """Settings of the next `count` trials, as Optuna has them, from those before and nothing else."""
+    """Settings of the next `count` trials, from those before and nothing else."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = {key: distribution(key, given) for key, given in ranges.items()}
-    directions: list[Any] = ["maximize", "minimize"] if tuning.energy else ["maximize"]
-    drawn = []
+
+    def study(sampler: type, number: int, **options: Any) -> optuna.Study:
+        seed = int(np.random.SeedSequence([tuning.seed, number]).generate_state(1)[0])
+        directions: list[Any] = ["maximize", "minimize"] if tuning.energy else ["maximize"]
+        return optuna.create_study(directions=directions, sampler=sampler(seed=seed, **options))
+
     if tuning.sampler == "random":
-        for number in range(len(before), len(before) + count):
-            rng = np.random.SeedSequence([tuning.seed, number]).generate_state(1)[0]
-            study = optuna.create_study(directions=directions, sampler=optuna.samplers.RandomSampler(int(rng)))
-            drawn.append(study.ask(distributions).params)
-        return drawn
-    rng = np.random.SeedSequence([tuning.seed, len(before)]).generate_state(1)[0]
-    sampler = optuna.samplers.TPESampler(seed=int(rng), constant_liar=True, n_startup_trials=tuning.batch or count)
-    study = optuna.create_study(directions=directions, sampler=sampler)
-    for trial in before:
-        values = [trial.score(), *([trial.energy_mj[ENERGY_MODEL]] if trial.energy_mj else [math.inf])]
-        state = optuna.trial.TrialState.COMPLETE if trial.state != "failed" else optuna.trial.TrialState.FAIL
-        parameters = {
-            key: json.dumps(value) if "choices" in ranges[key] else value for key, value in trial.settings.items()
-        }
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=parameters,
-                distributions=distributions,
-                values=values[: len(directions)] if state == optuna.trial.TrialState.COMPLETE else None,
-                state=state,
-            )
-        )
-    return [study.ask(distributions).params for _ in range(count)]
+        numbers = range(len(before), len(before) + count)
+        drawn = [study(optuna.samplers.RandomSampler, number).ask(distributions).params for number in numbers]
+    else:
+        options = {"constant_liar": True, "n_startup_trials": tuning.batch or count}
+        searched = study(optuna.samplers.TPESampler, len(before), **options)
+        for trial in before:
+            searched.add_trial(told(trial, ranges, distributions, tuning.energy))
+        drawn = [searched.ask(distributions).params for _ in range(count)]
+    return [{key: json.loads(one[key]) if "choices" in ranges[key] else one[key] for key in one} for one in drawn]
 
 
-def tune(
-    tuning: Tuning, variants: Sequence[tuple[Path, dict[str, Any]]], output: Path, engine: Engine, prices: Prices
-) -> list[Tuned]:
-    """Search for every experiment, a file and what is put over it: all together, so that no core waits.
+def told(trial: Trial, ranges: dict[str, Any], distributions: dict[str, Any], energy: bool) -> Any:
+    """A trial as Optuna has it: its settings, and its score and energy unless it failed."""
+    from optuna.trial import TrialState, create_trial
+
+    settings = {key: json.dumps(value) if "choices" in ranges[key] else value for key, value in trial.settings.items()}
+    if trial.state == "failed":
+        return create_trial(params=settings, distributions=distributions, state=TrialState.FAIL)
+    values = [trial.score(), *[trial.energy_mj[ENERGY_MODEL] if trial.energy_mj else math.inf] * energy]
+    return create_trial(params=settings, distributions=distributions, values=values)
+
+
+def tune(tuning: Tuning, variants: Sequence[Variant], output: Path, engine: Engine, prices: Prices) -> list[Tuned]:
+    """Search for every variant: all together, so that no core waits.
 
     Raises:
         InputError: nothing to search, a range that is none, a setting that the experiment does not take, a trial's
@@ -191,45 +185,38 @@ def tune(
     except ModuleNotFoundError as missing:
         raise InputError(f"tuning needs {missing.name}: install snn-cace[tune]") from None
     searches = []
-    for file, changes in variants:
-        experiment = read_config(file, Experiment, changes)
+    for variant in variants:
+        experiment = variant.read()
         if experiment.training.devices > 1:
-            raise InputError(f"{file}: trials train on one device each, not {experiment.training.devices}")
+            raise InputError(f"{variant.file}: trials train on one device each, not {experiment.training.devices}")
         ranges = by_key(tuning.ranges) | by_key(tuning.spiking if spikes(experiment) else {})
         if not ranges:
             raise InputError("tuning needs ranges: which settings are searched, and between which values")
-        searches.append((file, changes, Tuned(experiment.name, ranges, [])))
+        searches.append(Tuned(experiment.name, ranges, []))
     batch = tuning.batch or tuning.trials
     for start in range(0, tuning.trials, batch):
         count = min(batch, tuning.trials - start)
-        drawn = []
-        for file, changes, search in searches:
-            new = [
-                make_trial(tuning, file, changes, output, search, number, settings)
-                for number, settings in enumerate(draw(tuning, search.ranges, search.trials, count), start)
-            ]
-            search.trials += new
-            drawn.append(new)
-        run_batch(tuning, drawn, engine)
-        for trial in (trial for trials in drawn for trial in trials if tuning.energy and trial.state == "finished"):
+        for variant, search in zip(variants, searches, strict=True):
+            drawn = enumerate(draw(tuning, search.ranges, search.trials, count), start)
+            search.trials += [make_trial(tuning, variant, output, number, settings) for number, settings in drawn]
+        new = [search.trials[start:] for search in searches]
+        run_batch(tuning, new, engine)
+        for trial in (trial for trials in new for trial in trials if tuning.energy and trial.state == "finished"):
             trial.energy_mj = energy_of(trial.run, prices)
-    return [search for *_, search in searches]
+    return searches
 
 
-def make_trial(
-    tuning: Tuning, file: Path, changes: dict[str, Any], output: Path, search: Tuned, number: int, drawn: dict
-) -> Trial:
+def make_trial(tuning: Tuning, variant: Variant, output: Path, number: int, settings: dict[str, Any]) -> Trial:
     """A trial with its run, whose directory may hold it already, as far as it got."""
-    settings = plain_settings(search.ranges, drawn)
-    own = {"training.seed": tuning.training_seed, "name": f"{search.variant}, trial {number}"}
-    experiment = read_config(file, Experiment, put_over(changes, settings, own))
-    files = RunFiles(output / "tuning" / search.variant / f"trial-{number:03d}")
+    name = variant.read().name
+    own = {"training.seed": tuning.training_seed, "name": f"{name}, trial {number}"}
+    experiment = read_config(variant.file, Experiment, put_over(variant.changes, settings, own))
+    files = RunFiles(output / "tuning" / name / f"trial-{number:03d}")
     if files.config.is_file():
         changed = different_keys(read_config(files.config, Experiment), experiment)
         if changed:
             raise InputError(f"{files.directory} was tried with another {changed[0]}; give a fresh --output")
-    run = Run(experiment, tuning.training_seed, files)
-    return Trial(number, settings, run)
+    return Trial(number, settings, Run(experiment, tuning.training_seed, files))
 
 
 def run_batch(tuning: Tuning, variants: Sequence[Sequence[Trial]], engine: Engine) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
-from snn_cace.comparison.schema import Result
-from snn_cace.files import replacing, write_text
+from snn_cace.files import write_text
 from snn_cace.report import figures
-from snn_cace.report.conclusions import markdown_table
+from snn_cace.report.conclusions import Table, markdown_table
 
 ATTENTIONS = {"spatial": "by the sound", "self_spatial": "by the picture"}
 WEIGHT_SHARE = 0.6
@@ -47,11 +45,11 @@ def strip(pictures: np.ndarray) -> np.ndarray:
     return np.concatenate([part for picture in opaque for part in (gap, picture)], 1)
 
 
-def panels(clip: dict[str, Any], classes: list[str], pictures: np.ndarray) -> list[tuple[str, np.ndarray, list, list]]:
+def panels(clip: dict[str, Any], classes: list[str]) -> list[tuple[str, np.ndarray, list, list]]:
     """Of the truth, then of each network: its name, its pictures `[T, height, width, 3]`, and by segment the class that
     it says and the colour that says whether it is right.
     """
-    truth = clip["truth"]
+    truth, pictures = clip["truth"], np.asarray(clip["pictures"])
     said = [("truth", overlaid(pictures), truth, [figures.INK] * len(truth))]
     for network in clip["networks"]:
         shades = [RIGHT if here == right else WRONG for here, right in zip(network["predicted"], truth, strict=True)]
@@ -67,9 +65,8 @@ def clip_figure(clip: dict[str, Any], classes: list[str]) -> Figure:
     pictures `[T, height, width]` or `[T, height, width, 3]` in [0, 1]; each network's weights `[T, H, W]`, shown from
     none to its largest; green where the predicted class is the true one.
     """
-    pictures = np.asarray(clip["pictures"])
-    rows = panels(clip, classes, pictures)
-    segments, height, width = pictures.shape[:3]
+    rows = panels(clip, classes)
+    segments, height, width = np.shape(clip["pictures"])[:3]
     tall = 10 / segments * height / width + 0.28
     figure, axes = figures.new_figure(10.5, tall * len(rows), 1, len(rows))
     for (name, drawn, words, shades), on in zip(rows, axes, strict=True):
@@ -87,84 +84,33 @@ def clip_figure(clip: dict[str, Any], classes: list[str]) -> Figure:
     return figure
 
 
-@figures.styled
-def picture_row(drawn: list[tuple[str, np.ndarray, str, str]]) -> Figure:
-    """Side by side one picture `[height, width, 3]` of the truth and of each network, named above, its class below."""
-    figure, axes = figures.new_figure(1.8 * len(drawn), 2.3, len(drawn))
-    for (name, picture, word, shade), on in zip(drawn, axes, strict=True):
-        on.imshow(picture, interpolation="nearest")
-        on.set_title(name, fontsize=9)
-        on.set_xlabel(word, fontsize=9, color=shade)
-        on.set_xticks([])
-        on.set_yticks([])
-        on.grid(visible=False)
-    return figure
-
-
-def moving(clip: dict[str, Any], classes: list[str], pictures: np.ndarray) -> np.ndarray:
-    """The clip with each network's weights over it, side by side: frames `[T F, height, width, 3]` of bytes, of
-    pictures `[T, F, height, width, 3]` in [0, 1].
+def pointing_table(networks: Iterable[tuple[str, str, dict[str, Any] | None]]) -> Table:
+    """A row per network (its name, guidance and pointing game, if it was played) and map: how often the peak lies on
+    the class's digit, muted too, and chance; over seeds, means and deviations.
     """
-    frames = []
-    takes = [panels(clip, classes, pictures[:, take]) for take in range(pictures.shape[1])]
-    for segment in range(len(pictures)):
-        for rows in takes:
-            figure = picture_row(
-                [(name, drawn[segment], words[segment], shades[segment]) for name, drawn, words, shades in rows]
-            )
-            canvas = FigureCanvasAgg(figure)
-            figure.set_facecolor("white")
-            canvas.draw()
-            frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-    whole = np.stack(frames)
-    return whole[:, : whole.shape[1] // 2 * 2, : whole.shape[2] // 2 * 2]  # H.264 takes even sizes alone
-
-
-def write_gif(path: Path, frames: np.ndarray, rate: int) -> None:
-    """Frames `[N, height, width, 3]` of bytes, so many a second, for ever."""
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    with replacing(path) as temporary:
-        first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=1000 // rate, loop=0)
-
-
-def pointing_over_seeds(result: Result) -> list[list[str]]:
-    """As `pointing_rows`, of a comparison's variants, means and deviations over seeds."""
     return [
-        [
-            variant["name"],
-            variant["config"]["model"]["guidance"],
-            ATTENTIONS[name],
-            *(f"{found[key]['mean']:.1f} ± {found[key]['std']:.1f}" for key in ("accuracy", "muted")),
-            f"{found['chance']:.1f}",
-        ]
-        for variant in result["variants"]
-        for name, found in (variant.get("pointing") or {}).items()
+        {
+            "network": name,
+            "guidance": guidance,
+            "attention": ATTENTIONS[map],
+            "peak on the digit, %": over_seeds(found["accuracy"]),
+            "the same clips muted, %": over_seeds(found["muted"]),
+            "chance, %": over_seeds(found["chance"]),
+        }
+        for name, guidance, pointing in networks
+        for map, found in (pointing or {}).items()
     ]
 
 
-def pointing_rows(result: dict[str, Any]) -> list[list[str]]:
-    """Of each network and map: how often the peak lies on the class's digit, muted too, and chance."""
-    return [
-        [
-            network["name"],
-            network["guidance"],
-            ATTENTIONS[name],
-            *(f"{found[key]:.1f}" for key in ("accuracy", "muted", "chance")),
-        ]
-        for network in result["networks"]
-        for name, found in (network["pointing"] or {}).items()
-    ]
-
-
-HEADINGS = ("network", "guidance", "attention", "peak on the digit, %", "the same clips muted, %", "chance, %")
+def over_seeds(value: float | dict[str, float]) -> str:
+    return f"{value['mean']:.1f} ± {value['std']:.1f}" if isinstance(value, dict) else f"{value:.1f}"
 
 
 def write_attention_report(result: dict[str, Any], directory: Path) -> str:
     """Write figures/clip-N (SVG and PNG) and attention.md; returns the Markdown."""
     for clip in result["clips"]:
         figures.save(clip_figure(clip, result["classes"]), directory / "figures", f"clip-{clip['index']}")
-    rows = pointing_rows(result)
-    lines = markdown_table(HEADINGS, rows) if rows else []
+    lines = markdown_table(pointing_table((n["name"], n["guidance"], n["pointing"]) for n in result["networks"]))
     text = "\n".join([*lines, "", f"{len(result['clips'])} clips drawn: {directory / 'figures'}"]) + "\n"
     write_text(directory / "attention.md", text)
     return text

@@ -10,20 +10,30 @@ from __future__ import annotations
 from typing import Any
 
 from snn_cace.comparison.schema import Result
-from snn_cace.report.comparison import COUNT_WORDS, count, microjoules
-from snn_cace.report.conclusions import SELECTION, across_models, attribution_of, model_words
+from snn_cace.report.conclusions import SELECTION, Table, across_models, model_words
 from snn_cace.report.interactive import chain_verdict
 from snn_cace.report.page import Section
+from snn_cace.report.tables import COUNT_WORDS, count, counted, microjoules
 
 OPERATIONS = {"macs": "MACs", "narrow_macs": "MACs of few bits", "acs": "ACs", "synops": "of these SynOps"}
-TWIN_HEADINGS = ("spiking part, % of its twin", "break-even rate, %")
-"""never: even silence costs more than the twin."""
+TRAFFIC = {"updates": "neuron_updates", "weights": "weight_reads"}
+CARD = (
+    "Accuracy, seeds, protocol",
+    "Controls and their results",
+    "Counts",
+    "Verdict of each energy model",
+    "Measured and modelled",
+    "Tuning budget",
+    "Split that was read",
+    "Left out",
+)
 LARGEST = 30
 """Modules that the page lists; the JSON has all."""
 LEFT_OUT = (
     "Leakage, clocks, control, and memory that is not named by a model. No chip was measured: energies are counted "
     "operations times published prices."
 )
+MODELLED = "Modelled: every energy."
 UNKNOWN = "Not known from an audit: it runs a network, and trains none."
 
 
@@ -31,15 +41,50 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}"
 
 
-def energy_rows(result: dict[str, Any]) -> list[list[str]]:
-    """A row per model: µJ per clip by each count, energy over the twin's and the break-even rate, both in percent."""
+def energy_table(result: dict[str, Any], model: str = "model", unit: str = "µJ a clip, ") -> Table:
+    """A row per model: energy per clip by each count, energy over the twin's and the break-even rate, both in percent;
+    never: even silence costs more than the twin. model, unit: words of the headings.
+    """
     rows = []
-    for model in result["counts"]["conservative"]["energy_mj"]:
-        spent = [microjoules(result["counts"][name]["energy_mj"][model]) for name in COUNT_WORDS]
-        twin = result["against_twin"].get(model, {})
-        even = percent(twin["break_even"]) if twin.get("break_even") else "never" if twin else "-"
-        rows.append([model_words(model), *spent, percent(twin.get("ratio")), even])
+    for name in result["counts"]["conservative"]["energy_mj"]:
+        twin = result["against_twin"].get(name, {})
+        row = {model: model_words(name)}
+        row |= {unit + COUNT_WORDS[n]: microjoules(result["counts"][n]["energy_mj"][name]) for n in COUNT_WORDS}
+        row["spiking part, % of its twin"] = percent(twin.get("ratio"))
+        row["break-even rate, %"] = percent(twin["break_even"]) if twin.get("break_even") else "never" if twin else "-"
+        rows.append(row)
     return rows
+
+
+def operation_table(result: dict[str, Any]) -> Table:
+    """A row per count, operations per clip."""
+    keys = {"MACs": "macs", "of few bits": "narrow_macs", "ACs": "acs", "SynOps": "synops", **TRAFFIC}
+    return [
+        {"count": words, **counted(result["counts"][name]["operations"], keys)} for name, words in COUNT_WORDS.items()
+    ]
+
+
+def module_table(result: dict[str, Any]) -> Table:
+    """The `LARGEST` modules, event-driven."""
+    modules = sorted(result["counts"]["event_driven"]["modules"], key=lambda m: -m["macs"] - m["acs"])
+    keys = {"MACs": "macs", "ACs": "acs", **TRAFFIC}
+    return [
+        {"module": module["name"] or "the network", "kind": module["kind"], **counted(module, keys)}
+        for module in modules[:LARGEST]
+    ]
+
+
+def layer_table(result: dict[str, Any]) -> Table:
+    """A row per layer that fires."""
+    return [
+        {
+            "layer": name,
+            "firing rate": f"{layer['firing_rate']:.4f}",
+            "dead, %": percent(layer["dead"]),
+            "saturated, %": percent(layer["saturated"]),
+        }
+        for name, layer in result["layers"].items()
+    ]
 
 
 def audit_verdict(result: dict[str, Any]) -> str:
@@ -65,36 +110,16 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
         said.append(f"{steps} simulation steps; {firing:.4f} spikes per neuron and step.")
     said += [f"Never ran: {', '.join(result['idle'])}."] * bool(result["idle"])
     said += [f"Note: {note}" for note in result.get("notes", [])]
-    kinds = ("macs", "narrow_macs", "acs", "synops", "neuron_updates", "weight_reads")
-    operations = [[COUNT_WORDS[n], *(count(result["counts"][n]["operations"][k]) for k in kinds)] for n in COUNT_WORDS]
-    modules = sorted(result["counts"]["event_driven"]["modules"], key=lambda m: -m["macs"] - m["acs"])
-    cost = ("macs", "acs", "neuron_updates", "weight_reads")
-    named = [[m["name"] or "the network", m["kind"], *(count(m[key]) for key in cost)] for m in modules[:LARGEST]]
-    layers = [
-        [name, f"{layer['firing_rate']:.4f}", percent(layer["dead"]), percent(layer["saturated"])]
-        for name, layer in result["layers"].items()
-    ]
+    twin = (
+        "Twin: what fires or reads spikes, on values of ceil(log2(T + 1)) bits, run once. Break-even rate: the firing "
+        "rate at which both cost the same; never, where even silence costs more."
+    )
     return [
         Section("What was found", said),
-        Section(
-            "Energy",
-            [
-                "Twin: what fires or reads spikes, on values of ceil(log2(T + 1)) bits, run once. Break-even rate: the "
-                "firing rate at which both cost the same; never, where even silence costs more."
-            ]
-            if ratios(result)
-            else [],
-            ["model", *(f"µJ a clip, {words}" for words in COUNT_WORDS.values()), *TWIN_HEADINGS],
-            energy_rows(result),
-        ),
-        Section(
-            "Operations per clip",
-            (),
-            ["count", "MACs", "of few bits", "ACs", "SynOps", "updates", "weights"],
-            operations,
-        ),
-        Section("Layers that fire", (), ["layer", "firing rate", "dead, %", "saturated, %"], layers),
-        Section("Largest modules, event-driven", (), ["module", "kind", "MACs", "ACs", "updates", "weights"], named),
+        Section("Energy", [twin] if ratios(result) else [], energy_table(result)),
+        Section("Operations per clip", (), operation_table(result)),
+        Section("Layers that fire", (), layer_table(result)),
+        Section("Largest modules, event-driven", (), module_table(result)),
         Section("Left out", [LEFT_OUT]),
     ]
 
@@ -107,49 +132,48 @@ def audit_card(result: dict[str, Any]) -> list[Section]:
     """The claim card of an audit."""
     conservative = result["counts"]["conservative"]["operations"]
     counts = ", ".join(f"{count(conservative[key])} {name}" for key, name in OPERATIONS.items())
+    controls = (
+        "None trained. Counted instead: the same layers on values of few bits, for energy alone."
+        if result["against_twin"]
+        else "None: the network does not spike."
+    )
     return card(
-        accuracy=[UNKNOWN],
-        controls=[
-            "None trained. Counted instead: the same layers on values of few bits, for energy alone."
-            if result["against_twin"]
-            else "None: the network does not spike."
-        ],
-        counts=[f"Per clip, conservatively: {counts}.", *(f"Note: {note}" for note in result.get("notes", []))],
-        verdict=[audit_verdict(result)],
-        measured=f"operations and firing rates, on {result['clips']} clips",
-        tuning=[UNKNOWN],
-        split=["Whatever was given as inputs."],
+        [UNKNOWN],
+        [controls],
+        [f"Per clip, conservatively: {counts}.", *(f"Note: {note}" for note in result.get("notes", []))],
+        [audit_verdict(result)],
+        [f"Measured: operations and firing rates, on {result['clips']} clips.", MODELLED],
+        [UNKNOWN],
+        ["Whatever was given as inputs."],
     )
 
 
 def comparison_card(result: Result) -> list[Section]:
     """The claim card of a comparison."""
-    accuracy, counts, controls, verdict = [], [], [], []
+    accuracy, counts, controls = [], [], []
     for variant in result["variants"]:
         found, counted = variant["test_segment_accuracy"], variant["counts"]
         spent = counted.get("zero_skipping", counted["event_driven"])["operations"]  # older ones have no other
+        operations = ", ".join(f"{count(spent.get(key, 0.0))} {name}" for key, name in OPERATIONS.items())
         accuracy.append(
             f"{variant['name']}: {found['mean']:.2f} % of test segments, standard deviation {found['std']:.2f} over "
             f"{len(variant['seeds'])} seeds."
         )
-        operations = ", ".join(f"{count(spent.get(key, 0.0))} {name}" for key, name in OPERATIONS.items())
         counts.append(
             f"{variant['name']}: {operations}, {'zeros skipped' if 'zero_skipping' in counted else 'event-driven'}."
         )
-        chain = attribution_of(result, variant["name"])
-        for link in chain["links"] if chain else ():
-            low, high = link["accuracy"]["ci95"]
-            added = f"{link['part']}: {link['accuracy']['difference']:+.2f} points ({low:+.2f} to {high:+.2f})"
-            controls.append(f"{link['from']} to {link['to']}, {added}.")
-        if chain:
-            verdict.append(chain_verdict(result, chain))
-    tuned = result.get("tuning")
+    for link in (link for chain in result["attribution"] for link in chain["links"]):
+        low, high = link["accuracy"]["ci95"]
+        added = f"{link['part']}: {link['accuracy']['difference']:+.2f} points ({low:+.2f} to {high:+.2f})"
+        controls.append(f"{link['from']} to {link['to']}, {added}.")
+    tuned, device = result["tuning"], result["environment"]["device"]
     return card(
         accuracy,
         controls or ["None."],
         counts,
-        verdict or ["No chain of controls, so no verdict on spikes."],
-        f"accuracy and latency on {result['environment']['device']}; operations on {result['measured_clips']} clips",
+        [chain_verdict(result, chain) for chain in result["attribution"]]
+        or ["No chain of controls, so no verdict on spikes."],
+        [f"Measured: accuracy and latency on {device}; operations on {result['measured_clips']} clips.", MODELLED],
         [
             f"{tuned['trials']} trials for each variant, on the validation split."
             if tuned
@@ -159,22 +183,9 @@ def comparison_card(result: Result) -> list[Section]:
     )
 
 
-def card(
-    accuracy: list[str],
-    controls: list[str],
-    counts: list[str],
-    verdict: list[str],
-    measured: str,
-    tuning: list[str],
-    split: list[str],
-) -> list[Section]:
+def card(*parts: list[str]) -> list[Section]:
+    """The sentences of each of `CARD`, but of what is left out."""
     return [
-        Section("1. Accuracy, seeds, protocol", accuracy),
-        Section("2. Controls and their results", controls),
-        Section("3. Counts", counts),
-        Section("4. Verdict of each energy model", verdict),
-        Section("5. Measured and modelled", [f"Measured: {measured}.", "Modelled: every energy."]),
-        Section("6. Tuning budget", tuning),
-        Section("7. Split that was read", split),
-        Section("8. Left out", [LEFT_OUT]),
+        Section(f"{n}. {heading}", said)
+        for n, (heading, said) in enumerate(zip(CARD, [*parts, [LEFT_OUT]], strict=True), 1)
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 from snn_cace.comparison.front import EQUAL_POINTS, Rivalry, rivalries
 from snn_cace.comparison.schema import Attribution, Difference, Link, Result, Variant
@@ -10,17 +12,25 @@ from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.counting.models import MODELS
 
 REUSE_WORDS = {"segment": "weights once a segment", "clip": "weights once a clip"}
-RIVAL_HEADINGS = ("energy model", "spiking", "cheapest without spikes", "points", "energy, % more", "from", "to")
+EQUAL_ACCURACY = (
+    "Energy at equal accuracy: the spiking network that saves most, against the cheapest network without spikes that "
+    f"is at most {EQUAL_POINTS} points less accurate, each at its best count. Points are its accuracy less "
+    f"that network's; where they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
+)
 NO_CONTROL = "no control: shape, norm and spikes are not told apart"
 SELECTION = {
     "validation": "The epoch was picked on the validation split; the test split was read once.",
     "paper": "The epoch was picked on the test split, as in the published protocol: these are not held-out figures.",
 }
+Row = dict[str, str]
+"""Cells by heading."""
+Table = list[Row]
 
 
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a Markdown table."""
-    return [f"| {' | '.join(row)} |" for row in (headings, ["---"] * len(headings), *rows)]
+def markdown_table(rows: Table) -> list[str]:
+    """The lines of a Markdown table; none of no rows."""
+    cells = [[*rows[0]], ["---"] * len(rows[0]), *(row.values() for row in rows)] if rows else []
+    return [f"| {' | '.join(row)} |" for row in cells]
 
 
 def variant_named(result: Result, name: str | None) -> Variant | None:
@@ -29,7 +39,7 @@ def variant_named(result: Result, name: str | None) -> Variant | None:
 
 def counterpart(result: Result, variant: Variant) -> Variant | None:
     """The ANN that a variant's energy and latency are compared with: its own network's first."""
-    return variant_named(result, variant.get("dense_counterpart", result["dense_baseline"]))
+    return variant_named(result, variant["dense_counterpart"])
 
 
 def counterparts(result: Result) -> list[Variant]:
@@ -38,18 +48,16 @@ def counterparts(result: Result) -> list[Variant]:
     return list({dense["name"]: dense for dense in spiking if dense is not None}.values())
 
 
-def model_words(model: str) -> str:
+def model_words(model: str, attribute: Literal["title", "heading"] = "title") -> str:
     """What an energy model prices, and how weights are reused."""
     priced, _, shared = model.partition("/")
-    title = MODELS[priced].title if priced in MODELS else priced
-    return title + (f", {REUSE_WORDS[shared]}" if shared else "")
+    words = getattr(MODELS[priced], attribute) if priced in MODELS else priced
+    return words + (f", {REUSE_WORDS[shared]}" if shared else "")
 
 
 def model_heading(model: str) -> str:
     """The heading of an energy model's column."""
-    priced, _, shared = model.partition("/")
-    heading = MODELS[priced].heading if priced in MODELS else priced
-    return heading + (f", {REUSE_WORDS[shared]}" if shared else "")
+    return model_words(model, "heading")
 
 
 def across_models(verdicts: dict[str, str]) -> str:
@@ -57,23 +65,15 @@ def across_models(verdicts: dict[str, str]) -> str:
     models disagree, why the fewer do.
     """
     words = {"saves": "save energy", "costs": "cost energy", "": "show no difference in energy"}
-    by = {verdict: [model for model in verdicts if verdicts[model] == verdict] for verdict in words}
-    parts = {verdict: models for verdict, models in by.items() if models}
-    if len(parts) == 1:
-        return f"{words[next(iter(parts))]} by every model."
-    *few, most = sorted(parts, key=lambda verdict: len(parts[verdict]))
-    named_models = "; ".join(f"{words[verdict]} by {', '.join(map(model_words, parts[verdict]))}" for verdict in few)
-    said = f"{named_models}; {words[most]} by the other {len(parts[most])} models"
-    fewest = parts[few[0]]
-    named = dict.fromkeys(model.partition("/")[0] for model in fewest)
-    known = [MODELS[name] for name in named if name in MODELS]
+    by = {words[verdict]: [model for model in verdicts if verdicts[model] == verdict] for verdict in words}
+    *few, (most, others) = sorted(((said, models) for said, models in by.items() if models), key=lambda x: len(x[1]))
+    if not few:
+        return f"{most} by every model."
+    named_models = "; ".join(f"{said} by {', '.join(map(model_words, models))}" for said, models in few)
+    said = f"{named_models}; {most} by the other {len(others)} models"
+    known = [MODELS[name] for name in dict.fromkeys(model.partition("/")[0] for model in few[0][1]) if name in MODELS]
     why = "; ".join(f"{model.title} {model.charges}" for model in known if model.charges)
     return f"{said}. The conclusion depends on the model" + (f": {why}." if why else ".")
-
-
-def energy_at_best(variant: Variant) -> dict[str, float]:
-    """Millijoules per clip by model, each at the count in which the network costs least."""
-    return {model: best["mean"] for model, best in variant["best"].items()}
 
 
 def in_order_of_steps(result: Result) -> list[Variant]:
@@ -88,6 +88,12 @@ def attribution_of(result: Result, name: str) -> Attribution | None:
     return next((found for found in result["attribution"] if found["variant"] == name), None)
 
 
+def last_control(result: Result, variant: Variant) -> Variant | None:
+    """The network that a spiking variant differs from by its spikes alone."""
+    found = attribution_of(result, variant["name"])
+    return variant_named(result, found["links"][-1]["from"]) if found else None
+
+
 def p_words(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
@@ -96,16 +102,17 @@ def fewest_seeds(result: Result) -> int:
     return min(len(variant["seeds"]) for variant in result["variants"])
 
 
+def too_few(seeds: int) -> str:
+    return f"{'one seed is' if seeds == 1 else f'{seeds} seeds are'} too few to conclude from"
+
+
 def accuracy_words(test: Difference, seeds: int) -> str:
     """Whether a difference is shown, and how large it may be; over few seeds only what was measured."""
     low, high = test["ci95"]
     interval = f"95 % interval {low:+.2f} to {high:+.2f}; Holm-corrected {p_words(test['p_holm'])}"
     if seeds < ENOUGH_SEEDS:
-        runs = "one seed is" if seeds == 1 else f"{seeds} seeds are"
-        return (
-            f"{test['a']} measured {test['difference']:+.2f} points against {test['b']} ({interval}): {runs} too few "
-            "to conclude from"
-        )
+        measured = f"{test['a']} measured {test['difference']:+.2f} points against {test['b']}"
+        return f"{measured} ({interval}): {too_few(seeds)}"
     if test["shown"]:
         more = "more" if test["difference"] > 0 else "less"
         return f"{test['a']} is {abs(test['difference']):.2f} points {more} accurate than {test['b']} ({interval})"
@@ -124,9 +131,9 @@ def change(value: float, base: float) -> str:
     return f"{abs(percent):.1f} % {'more' if percent > 0 else 'less'}"
 
 
-def change_range(ours: dict[str, float], theirs: dict[str, float], models: list[str]) -> str:
-    """The smallest and the largest change among the energy models: 6.0 to 10.1 % less."""
-    ratios = sorted(ours[model] / theirs[model] for model in models)
+def change_range(ratios: Sequence[float]) -> str:
+    """The smallest and the largest change among energies over others: 6.0 to 10.1 % less."""
+    ratios = sorted(ratios)
     first, last = change(ratios[0], 1), change(ratios[-1], 1)
     if first == last:
         return first
@@ -152,15 +159,18 @@ def smaller_blocks_sentences(variants: Sequence[Variant]) -> list[str]:
     ]
 
 
+def by_each_model(shares: dict[str, float], models: Sequence[str]) -> str:
+    return ", ".join(f"{100 * shares[model]:.1f} % ({model_words(model)})" for model in models)
+
+
 def share_sentence(dense: Variant, models: list[str]) -> str:
     shares, within = (dense["counts"][count]["spiking_blocks"]["share"] for count in ("event_driven", "conservative"))
-    listed = ", ".join(f"{100 * shares[m]:.1f} % ({model_words(m)})" for m in models)
     what, alone = "The compared slots", ""
     if shares != within:
         what = "The compared slots, and the layers that read their rates,"
         alone = f" The slots alone are {', '.join(f'{100 * within[m]:.1f} %' for m in models)}."
     return (
-        f"{what} are {listed} of {dense['name']}'s whole energy: "
+        f"{what} are {by_each_model(shares, models)} of {dense['name']}'s whole energy: "
         f"spikes that cost nothing could save no more.{alone} {costliest_part_sentence(dense, models)}"
     ).rstrip()
 
@@ -171,8 +181,7 @@ def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
     if last is None or "zero_skipping" not in last["counts"]:
         return None
     shares = last["counts"]["zero_skipping"]["spiking_blocks"]["share"]
-    ends = min(shares, key=shares.__getitem__), max(shares, key=shares.__getitem__)
-    least, most = (f"{100 * shares[model]:.1f} % ({model_words(model)})" for model in ends)
+    least, most = (by_each_model(shares, [end(shares, key=shares.__getitem__)]) for end in (min, max))
     return (
         f"If all that {found['variant']}'s spikes touch cost nothing, from {least} to {most} of {last['name']}'s "
         "energy would be saved."
@@ -181,18 +190,16 @@ def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
 
 def costliest_part_sentence(variant: Variant, models: list[str]) -> str:
     """The part of the network, slots left out, that takes most energy by the first model, and its share by each."""
-    parts: dict[str, dict[str, float]] = {}
     counted = variant["counts"]["conservative"]
+    parts: dict[str, Counter[str]] = {}
     for module in counted.get("modules", ()):  # left out of results/
         if module["slot"] is None:
-            part = parts.setdefault(module["name"].partition(".")[0], dict.fromkeys(models, 0.0))
-            for model in models:
-                part[model] += module["energy_mj"][model]
+            parts.setdefault(module["name"].partition(".")[0], Counter()).update(module["energy_mj"])
     if not parts:
         return ""
-    name, spent = max(parts.items(), key=lambda item: item[1][models[0]])
-    shares = ", ".join(f"{100 * spent[m] / counted['energy_mj'][m]:.1f} % ({model_words(m)})" for m in models)
-    return f"Of what lies outside all slots, {name} takes most: {shares}."
+    name = max(parts, key=lambda part: parts[part][models[0]])
+    shares = {model: parts[name][model] / counted["energy_mj"][model] for model in models}
+    return f"Of what lies outside all slots, {name} takes most: {by_each_model(shares, models)}."
 
 
 def joules_sentence(variant: Variant, dense: Variant) -> str | None:
@@ -215,7 +222,7 @@ def sentences(result: Result) -> list[str]:
     for variant in result["variants"]:
         found = attribution_of(result, variant["name"])
         if found is not None:
-            said += [accuracy_chain_sentence(found), energy_chain_sentence(result, found)]
+            said += chain_sentences(result, found)
             last = found["links"][-1]
             alone = "Spikes themselves" if last["part"] == "spikes" else f"{last['part'].capitalize()} together"
             said.append(f"{alone}: {accuracy_words(last['accuracy'], seeds)}.")
@@ -234,18 +241,27 @@ def best_rivalries(result: Result) -> dict[str, Rivalry]:
     """
     if fewest_seeds(result) < ENOUGH_SEEDS:
         return {}
-    models = [*result["energy_models"], *result.get("reusing_models", [])]
+    models = [*result["energy_models"], *result["reusing_models"]]
     best = {model: next(iter(rivalries(result["variants"], model)), None) for model in models}
     return {model: one for model, one in best.items() if one is not None and one.rival is not None}
 
 
-def equal_accuracy_rows(result: Result) -> list[list[str]]:
-    """`best_rivalries`, in the order of `RIVAL_HEADINGS`."""
+def equal_accuracy_table(result: Result) -> Table:
+    """A row per energy model, of `best_rivalries`."""
     rows = []
     for model, best in best_rivalries(result).items():
         low, high = best.interval or (best.percent, best.percent)
-        changes = [f"{value:+.1f}" for value in (best.points, best.percent, low, high)]
-        rows.append([model_words(model), best.spiking, str(best.rival), *changes])
+        rows.append(
+            {
+                "energy model": model_words(model),
+                "spiking": best.spiking,
+                "cheapest without spikes": str(best.rival),
+                "points": f"{best.points:+.1f}",
+                "energy, % more": f"{best.percent:+.1f}",
+                "from": f"{low:+.1f}",
+                "to": f"{high:+.1f}",
+            }
+        )
     return rows
 
 
@@ -265,29 +281,26 @@ def equal_accuracy_sentence(found: Sequence[Rivalry]) -> str:
     )
 
 
-def accuracy_chain_sentence(found: Attribution) -> str:
-    """Of the +1.8 points from ann to snn, +2.2 come from shape and norm, ... and -0.4 (-1.4 to +0.6) from spikes."""
-    whole = found["whole"]["accuracy"]["difference"]
-    *others, last = found["links"]
-    parts = [f"{link['accuracy']['difference']:+.1f} from {link['part']}" for link in others]
-    parts[0] = parts[0].replace(" from ", " come from ")
-    low, high = last["accuracy"]["ci95"]
-    spikes = f"{last['accuracy']['difference']:+.1f} ({low:+.1f} to {high:+.1f}) from {last['part']}"
-    what = f"Of the {whole:+.1f} points from {found['dense']} to {found['variant']}"
-    return f"{what}, {', '.join(parts)} and {spikes}."
+def chain_sentences(result: Result, found: Attribution) -> list[str]:
+    """Of the +1.8 points from ann to snn, +2.2 come from shape and norm, ... and -0.4 (-1.4 to +0.6) from spikes. And
+    the same of energy in percent of the dense network's, by arithmetic alone, each network at its best count.
+    """
+    model, whole = result["energy_models"][0], found["whole"]["accuracy"]["difference"]
+    points = [f"{link['accuracy']['difference']:+.1f} from {link['part']}" for link in found["links"]]
+    low, high = found["links"][-1]["accuracy"]["ci95"]
+    points[-1] = points[-1].replace(" from ", f" ({low:+.1f} to {high:+.1f}) from ", 1)
+    energy = [f"{share_of_dense(result, found, link, model):+.1f} from {link['part']}" for link in found["links"]]
+    spent, chain = share_of_dense(result, found, found["whole"], model), f"from {found['dense']} to {found['variant']}"
+    return [
+        f"Of the {whole:+.1f} points {chain}, {come_from(points)}.",
+        f"Of the {spent:+.1f} % in energy {chain} ({model_words(model)}), {come_from(energy)}.",
+    ]
 
 
-def energy_chain_sentence(result: Result, found: Attribution) -> str:
-    """The same of energy, in percent of the dense network's, by arithmetic alone, each network at its best count."""
-    model = result["energy_models"][0]
-    shares = {link["part"]: share_of_dense(result, found, link, model) for link in [*found["links"], found["whole"]]}
-    whole = shares.pop("whole")
-    parts = [f"{share:+.1f} from {part}" for part, share in shares.items()]
-    parts[0] = parts[0].replace(" from ", " come from ")
-    return (
-        f"Of the {whole:+.1f} % in energy from {found['dense']} to {found['variant']} ({model_words(model)}), "
-        f"{', '.join(parts[:-1])} and {parts[-1]}."
-    )
+def come_from(parts: Sequence[str]) -> str:
+    """+2.2 come from shape and norm, +0.1 from memory and -0.4 from spikes."""
+    first, *between, last = parts
+    return f"{', '.join([first.replace(' from ', ' come from '), *between])} and {last}"
 
 
 def share_of_dense(result: Result, found: Attribution, link: Link, model: str) -> float:
@@ -301,8 +314,13 @@ def energy_sentence(result: Result, variant: Variant) -> str:
     """What a spiking variant without controls takes against its ANN."""
     dense = counterpart(result, variant)
     assert dense is not None
-    changed = change_range(energy_at_best(variant), energy_at_best(dense), result["energy_models"])
-    return f"{variant['name']} takes {changed} energy than {dense['name']}, by model; {NO_CONTROL}."
+    ratios = [variant["best"][model]["mean"] / dense["best"][model]["mean"] for model in result["energy_models"]]
+    return f"{variant['name']} takes {change_range(ratios)} energy than {dense['name']}, by model; {NO_CONTROL}."
+
+
+def test_lines(result: Result) -> list[str]:
+    seeds = fewest_seeds(result)
+    return [f"{accuracy_words(test, seeds)}. Method: {test['method']}." for test in result["tests"]]
 
 
 def against_baseline(result: Result) -> dict[str, Difference]:
@@ -312,7 +330,7 @@ def against_baseline(result: Result) -> dict[str, Difference]:
 
 def pipeline_sentence(result: Result) -> str:
     """What the network is of the whole pipeline, encoders of pictures and sound included."""
-    encoders, first = result.get("encoders"), result["variants"][0]
+    encoders, first = result["encoders"], result["variants"][0]
     if not encoders:
         return (
             "Energies are of the network behind its encoders of pictures and sound; what these cost is not known here, "
@@ -340,12 +358,10 @@ def limits(result: Result) -> list[str]:
 def cautions(result: Result) -> list[str]:
     """What a reader must not overlook."""
     seeds = fewest_seeds(result)
-    found = []
-    for failure in result["failed"]:
-        found.append(f"{failure['variant']}, seed {failure['seed']}, failed and is left out: {failure['reason']}")
+    found = [f"{f['variant']}, seed {f['seed']}, failed and is left out: {f['reason']}" for f in result["failed"]]
     if seeds < ENOUGH_SEEDS:
-        few = "One seed is" if seeds == 1 else f"{seeds} seeds are"
-        found.append(f"{few} too few to conclude from: what follows was measured, and is no finding.")
+        few = too_few(seeds)
+        found.append(f"{few[0].upper()}{few[1:]}: what follows was measured, and is no finding.")
     if result["protocol"] == "paper":
         found.append(SELECTION["paper"])
     alone = [v["name"] for v in result["variants"] if v["kind"] == "snn" and not attribution_of(result, v["name"])]
@@ -353,23 +369,13 @@ def cautions(result: Result) -> list[str]:
     return found
 
 
-def idle_lines(result: Result) -> list[str]:
-    """Modules that hold parameters or compute, but never ran while operations were counted."""
-    idle = {variant["name"]: variant["idle_modules"] for variant in result["variants"] if variant["idle_modules"]}
-    return [f"Never ran in {name} while operations were counted: {', '.join(found)}." for name, found in idle.items()]
-
-
-def published_lines(result: Result) -> list[str]:
-    """What was published of a variant, and how."""
-    known = [(variant["name"], variant.get("published")) for variant in result["variants"]]
-    return [f"Published of {name}: {found['accuracy']} %, {found['note']}." for name, found in known if found]
-
-
 def notes(result: Result) -> list[str]:
     """How each number was made."""
     environment = result["environment"]
     seeds = ", ".join(map(str, result["variants"][0]["seeds"]))
     slots = ", ".join(result["compared_slots"]) or "none"
+    idle = {variant["name"]: ", ".join(variant["idle_modules"]) for variant in result["variants"]}
+    published = {variant["name"]: variant["published"] for variant in result["variants"]}
     return [
         f"Data: {result['dataset']}; {result['test_clips']} test clips; seeds {seeds}; protocol {result['protocol']}. "
         f"{SELECTION[result['protocol']]}",
@@ -390,8 +396,16 @@ def notes(result: Result) -> list[str]:
         "Energy: counted operations times published prices; no chip was measured. Leakage and routing are left out. "
         "Traffic: a weight is read at every use, or once a segment or clip, for all networks alike.",
         f"Compared slots, spiking in at least one variant: {slots}.",
-        *idle_lines(result),
-        *published_lines(result),
+        *(
+            f"Never ran in {name} while operations were counted: {modules}."
+            for name, modules in idle.items()
+            if modules
+        ),
+        *(
+            f"Published of {name}: {found['accuracy']} %, {found['note']}."
+            for name, found in published.items()
+            if found
+        ),
         "Fewer simulation steps and early exit run the same trained weights; where membranes are carried from segment "
         "to segment, a deeper run cannot go on from a shallower one, and all depths tried are counted.",
         "Latency: one clip, forward pass, median; runs take turns, nothing beside them. Training seconds and memory: "

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 from snn_cace.comparison.front import pareto_front
 from snn_cace.comparison.schema import Result, Variant
 from snn_cace.files import replacing, write_text
-from snn_cace.report.conclusions import attribution_of, counterpart, model_words, variant_named
+from snn_cace.report.conclusions import counterpart, last_control, model_words, variant_named
 
 COLOURS = ("#2a7f9e", "#d1603d", "#5f9440", "#8a63ad", "#b8860b", "#6f6f6f", "#c2185b", "#4f8ccc")
 INK = "#26282b"
@@ -39,18 +38,8 @@ MICROJOULES_PER_MILLIJOULE = 1000
 DECADE = 10
 """Times the least energy above which an axis is logarithmic."""
 
-Drawing = TypeVar("Drawing", bound=Callable[..., Figure | None])
-
-
-def styled(draw: Drawing) -> Drawing:
-    """Draw in the project's style."""
-
-    @wraps(draw)
-    def wrapper(*args: Any, **options: Any) -> Figure | None:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **options)
-
-    return wrapper  # type: ignore[return-value]
+styled = mpl.rc_context(STYLE)
+"""Decorates what draws in the project's style."""
 
 
 def colour(index: int) -> str:
@@ -68,14 +57,15 @@ def new_figure(width: float, height: float, columns: int = 1, rows: int = 1, **o
     return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
+@styled
 def drawing(figure: Figure) -> str:
     """The figure as an `<svg>` element without a background."""
     text = io.StringIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return text.getvalue()[text.getvalue().index("<svg") :]
 
 
+@styled
 def save(figure: Figure, directory: Path, name: str) -> str:
     """Write `name`.svg, `name`.png and `name`.pdf into `directory`, on white; returns it as an `<svg>` in
     `currentColor`.
@@ -85,7 +75,7 @@ def save(figure: Figure, directory: Path, name: str) -> str:
     opening, end, rest = drawn.partition(">")
     write_text(directory / f"{name}.svg", f'{opening} style="background: white"{end}{rest}')
     for format, metadata in (("png", {}), ("pdf", {"CreationDate": None})):
-        with mpl.rc_context(STYLE), replacing(directory / f"{name}.{format}") as temporary:
+        with replacing(directory / f"{name}.{format}") as temporary:
             figure.savefig(temporary, format=format, dpi=120, facecolor="white", metadata=metadata)
     return drawn.replace(INK, "currentColor")
 
@@ -93,9 +83,7 @@ def save(figure: Figure, directory: Path, name: str) -> str:
 def legend_below(figure: Figure, axes: Axes, columns: int = 4) -> None:
     """What the marks of `axes` mean, under all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False, fontsize=9
-    )
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
 
 
 def whole_steps(axes: Axes) -> None:
@@ -128,51 +116,41 @@ def attribution(result: Result) -> Figure | None:
     model = result["energy_models"][0]
     figure, panels = new_figure(11, 0.6 + 2.6 * len(chains), columns=2, rows=len(chains))
     for chain, (accuracy, spent) in zip(chains, panels.reshape(-1, 2), strict=True):
-        by_name = {variant["name"]: variant for variant in result["variants"]}
-        first = by_name[chain["dense"]]
-        steps = chain["links"]
+        first, steps = variant_named(result, chain["dense"]), chain["links"]
+        assert first is not None
         labels = [first["name"], *(f"{link['part']}\n({link['to']})" for link in steps)]
-        tests = [link["accuracy"] for link in steps]
-        waterfall(
-            accuracy,
-            first["test_segment_accuracy"]["mean"],
-            [(test["difference"], test["ci95"]) for test in tests],
-            labels,
-        )
+        points = [(link["accuracy"]["difference"], link["accuracy"]["ci95"]) for link in steps]
+        waterfall(accuracy, first["test_segment_accuracy"]["mean"], points, labels)
         accuracy.set_ylabel("test segment accuracy, %")
-        energies = [link["energy"][model] for link in steps]
-        waterfall(
-            spent,
-            MICROJOULES_PER_MILLIJOULE * first["best"][model]["mean"],
-            [
-                (
-                    MICROJOULES_PER_MILLIJOULE * energy["difference_mj"],
-                    energy["ci95_mj"] and [MICROJOULES_PER_MILLIJOULE * bound for bound in energy["ci95_mj"]],
-                )
-                for energy in energies
-            ],
-            labels,
-            from_zero=True,
-        )
+        energies = [(link["energy"][model]["difference_mj"], link["energy"][model]["ci95_mj"]) for link in steps]
+        waterfall(spent, first["best"][model]["mean"], energies, labels, MICROJOULES_PER_MILLIJOULE, from_zero=True)
         spent.set_ylabel(f"energy, µJ, {model_words(model)}")
     return figure
 
 
 def waterfall(
-    axes: Axes, start: float, steps: list[tuple[float, list[float] | None]], labels: list[str], from_zero: bool = False
+    axes: Axes,
+    start: float,
+    steps: Sequence[tuple[float, list[float] | None]],
+    labels: list[str],
+    scale: float = 1,
+    from_zero: bool = False,
 ) -> None:
-    """A bar from `start` to the sum of the steps so far, with each step's interval; the last, spikes, stands out."""
+    """A bar from `start` to the sum of the steps so far, with each step's interval; the last, spikes, stands out. All
+    are drawn `scale` times as large.
+    """
+    start = scale * start
     reached, lowest, highest = start, start, start
     axes.bar(0, start if from_zero else 0, bottom=0 if from_zero else start, color=INK, alpha=0.3, width=0.6)
     axes.plot([-0.3, 0.3], [start, start], color=INK, linewidth=2)
     axes.annotate(f"{start:.4g}", (0, start), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=9)
-    for place, (step, interval) in enumerate(steps, start=1):
-        last = place == len(steps)
-        axes.bar(place, step, bottom=reached, color=COLOURS[1] if last else COLOURS[0], width=0.6)
+    for place, (change, interval) in enumerate(steps, start=1):
+        step = scale * change
+        axes.bar(place, step, bottom=reached, color=COLOURS[place == len(steps)], width=0.6)
         axes.plot([place - 1.3, place + 0.3], [reached, reached], color=INK, linewidth=0.8, linestyle=":")
         ends = [reached, reached + step]
         if interval is not None:
-            ends += [reached + bound for bound in interval]
+            ends += [reached + scale * bound for bound in interval]
             axes.plot([place, place], ends[2:], color=INK, linewidth=1.2)
         axes.annotate(
             f"{step:+.3g}", (place, max(ends)), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=9
@@ -204,9 +182,7 @@ def accuracy_energy(result: Result) -> Figure:
             )  # fmt: skip
         for spikes, line in ((True, "-"), (False, ":")):
             front = pareto_front(points[spikes]) or [(np.nan, np.nan)]
-            axes.step(
-                [x for x, _ in front], [y for _, y in front], where="post", color=INK, linewidth=1, linestyle=line
-            )
+            axes.step(*zip(*front, strict=True), where="post", color=INK, linewidth=1, linestyle=line)
         axes.set_title(model_words(model), fontsize=10)
         axes.set_xlabel("energy per clip, µJ")
         spent_by_all = [x for found in points.values() for x, _ in found]
@@ -222,22 +198,20 @@ def accuracy_energy(result: Result) -> Figure:
 def energy_shares(result: Result) -> Figure:
     """Energy of what is compared, in full colour, beside the rest of the network, zeros skipped by all."""
     models = result["energy_models"]
-    rows = [
-        (variant["name"], variant["counts"].get("zero_skipping", variant["counts"]["event_driven"]), colour(index))
-        for index, variant in enumerate(result["variants"])
-    ]
-    figure, panels = new_figure(11, 1.2 + 0.42 * len(rows), columns=len(models), sharey=True)
+    variants = result["variants"]
+    figure, panels = new_figure(11, 1.2 + 0.42 * len(variants), columns=len(models), sharey=True)
     for model, axes in zip(models, panels, strict=True):
-        for row, (_, counted, shade) in enumerate(rows):
+        for row, variant in enumerate(variants):
+            counted = variant["counts"].get("zero_skipping", variant["counts"]["event_driven"])
             whole, blocks = counted["energy_mj"], counted["spiking_blocks"]["energy_mj"]
             total, part = (MICROJOULES_PER_MILLIJOULE * energies[model] for energies in (whole, blocks))
-            axes.barh(row, part, color=shade, height=0.6)
-            axes.barh(row, total - part, left=part, color=shade, alpha=0.3, height=0.6)
+            axes.barh(row, part, color=colour(row), height=0.6)
+            axes.barh(row, total - part, left=part, color=colour(row), alpha=0.3, height=0.6)
             axes.annotate(f" {100 * part / total:.1f} %", (total, row), va="center", fontsize=8)
         axes.set_title(model_words(model), fontsize=10)
         axes.set_xlabel("µJ per clip")
         axes.margins(x=0.25)
-    panels[0].set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=8)
+    panels[0].set_yticks(range(len(variants)), [variant["name"] for variant in variants], fontsize=8)
     panels[0].invert_yaxis()
     return figure
 
@@ -247,17 +221,12 @@ def verdicts(result: Result) -> Figure | None:
     """Whole-network energy of each spiking variant over its last control's, and over its ANN's, each at its best count,
     by every energy model and reuse of weights: which conclusions flip from one to another.
     """
-    found = [
-        (variant, counterpart(result, variant), attribution_of(result, variant["name"]))
-        for variant in result["variants"]
-        if variant["kind"] == "snn"
-    ]
-    spiking = [(variant, dense, chain) for variant, dense, chain in found if dense is not None]
+    spiking = [v for v in result["variants"] if v["kind"] == "snn" and counterpart(result, v) is not None]
     if not spiking:
         return None
     figure, panels = new_figure(11, 1.9 + 0.45 * len(spiking), columns=2, sharey=True)
-    for row, (variant, dense, chain) in enumerate(spiking):
-        control = variant_named(result, chain["links"][-1]["from"]) if chain else None
+    for row, variant in enumerate(spiking):
+        dense, control = counterpart(result, variant), last_control(result, variant)
         for index, (model, best) in enumerate(variant["best"].items()):
             priced, _, shared = model.partition("/")
             for axes, other in zip(panels, (control, dense), strict=True):
@@ -271,23 +240,25 @@ def verdicts(result: Result) -> Figure | None:
         axes.axvline(1, color=INK, linewidth=1)
         axes.set_xlabel(f"energy {title}")
         axes.margins(0.08, 0.15)
-    panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant, _, _ in spiking])
+    panels[0].set_yticks(range(len(spiking)), [variant["name"] for variant in spiking])
     panels[0].invert_yaxis()
     legend_below(figure, panels[1], columns=2)
     return figure
 
 
 @styled
-def against_steps(variants: list[Variant], dense: list[Variant]) -> Figure | None:
-    """Accuracy and firing rate against simulation steps, and early exit; a line runs one trained network."""
+def against_steps(variants: list[Variant]) -> Figure | None:
+    """Accuracy and firing rate against simulation steps, and early exit; a line runs one trained network. Dashed: the
+    accuracy of ANNs.
+    """
     spiking = [(index, v) for index, v in enumerate(variants) if v.get("anytime") and v["anytime"]["depths"]]
     if not spiking:
         return None
     figure, (accuracy, rate, early) = new_figure(11, 3.7, columns=3)
-    for variant in dense:
-        accuracy.axhline(
-            variant["test_segment_accuracy"]["mean"], color=colour(variants.index(variant)), linestyle="--", linewidth=1
-        )
+    for index, variant in enumerate(variants):
+        if variant["kind"] == "ann":
+            mean = variant["test_segment_accuracy"]["mean"]
+            accuracy.axhline(mean, color=colour(index), linestyle="--", linewidth=1)
     for index, variant in spiking:
         depths, exits = variant["anytime"]["depths"], variant["anytime"]["early_exit"]
         steps = [depth["steps"] for depth in depths]
@@ -484,9 +455,7 @@ def curves(runs: list[dict[str, Any]], names: list[str]) -> Figure:
     for panel in panels:
         panel.set_xlabel("epoch")
         whole_steps(panel)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=9
-    )
+    legend_below(figure, panels[0])
     return figure
 
 

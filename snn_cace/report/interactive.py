@@ -9,12 +9,13 @@ from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report import figures
 from snn_cace.report.conclusions import (
     across_models,
-    attribution_of,
     counterpart,
     fewest_seeds,
     in_order_of_steps,
+    last_control,
     model_words,
     share_of_dense,
+    too_few,
     variant_named,
 )
 
@@ -25,12 +26,6 @@ COUNT_TITLES = {
     "zero_skipping": "zero-skipping: all networks skip zeros",
     "conservative": "conservative: only a block's own layers see spikes",
 }
-
-
-def last_control(result: Result, name: str) -> str | None:
-    """The network that a spiking variant differs from by its spikes alone."""
-    found = attribution_of(result, name)
-    return found["links"][-1]["from"] if found else None
 
 
 def page_data(result: Result) -> dict[str, Any]:
@@ -47,22 +42,19 @@ def page_data(result: Result) -> dict[str, Any]:
 
 
 def variant_data(result: Result, variant: Variant, place: int, counts: list[str]) -> dict[str, Any]:
-    dense, accuracy = counterpart(result, variant), variant["test_segment_accuracy"]
-    best = {model: 1000 * found["mean"] for model, found in variant["best"].items()}
-    energy = {
-        count: {model: 1000 * spent for model, spent in variant["counts"][count]["energy_mj"].items()}
-        for count in counts
-        if count != BEST
-    }
+    """A network, the ANN that it is compared with, and the control that it differs from by its spikes alone."""
+    dense, control = counterpart(result, variant), last_control(result, variant)
+    spent = {count: counted["energy_mj"] for count, counted in variant["counts"].items()}
+    spent[BEST] = {model: best["mean"] for model, best in variant["best"].items()}
     return {
         "name": variant["name"],
         "kind": variant["kind"],
         "colour": figures.colour(place),
-        "accuracy": {key: accuracy[key] for key in ("mean", "std", "values")},
+        "accuracy": {key: variant["test_segment_accuracy"][key] for key in ("mean", "std", "values")},
         "seeds": variant["seeds"],
-        "energy": {BEST: best, **energy},
+        "energy": {count: {model: 1000 * mj for model, mj in spent[count].items()} for count in counts},
         "dense": None if dense is None or dense is variant else dense["name"],
-        "control": last_control(result, variant["name"]),
+        "control": control and control["name"],
     }
 
 
@@ -72,44 +64,45 @@ def chain_data(result: Result, found: Attribution, models: list[str]) -> dict[st
     """
     dense = variant_named(result, found["dense"])
     assert dense is not None
-    links, spikes = [], {}
+    links: list[dict[str, Any]] = []
     for link in found["links"]:
         energy: dict[str, list[Any]] = {}
         for model in models:
-            whole = dense["best"][model]["mean"]
             bounds = link["energy"][model]["ci95_mj"] or (None, None)  # none over one seed
-            interval = [None if bound is None else 100 * bound / whole for bound in bounds]
+            interval = [None if bound is None else 100 * bound / dense["best"][model]["mean"] for bound in bounds]
             energy[model] = [share_of_dense(result, found, link, model), *interval]
         accuracy = [link["accuracy"]["difference"], *link["accuracy"]["ci95"]]
-        spikes = energy  # of the last link
         links.append({"part": link["part"], "to": link["to"], "accuracy": accuracy, "energy": energy})
-    seeds = fewest_seeds(result)
-    verdicts = {model: verdict_of(bounds, seeds) for model, (_, *bounds) in spikes.items()}
+    seeds, verdicts = fewest_seeds(result), verdicts_of(result, found)
+    shares = {model: links[-1]["energy"][model][0] for model in models}
     return {
         "variant": found["variant"],
         "dense": found["dense"],
         "accuracy": dense["test_segment_accuracy"]["mean"],
         "links": links,
         "verdicts": verdicts,
-        "said": {model: energy_words(found, model, spikes[model][0], verdicts[model], seeds) for model in models},
+        "said": {model: energy_words(found, model, shares[model], verdicts[model], seeds) for model in models},
     }
 
 
-def verdict_of(bounds: list[float | None], seeds: int) -> str:
-    """`saves`, `costs`, or neither, of an interval of energy differences over so many seeds."""
-    low, high = bounds
-    if seeds < ENOUGH_SEEDS or low is None or high is None or low <= 0 <= high:
+def verdicts_of(result: Result, found: Attribution) -> dict[str, str]:
+    """By energy model, what the spikes of a chain do."""
+    seeds = fewest_seeds(result)
+    return {model: verdict_of(by["ci95_mj"], seeds) for model, by in found["links"][-1]["energy"].items()}
+
+
+def verdict_of(interval: list[float] | None, seeds: int) -> str:
+    """`saves`, `costs`, or neither, of an interval of energy differences over so many seeds; None of one seed."""
+    if seeds < ENOUGH_SEEDS or interval is None or interval[0] <= 0 <= interval[1]:
         return ""
-    return "saves" if high < 0 else "costs"
+    return "saves" if interval[1] < 0 else "costs"
 
 
 def chain_verdict(result: Result, found: Attribution) -> str:
     """What the spikes of a chain do to energy by each model, each network at its best count, and whether all agree."""
-    seeds, spikes = fewest_seeds(result), found["links"][-1]["energy"]
-    if seeds < ENOUGH_SEEDS:
+    if fewest_seeds(result) < ENOUGH_SEEDS:
         return f"The spikes of {found['variant']}: too few seeds to conclude from, by whichever model."
-    verdicts = {model: verdict_of(list(by["ci95_mj"] or (None, None)), seeds) for model, by in spikes.items()}
-    return f"The spikes of {found['variant']} {across_models(verdicts)}"
+    return f"The spikes of {found['variant']} {across_models(verdicts_of(result, found))}"
 
 
 def energy_words(found: Attribution, model: str, share: float, verdict: str, seeds: int) -> str:
@@ -119,6 +112,5 @@ def energy_words(found: Attribution, model: str, share: float, verdict: str, see
     if verdict:
         return f"The spikes of {name} {verdict[:-1]} {abs(share):.1f} {how}."
     if seeds < ENOUGH_SEEDS:
-        few = "one seed is" if seeds == 1 else f"{seeds} seeds are"
-        return f"The spikes of {name} changed the energy by {share:+.1f} {how}: {few} too few to conclude from."
+        return f"The spikes of {name} changed the energy by {share:+.1f} {how}: {too_few(seeds)}."
     return f"No difference in energy is shown for the spikes of {name}: {share:+.1f} {how}."

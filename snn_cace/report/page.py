@@ -1,29 +1,22 @@
-"""A short page of headings, sentences and tables, as Markdown and as HTML that needs no other file."""
+"""Pages of headings, sentences and tables: as Markdown, and as HTML that needs no other file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
+from importlib import resources
+from typing import Any
 
-from snn_cace.report.conclusions import markdown_table
-
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse;display:block;overflow-x:auto}th,td{padding:.2rem .7rem;text-align:right;"
-    "border-bottom:1px solid #ccc}th:first-child,td:first-child{text-align:left}"
-    "@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}}"
-)
+from snn_cace.report.conclusions import Table, markdown_table
 
 
 @dataclass
 class Section:
-    """A heading, sentences below it, and a table where there are headings of columns."""
+    """A heading, sentences below it, and a table."""
 
     heading: str
     lines: Sequence[str] = ()
-    headings: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = field(default_factory=list)
+    rows: Table = field(default_factory=list)
 
 
 def as_markdown(title: str, sections: Sequence[Section]) -> str:
@@ -32,23 +25,18 @@ def as_markdown(title: str, sections: Sequence[Section]) -> str:
         found += ["", f"## {section.heading}", ""]
         found += [f"- {line}" for line in section.lines]
         if section.rows:
-            found += [*([""] if section.lines else []), *markdown_table(section.headings, section.rows)]
+            found += [*([""] if section.lines else []), *markdown_table(section.rows)]
     return "\n".join(found) + "\n"
 
 
-def as_html(title: str, sections: Sequence[Section]) -> str:
-    def row(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+def packaged(name: str) -> str:
+    """The text of a file of this folder."""
+    return (resources.files("snn_cace.report") / name).read_text(encoding="utf-8")
 
-    body = [f"<h1>{escape(title)}</h1>"]
-    for section in sections:
-        body.append(f"<h2>{escape(section.heading)}</h2>")
-        if section.lines:
-            body.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in section.lines) + "</ul>")
-        if section.rows:
-            table = row(section.headings, "th") + "".join(row(cells, "td") for cells in section.rows)
-            body.append(f"<table>{table}</table>")
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    return (
-        f"<!DOCTYPE html><html lang=en><head>{head}<style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
+
+def as_html(template: str, **content: Any) -> str:
+    """One of this folder's templates, filled with `content`; a name that it lacks is an error."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    return environment.from_string(packaged(template)).render(content)

@@ -18,6 +18,7 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
     layers = result["layers"]
     variant: Any = {
         "name": result["experiment"],
+        "kind": "snn",
         "firing_rate": {"per_layer": {name: layer["firing_rate"] for name, layer in layers.items()}},
         "layers": layers,
         "anytime": result["anytime"],
@@ -27,7 +28,7 @@ def draw(result: dict[str, Any]) -> dict[str, Figure]:
         "rates-in-time": figures.rates_in_time([variant]),
         "distributions": figures.distributions(layers),
         "class-rates": figures.class_rates(layers, result["classes"]),
-        "steps": figures.against_steps([variant], []),
+        "steps": figures.against_steps([variant]),
         "raster": figures.raster(result["raster"], result["classes"]),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
@@ -38,13 +39,10 @@ def table(result: dict[str, Any]) -> list[tuple[str, str, str, float]]:
     rows: list[tuple[str, str, str, float]] = []
     for layer, summary in result["layers"].items():
         for name, value in summary.items():
-            if isinstance(value, dict):
-                pairs = list(value.items())
-            elif isinstance(value, list):
+            if isinstance(value, list):
                 keys = result["classes"] if name == "per_class" else map(str, range(len(value)))
-                pairs = list(zip(keys, value, strict=True))
-            else:
-                pairs = [("", value)]
+                value = dict(zip(keys, value, strict=True))
+            pairs = value.items() if isinstance(value, dict) else [("", value)]
             rows += [(layer, name, key, number) for key, number in pairs if number is not None]
     for point in result["anytime"]["depths"]:
         rows += [

@@ -10,42 +10,32 @@ from matplotlib.figure import Figure
 from snn_cace.comparison.front import pareto_front
 from snn_cace.comparison.schema import Result
 from snn_cace.report import figures
-from snn_cace.report.conclusions import model_words
-
-HEADINGS = (
-    "variant",
-    "trials",
-    "went on to the end",
-    "failed",
-    "epochs",
-    "best validation accuracy, %",
-    "best setting",
-)
+from snn_cace.report.conclusions import Table, model_words
 
 
-def tuning_rows(result: Result) -> list[list[str]]:
-    """Each variant's search, in the order of `HEADINGS`."""
+def tuning_table(result: Result) -> Table:
+    """A row per variant's search."""
     rows = []
     for search in searches(result):
         trials = search["trials"]
         best = trials[search["best"]]
         states = [trial["state"] for trial in trials]
         rows.append(
-            [
-                search["variant"],
-                str(len(trials)),
-                str(states.count("finished")),
-                str(states.count("failed")),
-                str(sum(trial["epochs"] for trial in trials)),
-                f"{best['score']:.2f}",
-                ", ".join(f"{short(key)} {setting(value)}" for key, value in best["settings"].items()),
-            ]
+            {
+                "variant": search["variant"],
+                "trials": str(len(trials)),
+                "went on to the end": str(states.count("finished")),
+                "failed": str(states.count("failed")),
+                "epochs": str(sum(trial["epochs"] for trial in trials)),
+                "best validation accuracy, %": f"{best['score']:.2f}",
+                "best setting": ", ".join(f"{short(key)} {setting(value)}" for key, value in best["settings"].items()),
+            }
         )
     return rows
 
 
 def searches(result: Result) -> list[dict[str, Any]]:
-    return (result.get("tuning") or {"variants": []})["variants"]
+    return (result["tuning"] or {"variants": []})["variants"]
 
 
 def short(key: str) -> str:
@@ -58,7 +48,7 @@ def setting(value: Any) -> str:
 
 def tuning_notes(result: Result) -> list[str]:
     """How it was searched, and what the expected best says of the order."""
-    how = result.get("tuning")
+    how = result["tuning"]
     if not how:
         return []
     drawn = {"random": "drawn at random", "tpe": "drawn by Optuna's TPE from those before"}[how["sampler"]]

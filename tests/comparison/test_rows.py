@@ -11,7 +11,7 @@ from small import write_variants
 
 from snn_cace.cli import main
 from snn_cace.comparison.plan import Comparison, Run, Variant, plan_runs, varied_experiments
-from snn_cace.comparison.tuning import Tuned, by_key, make_trial
+from snn_cace.comparison.tuning import by_key, make_trial
 from snn_cace.config import put_over, read_config
 from snn_cace.errors import InputError
 
@@ -120,10 +120,9 @@ def test_a_comparison_and_its_trials_train_with_their_files_own_settings(tmp_pat
     comparison = read_config(tmp_path / "compare.yaml", Comparison)
     assert list(comparison.published) == ["snn-2.5"], "keyed by a name, which may have a dot"
     changes = put_over(comparison.common, {"data": {"batch_size": 8}})
-    search = Tuned("mine", by_key(comparison.tuning.ranges), [])
-    trial = make_trial(
-        comparison.tuning, tmp_path / "mine.yaml", changes, tmp_path, search, 0, {"model.spiking.tau": "3.0"}
-    )
+    assert by_key(comparison.tuning.ranges).keys() == {"model.spiking.tau"}
+    variant = Variant(tmp_path / "mine.yaml", changes)
+    trial = make_trial(comparison.tuning, variant, tmp_path, 0, {"model.spiking.tau": 3.0})
     check_mine(trial.run)
     (run,) = plan_runs([Variant(tmp_path / "mine.yaml", put_over(changes, trial.settings))], [4], tmp_path, tmp_path)
     check_mine(run)

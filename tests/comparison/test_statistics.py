@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from snn_cace.comparison import statistics
-from snn_cace.comparison.statistics import compare_with_baseline, holm, or_clip, paired_difference, sums_by_unit
+from snn_cace.comparison.statistics import holm, or_clip, paired_difference, paired_tests, sums_by_unit
 
 
 def test_a_constant_advantage_is_certain_and_equal_scores_are_no_difference():
@@ -66,16 +66,18 @@ def test_only_common_seeds_are_compared_and_a_difference_needs_test_and_interval
     base |= {5: rng.normal(80, 10, 100)}
     better = {seed: base[seed] + rng.normal(5, 1, 100) for seed in (1, 2, 3, 4, 5)} | {7: base[0]}
     same = {seed: base[seed] + rng.normal(0, 1, 100) for seed in range(5)}
-    first, second = compare_with_baseline({"base": base, "better": better, "same": same}, "base")
+    scores = {"base": base, "better": better, "same": same}
+    first, second = paired_tests(scores, [("better", "base"), ("same", "base")])
     assert (first["a"], first["b"], first["seeds"], first["shown"]) == ("better", "base", [1, 2, 3, 4, 5], True)
     assert (second["a"], second["shown"]) == ("same", False)
     assert first["p_holm"] == pytest.approx(2 * first["p_value"])
-    assert compare_with_baseline({"base": base, "other": {9: base[0]}}, "base") == []
+    assert paired_tests({"base": base, "other": {9: base[0]}}, [("other", "base")]) == []
 
 
 def test_four_seeds_show_nothing_however_certain_they_are():
     base = {seed: np.random.default_rng(seed).normal(80, 1, 200) for seed in range(4)}
-    (test,) = compare_with_baseline({"base": base, "better": {seed: base[seed] + 9 for seed in base}}, "base")
+    better = {seed: base[seed] + 9 for seed in base}
+    (test,) = paired_tests({"base": base, "better": better}, [("better", "base")])
     assert test["p_holm"] < 0.001 and not test["shown"]
 
 

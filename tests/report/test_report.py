@@ -13,22 +13,18 @@ from browser import CHROMIUM, POOR_CONTRAST, Browser
 from matplotlib.image import imread
 
 from snn_cace.cli import main
-from snn_cace.report.comparison import (
-    NEEDED,
-    attribution_headings,
-    attribution_rows,
-    config_differences,
-    energy_rows,
-    in_present_terms,
-    module_rows,
-    result_headings,
-    result_rows,
-    table_rows,
-    write_report,
-)
+from snn_cace.report.comparison import NEEDED, in_present_terms, write_report
 from snn_cace.report.conclusions import accuracy_words, cautions, change, change_range, limits, notes, sentences
 from snn_cace.report.figures import firing_rates, save
 from snn_cace.report.interactive import energy_words, verdict_of
+from snn_cace.report.tables import (
+    attribution_table,
+    config_differences,
+    count_table,
+    energy_table,
+    module_table,
+    result_table,
+)
 
 SAMPLE = Path(__file__).parent / "comparison.json"
 BEFORE_CONTROLS = Path(__file__).parent / "comparison-3481e5b.json"
@@ -73,21 +69,20 @@ def test_fewer_than_five_seeds_never_say_better_or_worse(result: dict[str, Any],
 
 def test_changes_are_percent_of_the_other():
     assert [change(*pair) for pair in ((90, 100), (125, 100), (100, 100))] == ["10.0 % less", "25.0 % more", "the same"]
-    other = {"a": 100.0, "b": 100.0}
-    assert change_range({"a": 90.0, "b": 94.0}, other, ["a", "b"]) == "6.0 to 10.0 % less"
-    assert change_range({"a": 110.0, "b": 104.0}, other, ["a", "b"]) == "4.0 to 10.0 % more"
-    assert change_range({"a": 90.0, "b": 104.0}, other, ["a", "b"]) == "from 10.0 % less to 4.0 % more"
-    assert change_range({"a": 90.0, "b": 100.0}, other, ["a", "b"]) == "from 10.0 % less to the same"
+    assert change_range([0.9, 0.94]) == "6.0 to 10.0 % less"
+    assert change_range([1.1, 1.04]) == "4.0 to 10.0 % more"
+    assert change_range([0.9, 1.04]) == "from 10.0 % less to 4.0 % more"
+    assert change_range([0.9, 1.0]) == "from 10.0 % less to the same"
 
 
 def test_the_result_is_one_row_for_each_variant_and_one_number_a_cell(result: dict[str, Any]):
-    rows = result_rows(result)
-    assert [row[0] for row in rows] == ["small-dense", "small-spiking", "small-spiking-rectified"]
-    assert all(len(row) == len(result_headings(result)) for row in rows)
-    assert all(re.fullmatch(r"[\d.]+", cell) for row in rows for cell in row[1:])
+    rows = result_table(result)
+    assert [row["variant"] for row in rows] == ["small-dense", "small-spiking", "small-spiking-rectified"]
+    assert all(row.keys() == rows[0].keys() for row in rows)
+    assert all(re.fullmatch(r"[\d.]+", cell) for row in rows for cell in [*row.values()][1:])
     ann = result["variants"][0]
-    assert rows[0][1] == f"{ann['test_segment_accuracy']['mean']:.2f}"
-    assert rows[0][3] == f"{1000 * ann['best']['compute']['mean']:.3g}"
+    assert rows[0]["test accuracy, %"] == f"{ann['test_segment_accuracy']['mean']:.2f}"
+    assert rows[0]["energy, µJ: arithmetic"] == f"{1000 * ann['best']['compute']['mean']:.3g}"
 
 
 def test_a_chain_s_links_add_up_to_the_whole_and_only_the_last_speaks_of_spikes(result: dict[str, Any]):
@@ -99,9 +94,7 @@ def test_a_chain_s_links_add_up_to_the_whole_and_only_the_last_speaks_of_spikes(
         energies = [link["energy"][model]["difference_mj"] for link in found["links"]]
         assert sum(energies) == pytest.approx(whole["energy"][model]["difference_mj"])
     assert [link["part"] for link in found["links"]] == ["shape and norm", "memory, bits and spikes"]
-    rows = attribution_rows(result)
-    assert all(len(row) == len(attribution_headings(result)) for row in rows)
-    assert [row[1] for row in rows] == [
+    assert [row["step"] for row in attribution_table(result)] == [
         "small-dense to small-spiking-rectified",
         "small-spiking-rectified to small-spiking",
         "small-dense to small-spiking",
@@ -118,11 +111,11 @@ def test_each_network_stands_at_the_count_in_which_it_costs_least(result: dict[s
         for model, best in variant["best"].items():
             by_count = {name: counted["energy_mj"][model] for name, counted in variant["counts"].items()}
             assert best["mean"] == pytest.approx(min(by_count.values())) == pytest.approx(by_count[best["count"]])
-    ann = {row[1] for row in table_rows(result) if row[0] == "small-dense"}
+    ann = {row["count"] for row in count_table(result) if row["variant"] == "small-dense"}
     assert ann == {"event-driven, conservative", "zero-skipping"}
-    rows = module_rows(result["variants"][1])
-    assert rows[-1][0] == "sum" and len({len(row) for row in rows}) == 1
-    assert {row[1] for row in energy_rows(result)} > {"arithmetic alone"}
+    rows = module_table(result["variants"][1])
+    assert rows[-1]["module"] == "sum"
+    assert {row["energy model"] for row in energy_table(result)} > {"arithmetic alone"}
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -132,7 +125,7 @@ def test_a_stored_comparison_without_controls_opens_and_says_so(tmp_path: Path):
     wanted = "small-spiking has no control: shape, norm and spikes are not told apart."
     assert wanted in cautions(stored) and wanted in page
     assert any("no control" in line for line in sentences(stored))
-    assert attribution_rows(stored) == []
+    assert attribution_table(stored) == []
 
 
 def test_the_limits_say_how_much_spikes_could_save_at_most(result: dict[str, Any]):
@@ -212,13 +205,14 @@ def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: d
                 counted |= {"break_even": None, "replaced_blocks_energy_mj": None}
         page = written(part, tmp_path / name)
         assert "other, seed 0, failed and is left out: the loss is nan" in page
-        assert result_rows(part)[-1][:2] == ["other", "failed"]
+        assert [*result_table(part)[-1].values()][:2] == ["other", "failed"]
 
 
 def test_configs_differ_in_what_they_differ_in(result: dict[str, Any]):
     rows = config_differences(result["variants"])
-    assert ["model.slots.temporal_encoder.block", "dense", "spiking", "rectified"] in rows
-    assert not any(key == "training.epochs" for key, *_ in rows)
+    blocks = {"small-dense": "dense", "small-spiking": "spiking", "small-spiking-rectified": "rectified"}
+    assert {"key": "model.slots.temporal_encoder.block"} | blocks in rows
+    assert not any(row["key"] == "training.epochs" for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +295,7 @@ def test_a_stored_result_of_the_repository_opens_without_what_it_leaves_out(tmp_
 
 def test_spikes_save_or_cost_only_by_an_interval_over_five_seeds():
     assert [verdict_of(bounds, 5) for bounds in ([-3, -1], [1, 3], [-1, 1])] == ["saves", "costs", ""]
-    assert verdict_of([-3, -1], 4) == verdict_of([None, None], 5) == ""
+    assert verdict_of([-3, -1], 4) == verdict_of(None, 5) == ""
     found = {"variant": "snn", "dense": "ann"}
     how = "% of ann's energy (arithmetic alone, each network at its best count)"
     assert energy_words(found, "compute", -2.0, "saves", 5) == f"The spikes of snn save 2.0 {how}."
