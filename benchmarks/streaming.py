@@ -20,7 +20,7 @@ from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape
 from snn_cace.export.stream import Stream
 from snn_cace.model import Network, build_network
-from snn_cace.processes import ready_to_compute
+from snn_cace.processes import flush_denormals
 from snn_cace.provenance import processor
 from snn_cace.training.checkpoints import load_checkpoint
 
@@ -61,7 +61,7 @@ def measure(network: Network, experiment: Experiment) -> tuple[float, float, flo
 
 
 def main(runs: list[str]) -> None:
-    ready_to_compute()
+    flush_denormals()
     print(f"{processor()}, {torch.get_num_threads()} threads, float32, medians in ms per segment")
     print("| network | stream, segments 10 to 19 | stream, 20 to 39 | whole-clip run | ratio |")
     print("| --- | --- | --- | --- | --- |")

@@ -22,7 +22,7 @@ from snn_cace.analysis.stopwatch import Row, Run, side_by_side
 from snn_cace.config import Experiment, Precision
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.model import Network, build_network
-from snn_cace.processes import ready_to_compute, start_worker, workers
+from snn_cace.processes import flush_denormals, start_worker, workers
 from snn_cace.report.conclusions import markdown_table
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.module import EventLocaliser
@@ -37,7 +37,7 @@ def benchmark(experiments: Sequence[Experiment], batch: int, steps: Sequence[int
     """Training steps of `batch` clips, inference of one clip and of a batch, ratios against `experiments[0]`; LIF
     layers at each number of simulation `steps`.
     """
-    ready_to_compute()
+    flush_denormals()
     device = pick_device(experiments[0].training.device)
     training = side_by_side({e.name: step_of(e, batch, device) for e in experiments}, device)
     for experiment in experiments:

@@ -111,7 +111,7 @@ def run(arguments: Sequence[str] | None) -> int:
         module, _, name = VERBS[verb][0].partition(":")
         function = getattr(import_module(f"snn_cace.commands.{module}"), name)
         with errors_told_once():
-            import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :], whole_process)
+            import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :])
     except KeyboardInterrupt:
         print("snn-cace: interrupted", file=sys.stderr)
         return 130

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from neurons.config import BlockConfig, Direction, Kind
 from snn_cace import yaml_text
@@ -37,7 +37,6 @@ from snn_cace.restricted import (
     PositiveInt,
     Seed,
 )
-from snn_cace.shipped import find_config, other_kind
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
@@ -552,19 +551,6 @@ def different_keys(first: Any, second: Any) -> list[str]:
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
 
 
-class ConfigFile(ActionConfigFile):
-    """`--config` of an experiment: a file, or the name of a shipped one. It may name a `base` beside itself, and then
-    holds only what differs.
-    """
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        content = with_base(find_config(values, study=False), Experiment)
-        if "experiments" in content:
-            raise InputError(other_kind(values, study=False))
-        check_mappings(content, parser)
-        self.apply_config(parser, namespace, self.dest, yaml_text.dump(content))
-
-
 def check_mappings(content: dict[str, Any], parser: ArgumentParser) -> None:
     """Raise InputError where a key with keys of its own is given a value instead, which jsonargparse passes over."""
     dests = [action.dest.split(".") for action in parser._actions]
@@ -669,18 +655,6 @@ def typed_parser(config_class: type) -> ArgumentParser:
     return parser
 
 
-def instantiate(parser: ArgumentParser, parsed: Any, config_class: type) -> Any:
-    """The `config_class` within a parsed namespace, its numbers plain, keys that are not there by default.
-
-    Other keys of the namespace are left alone.
-    """
-    built = parser.instantiate(parsed)
-    names = (f.name for f in dataclasses.fields(config_class))
-    config = config_class(**{name: getattr(built, name) for name in names if name in built})
-    check_numbers(config)
-    return config
-
-
 def read_config(path: str | Path, config_class: type, overrides: dict[str, Any] | None = None) -> Any:
     """The YAML file at `path` as a `config_class`, with `overrides`, nested or dotted, put over it.
 
@@ -704,7 +678,10 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
         refuse_infinite(values, "")
         # Only what differs: jsonargparse takes long over each key.
         changed = copy.deepcopy(what_differs(values, defaults_of(config_class)))  # it makes its own numbers of lists'
-        return instantiate(parser, parser.parse_object(changed, defaults=False), config_class)
+        built = parser.instantiate(parser.parse_object(changed, defaults=False))
+        config = config_class(**vars(built))
+    check_numbers(config)
+    return config
 
 
 RETIRED = {

@@ -26,9 +26,6 @@ is refused leaves none that was not there.
 PR_SET_PDEATHSIG = 1
 """Linux's prctl option: which signal this process gets when its parent ends."""
 
-UNUSED = ("torchvision", "transformers", "scipy", "matplotlib", "scienceplots")
-"""Optional packages of torchmetrics that none of ours needs."""
-
 
 class TerminatedError(BaseException):
     """SIGTERM, as an exception: like Ctrl-C's it passes every `except Exception`, and every `finally` runs."""
@@ -141,37 +138,6 @@ def keep_compiled_code() -> None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory() / "numba"))
 
 
-def ready_to_compute() -> None:
-    """What every process that runs networks calls first."""
-    flush_denormals()
-
-
-def import_used_metrics() -> None:
-    """Import torchmetrics, which Lightning needs, without what its metrics need that nobody uses here.
-
-    It imports every optional package that it finds installed; torchvision, transformers and scipy.signal take most of
-    the time (`python -X importtime -c "import torchmetrics"`). For processes of this program alone: whoever uses those
-    metrics would miss them.
-    """
-    from unittest.mock import patch
-
-    try:
-        from lightning_utilities.core import imports
-
-        asked, available = imports.RequirementCache.__bool__, imports.package_available
-    except (ImportError, AttributeError):  # asked otherwise in another version: then all is imported
-        return
-
-    def met(requirement: Any) -> bool:
-        return not str(requirement.requirement).startswith(UNUSED) and asked(requirement)
-
-    def there(package: str) -> bool:
-        return package not in UNUSED and available(package)
-
-    with patch.object(imports.RequirementCache, "__bool__", met), patch.object(imports, "package_available", there):
-        import torchmetrics  # noqa: F401
-
-
 def workers() -> Any:
     """Where processes come from: forks of one that has imported what takes seconds to import, and done nothing else.
 
@@ -196,7 +162,7 @@ def start_worker(threads: int | None = None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-    ready_to_compute()
+    flush_denormals()
 
 
 def start_data_worker(index: int) -> None:

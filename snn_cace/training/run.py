@@ -23,7 +23,7 @@ from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
 from snn_cace.model import build_network
 from snn_cace.networks import find_network
-from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
+from snn_cace.processes import end_by_kernel, flush_denormals, is_unused, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss, WholeCheckpoints
@@ -113,7 +113,7 @@ def train_alone(
     """`train`, by the one process that writes the run directory, or beside it on a device of its own."""
     training = experiment.training
     device = pick_device(training.device)
-    ready_to_compute()
+    flush_denormals()
     use_tensor_cores(training.precision, device)
     data = ClipData(
         experiment.data,
