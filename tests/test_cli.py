@@ -252,7 +252,6 @@ def test_a_directory_in_use_is_refused(run: Path, capsys: pytest.CaptureFixture)
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
     content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
-    content.pop("digest")
     content["hyper_parameters"]["experiment"]["model"]["d_model"] = 16
     torch.save(content, tmp_path / "other.ckpt")
     line = fails(capsys, "evaluate", "--checkpoint", str(tmp_path / "other.ckpt"))

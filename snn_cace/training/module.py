@@ -14,7 +14,7 @@ from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
 from snn_cace.model import Network, build_network
-from snn_cace.training.checkpoints import DIGEST, digest_of, hyper_parameters
+from snn_cace.training.checkpoints import hyper_parameters
 from snn_cace.training.energy import EnergyRegulariser
 from snn_cace.training.evaluation import evaluate_batch, padding_of
 from snn_cace.training.losses import Targets, loss_terms, targets_from_labels, training_loss
@@ -122,10 +122,6 @@ class EventLocaliser(L.LightningModule):
         for layer, activity in self.activity.activity().items():
             values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
             self.log_dict(values, sync_dist=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Lightning adds nothing after this hook.
-        checkpoint[DIGEST] = digest_of(checkpoint)
 
     def configure_optimizers(self) -> Any:
         training = self.experiment.training
