@@ -209,7 +209,7 @@ def test_bad_words_are_told_in_one_line(
         (["--data", "nowhere"], "no directory nowhere"),
         (["--precision", "16"], "training.precision: must be one of '32', 'tf32', 'bf16-mixed', '64'"),
         (["--device=tpu"], "training.device"),
-        (["--data"], "argument --data: expected one argument"),
+        (["--data"], "argument --data.directory: expected one argument"),
         (["--data.keep_in", "device", "--data.workers", "2"], "data.keep_in: device needs data.workers: 0, not 2"),
         (["--data.keep_in", "disk", "--data.keep_as", "float16"], "data.keep_as: float16 needs clips that are kept"),
         (["--training.compile", "yes"], "training.compile"),
