@@ -14,13 +14,7 @@ from pathlib import Path
 
 from snn_cace import __version__
 from snn_cace.errors import InputError, did_you_mean, explained
-from snn_cace.processes import (
-    TerminatedError,
-    errors_told_once,
-    ignore_foreign_ranks,
-    keep_compiled_code,
-    raise_on_sigterm,
-)
+from snn_cace.processes import TerminatedError, errors_told_once, ignore_foreign_ranks, raise_on_sigterm
 
 VERBS = {
     "init": ("init:init", "write a commented ANN, SNN and comparison, to change and run"),
@@ -89,7 +83,6 @@ def run(arguments: Sequence[str] | None) -> int:
     if whole_process:
         atexit.register(gc.freeze)  # else collecting all that PyTorch has made takes seconds while the process ends
         os.environ["MPLBACKEND"] = "agg"  # figures are files; what a notebook sets may not be installed here
-        keep_compiled_code()
         ignore_foreign_ranks()
         for output in (sys.stdout, sys.stderr):
             output.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -648,8 +648,9 @@ def put_over(*changes: dict[str, Any]) -> dict[str, Any]:
     return functools.reduce(merged, (nested(change, Experiment, "changes") for change in changes), {})
 
 
+@functools.cache
 def typed_parser(config_class: type) -> ArgumentParser:
-    """A parser for `config_class` with a dotted option for every field."""
+    """A parser for `config_class` with a dotted option for every field; the first takes two seconds to build."""
     parser = ArgumentParser(exit_on_error=False, parser_mode=yaml_text.MODE)
     parser.add_class_arguments(config_class, None, as_group=False)
     return parser
@@ -671,14 +672,13 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     Raises:
         InputError: an unknown key or a value of the wrong type, naming `where`.
     """
-    parser = object_parser(config_class)
+    parser = typed_parser(config_class)
     with config_errors(where, parser):
         values = nested(without_retired(values), config_class, where)
         check_mappings(values, parser)
         refuse_infinite(values, "")
-        # Only what differs: jsonargparse takes long over each key.
-        changed = copy.deepcopy(what_differs(values, defaults_of(config_class)))  # it makes its own numbers of lists'
-        built = parser.instantiate(parser.parse_object(changed, defaults=False))
+        # jsonargparse makes its own numbers of lists'.
+        built = parser.instantiate(parser.parse_object(copy.deepcopy(values), defaults=False))
         config = config_class(**vars(built))
     check_numbers(config)
     return config
@@ -703,32 +703,6 @@ def without_retired(values: dict[str, Any]) -> dict[str, Any]:
     if not flat.keys() & RETIRED.keys():
         return values
     return {key: value for key, value in flat.items() if key not in RETIRED or value != RETIRED[key]}
-
-
-@functools.cache
-def object_parser(config_class: type) -> ArgumentParser:
-    """A `typed_parser` for objects, which takes half a second to build."""
-    return typed_parser(config_class)
-
-
-@functools.cache
-def defaults_of(config_class: type) -> dict[str, Any]:
-    return object_parser(config_class).get_defaults().as_dict()
-
-
-def what_differs(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """`values` without those that `defaults` has alike, value and type, key by key."""
-    result = {}
-    for key, value in values.items():
-        default = defaults.get(key)
-        if value and isinstance(value, dict) and isinstance(default, dict):
-            value = what_differs(value, default)
-            if not value:
-                continue
-        elif key in defaults and type(value) is type(default) and value == default:
-            continue
-        result[key] = value
-    return result
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from snn_cace.errors import InputError
-from snn_cace.files import cache_directory
 
 LOCK = ".lock"
 """The file within an output directory that its writer locks; it stays, unlocked, when the writer is done. A writer that
@@ -126,16 +125,6 @@ def ignore_foreign_ranks() -> None:
     for name in RANKS:
         if not os.environ.get(name, "0").isdigit():
             del os.environ[name]
-
-
-def keep_compiled_code() -> None:
-    """Have Numba keep its code in the cache directory where the package's own directory cannot be written.
-
-    Call it before Numba is imported, which reads the variable then.
-    """
-    package = Path(__file__).resolve().parent
-    if not os.access(package, os.W_OK):
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory() / "numba"))
 
 
 def workers() -> Any:

@@ -7,10 +7,10 @@ def prepare() -> None:
     """What takes long when it is done for the first time."""
     import torch
 
-    from snn_cace.config import Experiment, defaults_of
+    from snn_cace.config import Experiment, typed_parser
     from snn_cace.kernels.dropout import Draw, dropped
 
-    defaults_of(Experiment)
+    typed_parser(Experiment)
     dropped(torch.zeros(1), Draw(0.5))  # Numba readies itself when it first runs a kernel
 
 
