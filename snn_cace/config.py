@@ -578,7 +578,7 @@ def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> d
         base = content.pop("base", None)
         content = nested(content, config_class, str(path))
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} is not YAML: {one_line(error)}") from None
     if base is None:
         return content
     if not isinstance(base, str):

@@ -25,7 +25,7 @@ def compare(
     """Train variants over seeds and compare them.
 
     Finished runs are not run again. Dotted overrides (--training.epochs 3), --data, --precision and --device apply to
-    every variant. A file written for `sweep` calls its experiments `bases`, and has no controls unless it names some.
+    every variant.
 
     Args:
         config: YAML file that names the variants and seeds, or the name of a shipped one.
@@ -44,8 +44,6 @@ def compare(
     given = {"seeds": seeds, "tuning.trials": tune}
     file = find_config(config, study=True)
     content = with_base(file, Comparison)
-    if "bases" in content:
-        content = {"controls": [], "experiments": content.pop("bases")} | content
     if "experiments" not in content and content.keys() & {"data", "model", "training"}:
         raise InputError(other_kind(config, study=True))
     changes = nested({key: value for key, value in given.items() if value is not None}, Comparison, config)

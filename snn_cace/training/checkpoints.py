@@ -12,7 +12,7 @@ import torch
 
 from snn_cace.config import Experiment, as_dict, from_dict
 from snn_cace.contracts import FeatureShape
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, one_line
 from snn_cace.files import replacing
 from snn_cace.model import Network, build_network
 from snn_cace.processes import is_unused
@@ -113,8 +113,7 @@ def load_checkpoint(path: str | Path) -> Trained:
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} is damaged, or another program's: {reason}") from None
+        raise InputError(f"{path} is damaged, or another program's: {one_line(error)[:200]}") from None
 
 
 def trained_network(content: Any, path: Path) -> Trained:

@@ -163,12 +163,11 @@ def test_a_study_that_varies_is_one_table(study: Path, tmp_path: Path, capsys: p
         assert float(line["energy_mj_compute"]) > 0
 
 
-def test_a_file_for_sweep_is_compared_without_controls_by_either_word(study: Path, monkeypatch: pytest.MonkeyPatch):
-    study.write_text("name: old\nbases: [dense.yaml]\nseeds: [3]\nvary: {model.psi: [0.1, 0.2]}\n")
+def test_seeds_of_the_command_line_are_in_place_of_the_file_s(study: Path, monkeypatch: pytest.MonkeyPatch):
+    study.write_text("name: few\nexperiments: [dense.yaml]\nseeds: [3]\nvary: {model.psi: [0.1, 0.2]}\n")
     seen: list[tuple[Comparison, Path]] = []
     monkeypatch.setattr("snn_cace.comparison.run.run_comparison", lambda *given: seen.append(given[:2]))
-    for word, seeds in (("sweep", []), ("compare", ["--seeds", "1", "2"])):
-        assert main([word, "--config", str(study), *seeds]) == 0
-    for (comparison, where), wanted in zip(seen, ([3], [1, 2]), strict=True):
-        assert (comparison.experiments, comparison.controls, comparison.seeds) == (["dense.yaml"], [], wanted)
-        assert len(varied_experiments(comparison, where, {})[0]) == 2
+    for seeds in ([], ["--seeds", "1", "2"]):
+        assert main(["compare", "--config", str(study), *seeds]) == 0
+    assert [comparison.seeds for comparison, _ in seen] == [[3], [1, 2]]
+    assert all(len(varied_experiments(comparison, where, {})[0]) == 2 for comparison, where in seen)
