@@ -551,15 +551,6 @@ def different_keys(first: Any, second: Any) -> list[str]:
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
 
 
-def check_mappings(content: dict[str, Any], parser: ArgumentParser) -> None:
-    """Raise InputError where a key with keys of its own is given a value instead, which jsonargparse passes over."""
-    dests = [action.dest.split(".") for action in parser._actions]
-    groups = {".".join(dest[:depth]) for dest in dests for depth in range(1, len(dest))}
-    for key, value in dotted(content).items():
-        if key in groups and value != {}:
-            raise InputError(f"{key} must be a mapping of keys to values, not {value!r}")
-
-
 def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The YAML file at `path`, nested, put over the one that its `base` names, and so on.
 
@@ -593,7 +584,7 @@ def nested(values: dict[str, Any], config_class: type, where: str, above: str = 
     mappings stay as they are: they are keyed by names.
 
     Raises:
-        InputError: a key that is given both ways, naming it and `where`.
+        InputError: a key that is given both ways, or a value where there should be a mapping, naming it.
     """
     result: dict[str, Any] = {}
     hints = hints_of(config_class)
@@ -604,14 +595,14 @@ def nested(values: dict[str, Any], config_class: type, where: str, above: str = 
         value, hint = {rest: value} if rest else value, hints.get(head, Any)
         if value is None and hint is not Any and type(None) not in kinds_of(hint):
             continue
-        if (inner := keyed_by(hint)) is not None:
-            if isinstance(value, dict):
-                value = nested(value, inner, where, f"{above}{head}.")
-            elif isinstance(value, list):
-                value = [
-                    nested(item, inner, where, f"{above}{head}.") if isinstance(item, dict) else item for item in value
-                ]
-        result[head] = joined(result[head], value, where, f"{above}{head}") if head in result else value
+        inner, key = keyed_by(hint), f"{above}{head}"
+        if inner is not None and isinstance(value, dict):
+            value = nested(value, inner, where, f"{key}.")
+        elif inner is not None and isinstance(value, list) and inner is not hint:
+            value = [nested(item, inner, where, f"{key}.") if isinstance(item, dict) else item for item in value]
+        elif inner is hint:
+            raise InputError(f"{key} must be a mapping of keys to values, not {value!r}")
+        result[head] = joined(result[head], value, where, key) if head in result else value
     return result
 
 
@@ -675,7 +666,6 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     parser = typed_parser(config_class)
     with config_errors(where, parser):
         values = nested(without_retired(values), config_class, where)
-        check_mappings(values, parser)
         refuse_infinite(values, "")
         # jsonargparse makes its own numbers of lists'.
         built = parser.instantiate(parser.parse_object(copy.deepcopy(values), defaults=False))
