@@ -103,6 +103,12 @@ def is_unused(directory: Path) -> bool:
     return directory.is_dir() and all(entry.name == LOCK for entry in directory.iterdir())
 
 
+def refuse_used(directory: Path) -> None:
+    """Raise InputError if an output directory holds anything."""
+    if not is_unused(directory):
+        raise InputError(f"{directory} is not empty; give a fresh --output")
+
+
 def flush_denormals(flush: bool = True) -> None:
     """Have this thread, and every OpenMP thread of PyTorch, take numbers below 1.2e-38 (float32) as zero, or not.
 

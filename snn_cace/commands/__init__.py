@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
 from snn_cace import yaml_text
 from snn_cace.config import Experiment, as_dict, config_errors, from_dict, hints_of, merged, plain, with_base
@@ -68,25 +69,23 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str]) -> None:
     if any(word in ("-h", "--help", "--help.full") for word in argv):
         print(make_parser(verb, function, full="--help.full" in argv).format_help())
         return
-    names, parser = {parameter.name for parameter in parameters(function)}, make_parser(verb, function)
+    signature, parser = inspect.signature(function), make_parser(verb, function)
+    words = with_full_names(argv) if signature.parameters.keys() & {"experiment", "overrides"} else argv
     with config_errors(verb, parser):
-        words = with_full_names(argv) if names & {"experiment", "overrides"} else argv
-        parsed = parser.parse_args(words, defaults=False).clone(with_meta=False)
-    overrides = {name: as_plain(parsed[name]) for name in hints_of(Experiment) if parsed.get(name) is not None}
+        parsed = parser.parse_args(words, defaults=False)
+    given = as_plain(parsed.clone(with_meta=False).as_dict())
+    overrides = {name: given[name] for name in hints_of(Experiment) if given.get(name) is not None}
     arguments: dict[str, Any] = {"overrides": overrides}
-    if "trained" in names:
-        arguments["trained"] = checkpoint_of(verb, parsed.get("checkpoint"))
-    if "experiment" in names:
-        base, where = base_of(verb, parsed, arguments.get("trained"))
+    if "trained" in signature.parameters:
+        arguments["trained"] = checkpoint_of(verb, given.get("checkpoint"))
+    if "experiment" in signature.parameters:
+        base, where = base_of(verb, given, arguments.get("trained"))
         arguments["experiment"] = from_dict(merged(base, overrides), Experiment, where)
-    positional = []
-    for parameter in parameters(function):
-        value = parsed.get(parameter.name)
-        if parameter.name not in arguments:
-            arguments[parameter.name] = parameter.default if value is None else as_plain(value)
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            positional.append(arguments.pop(parameter.name))
-    function(*positional, **{name: value for name, value in arguments.items() if name in names})
+    for name, parameter in signature.parameters.items():
+        if name not in arguments:
+            arguments[name] = parameter.default if given.get(name) is None else given[name]
+    call = inspect.BoundArguments(signature, OrderedDict((name, arguments[name]) for name in signature.parameters))
+    function(*call.args, **call.kwargs)
 
 
 def with_full_names(argv: Sequence[str]) -> list[str]:
@@ -95,14 +94,14 @@ def with_full_names(argv: Sequence[str]) -> list[str]:
     return [SHORT.get(option, option) + equals + text for option, equals, text in split]
 
 
-def base_of(verb: str, parsed: Namespace, trained: Trained | None) -> tuple[dict[str, Any], str]:
+def base_of(verb: str, given: dict[str, Any], trained: Trained | None) -> tuple[dict[str, Any], str]:
     """The experiment that options are put over, and where it is from: that of `trained`, or of the run that --resume
     goes on with, with the file of --config over it.
     """
-    config, written = parsed.get("config"), Path(parsed.get("output") or "", "config.yaml")
+    config, written = given.get("config"), Path(given.get("output") or "", "config.yaml")
     if trained is not None:
         base, where = as_dict(trained.experiment), str(trained.path)
-    elif parsed.get("resume") and written.is_file():
+    elif given.get("resume") and written.is_file():
         base, where = with_base(written, Experiment), str(written)
     elif config is None:
         raise InputError(f"{verb} needs --config FILE, or the name of a shipped experiment: avdigits/ann")
@@ -207,13 +206,11 @@ def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[s
 
 
 def as_plain(value: Any) -> Any:
-    """Namespaces as dicts; restricted numbers as numbers."""
-    if hasattr(value, "as_dict"):
-        return {name: as_plain(inner) for name, inner in value.as_dict().items()}
-    if isinstance(value, list | tuple):
-        return [as_plain(inner) for inner in value]
+    """Restricted numbers as numbers, within mappings and lists too."""
     if isinstance(value, dict):
         return {name: as_plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [as_plain(inner) for inner in value]
     return plain(value, None)
 
 

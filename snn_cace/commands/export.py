@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from snn_cace.commands import extra_packages, fitting_data
 from snn_cace.config import Experiment, PositiveInt, refuse_drawn
 from snn_cace.errors import InputError
-from snn_cace.processes import is_unused, sole_writer
+from snn_cace.processes import refuse_used, sole_writer
 
 if TYPE_CHECKING:
     import torch
@@ -40,8 +40,7 @@ def export(
     """
     data = fitting_data(trained, experiment)
     directory = Path(output)
-    if not is_unused(directory):
-        raise InputError(f"{directory} is not empty; give a fresh --output")
+    refuse_used(directory)
     dataset = data.dataset("test")
     chosen = dataset.__getitems__(range(min(clips, len(dataset)))) if verify else {}
     with sole_writer(output):

@@ -15,7 +15,6 @@ from snn_cace.contracts import FeatureShape
 from snn_cace.errors import InputError, one_line
 from snn_cace.files import replacing
 from snn_cace.model import Network, build_network
-from snn_cace.processes import is_unused
 
 PREFIX = "network."
 """Where a Lightning checkpoint of `training.EventLocaliser` keeps the network's entries."""
@@ -159,9 +158,3 @@ def save_checkpoint(path: str | Path, network: Network, experiment: Experiment) 
     """Write a checkpoint that `load_checkpoint` reads; whole or not at all."""
     state = {PREFIX + key: value for key, value in network.state_dict().items()}
     write_tensors(path, {"hyper_parameters": hyper_parameters(experiment, network.shape), "state_dict": state})
-
-
-def refuse_used(files: RunFiles) -> None:
-    """Raise InputError if the run directory holds anything."""
-    if not is_unused(files.directory):
-        raise InputError(f"{files.directory} is not empty; give a fresh --output")

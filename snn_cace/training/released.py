@@ -14,7 +14,8 @@ from snn_cace.files import write_text
 from snn_cace.model import build_network
 from snn_cace.networks import find_network, title_of
 from snn_cace.networks.spec import Original
-from snn_cace.training.checkpoints import RunFiles, load_state, read_tensors, refuse_used, save_checkpoint
+from snn_cace.processes import refuse_used
+from snn_cace.training.checkpoints import RunFiles, load_state, read_tensors, save_checkpoint
 
 
 def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -44,7 +45,7 @@ def import_weights(
     Raises:
         InputError: unreadable weights, an entry that is missing or of another shape, or a used directory.
     """
-    refuse_used(files)
+    refuse_used(files.directory)
     state = read_tensors(weights)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{weights} is not a state dict, names to tensors")
