@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from snn_cace.commands import Split, extra_packages, fitting_data, writing
 from snn_cace.config import Experiment, PositiveInt
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from snn_cace.data.batches import ClipData
-    from snn_cace.encoders.video import Clip
     from snn_cace.training.checkpoints import Trained
 
 PICTURE, PICTURES_A_SEGMENT, SAMPLE_RATE = 112, 4, 16000
@@ -29,7 +28,6 @@ def attention(
     clips: PositiveInt = 4,
     map: Literal["spatial", "self_spatial"] = "spatial",
     videos: str | None = None,
-    animation: Literal["gif", "mp4"] | None = None,
 ) -> None:
     """Where guidance attention looks, drawn over the pictures of clips; on AV-Digits, how often it points at the digit.
 
@@ -40,11 +38,8 @@ def attention(
         clips: how many are drawn, evenly spaced over the split.
         map: weights guided by the sound (spatial) or by the picture alone (self_spatial).
         videos: directory of the clips' videos, whose pictures are drawn over; without it, the mean over channels.
-        animation: draw each clip as a gif too, or as an mp4, with the video's sound where there are --videos.
     """
     from dataclasses import asdict
-
-    import numpy as np
 
     from snn_cace.analysis.attention import record_attention, side_by_side, spread
     from snn_cace.files import write_json
@@ -56,8 +51,7 @@ def attention(
         raise InputError(f"{data.directory}: attention names one class a segment, and this data has several")
     dataset = data.dataset(split)
     chosen = spread(dataset, clips)
-    seen = None if videos is None else watched(data, dataset.rows[chosen], Path(videos))
-    pictures = None if seen is None else np.stack([clip.pictures[:, 0] / 255 for clip in seen])
+    pictures = None if videos is None else watched(data, dataset.rows[chosen], Path(videos))
     records, networks = {}, []
     with writing(output, "attention.json") as path:
         for one in [trained, *(load_checkpoint(other) for other in beside)]:
@@ -74,32 +68,13 @@ def attention(
         result = {"classes": classes, "networks": networks, "map": map, "clips": side_by_side(records)}
         write_json(path, result)
         text = write_attention_report(result, path.parent)
-        if animation:
-            animate(result, seen, path.parent / "figures", animation)
         print(f"{text}{path}")
 
 
-def animate(result: dict[str, Any], seen: list[Clip] | None, directory: Path, kind: str) -> None:
-    """Write clip-N.gif or clip-N.mp4 for each drawn clip; one picture a segment where no video was read."""
+def watched(data: ClipData, rows: np.ndarray, videos: Path) -> np.ndarray:
+    """A picture of each segment of the clips at `rows`, from their videos, `[N, T, height, width, 3]` in [0, 1]."""
     import numpy as np
 
-    from snn_cace.report.attention import moving, write_gif
-
-    for place, clip in enumerate(result["clips"]):
-        pictures = np.asarray(clip["pictures"])[:, None] if seen is None else seen[place].pictures / 255
-        frames, rate = moving(clip, result["classes"], pictures), pictures.shape[1]
-        path = directory / f"clip-{clip['index']}.{kind}"
-        if kind == "gif":
-            write_gif(path, frames, rate)
-            continue
-        with extra_packages("attention --animation mp4", "extract"):
-            from snn_cace.encoders.video import write_video
-        sound = None if seen is None else seen[place].sound.ravel()
-        write_video(path, frames, rate, sound, SAMPLE_RATE)
-
-
-def watched(data: ClipData, rows: np.ndarray, videos: Path) -> list[Clip]:
-    """Pictures and sound of the clips at `rows`, from their videos."""
     from snn_cace.data.ave import ANNOTATIONS
     from snn_cace.data.labels import read_annotations
 
@@ -113,7 +88,7 @@ def watched(data: ClipData, rows: np.ndarray, videos: Path) -> list[Clip]:
         (file,) = video_files(videos, [annotations[row]])
         assert file is not None, "else it is an InputError"
         try:
-            seen.append(read_clip(file, plan))
+            seen.append(read_clip(file, plan).pictures[:, 0] / 255)
         except UnusableVideoError as error:
             raise InputError(f"{file}: {error}; choose other --clips") from None
-    return seen
+    return np.stack(seen)

@@ -7,12 +7,10 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from snn_cace.comparison.schema import Result
-from snn_cace.files import replacing, write_text
+from snn_cace.files import write_text
 from snn_cace.report import figures
 from snn_cace.report.conclusions import markdown_table
 
@@ -85,46 +83,6 @@ def clip_figure(clip: dict[str, Any], classes: list[str]) -> Figure:
         on.grid(visible=False)
         on.set_ylabel(name, fontsize=8, rotation=0, ha="right", va="center")
     return figure
-
-
-@figures.styled
-def picture_row(drawn: list[tuple[str, np.ndarray, str, str]]) -> Figure:
-    """Side by side one picture `[height, width, 3]` of the truth and of each network, named above, its class below."""
-    figure, axes = figures.new_figure(1.8 * len(drawn), 2.3, len(drawn))
-    for (name, picture, word, shade), on in zip(drawn, axes, strict=True):
-        on.imshow(picture, interpolation="nearest")
-        on.set_title(name, fontsize=9)
-        on.set_xlabel(word, fontsize=9, color=shade)
-        on.set_xticks([])
-        on.set_yticks([])
-        on.grid(visible=False)
-    return figure
-
-
-def moving(clip: dict[str, Any], classes: list[str], pictures: np.ndarray) -> np.ndarray:
-    """The clip with each network's weights over it, side by side: frames `[T F, height, width, 3]` of bytes, of
-    pictures `[T, F, height, width, 3]` in [0, 1].
-    """
-    frames = []
-    takes = [panels(clip, classes, pictures[:, take]) for take in range(pictures.shape[1])]
-    for segment in range(len(pictures)):
-        for rows in takes:
-            figure = picture_row(
-                [(name, drawn[segment], words[segment], shades[segment]) for name, drawn, words, shades in rows]
-            )
-            canvas = FigureCanvasAgg(figure)
-            figure.set_facecolor("white")
-            canvas.draw()
-            frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-    whole = np.stack(frames)
-    return whole[:, : whole.shape[1] // 2 * 2, : whole.shape[2] // 2 * 2]  # H.264 takes even sizes alone
-
-
-def write_gif(path: Path, frames: np.ndarray, rate: int) -> None:
-    """Frames `[N, height, width, 3]` of bytes, so many a second, for ever."""
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    with replacing(path) as temporary:
-        first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=1000 // rate, loop=0)
 
 
 def pointing_over_seeds(result: Result) -> list[list[str]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from small import small_model
 
 from snn_cace.analysis.attention import AttentionRecord, Pointing, attention_maps, hits, pointing
@@ -20,7 +19,7 @@ from snn_cace.contracts import FeatureShape
 from snn_cace.data.avdigits import make_clips, to_pictures
 from snn_cace.data.readers import open_reader
 from snn_cace.model import CaceNet
-from snn_cace.report.attention import RIGHT, WRONG, moving, overlaid, panels
+from snn_cace.report.attention import RIGHT, WRONG, overlaid, panels
 
 CONFIG = AVDigitsConfig(train_clips=9, val_clips=9, test_clips=18)
 
@@ -94,15 +93,11 @@ def test_the_command_draws_clips_and_points(tmp_path: Path, capsys: pytest.Captu
         "2",
         "--output",
         str(output),
-        "--animation",
-        "gif",
     ]
     assert main(command) == 0
     result = json.loads((output / "attention.json").read_text())
     assert [network["guidance"] for network in result["networks"]] == ["co", "none"]
     assert len(list((output / "figures").glob("clip-*.png"))) == len(result["clips"]) == 2
-    with Image.open(next((output / "figures").glob("clip-*.gif"))) as animated:
-        assert animated.n_frames == 10  # type: ignore[attr-defined]
     assert "| none | by the sound |" in capsys.readouterr().out
     assert main(command) == 2
 
@@ -118,7 +113,6 @@ def test_weights_brighten_what_is_attended_and_green_is_right():
     truth, looks = panels(clip, ["bell", "horn"], pictures)
     assert (truth[0], truth[2]) == ("truth", ["bell", "bell"])
     assert looks[2:] == (["bell", "horn"], [RIGHT, WRONG])
-    assert moving(clip, ["bell", "horn"], np.zeros((2, 3, 4, 4, 3))).shape[0] == 6
 
 
 def test_a_comparison_s_pointing_is_over_seeds_and_old_ones_have_none():

@@ -174,24 +174,19 @@ def test_bad_input_is_one_line(options: list[str], message: str, videos: Path, t
     assert not (tmp_path / "ave" / "visual_feature.h5").exists()
 
 
-def test_attention_over_videos_is_an_mp4_in_step_with_their_sound(videos: Path, tmp_path: Path):
-    """Where the square appears, the drawn picture's side brightens; the sound is the video's own."""
+def test_attention_is_drawn_over_each_segment_s_picture(videos: Path, tmp_path: Path):
+    """Where the square appears, the picture brightens."""
     assert main(words(videos, tmp_path / "ave")) == 0
     experiment = small_experiment(tmp_path / "ave", epochs=1)
     (tmp_path / "small.yaml").write_text(as_yaml(experiment))
     run = str(tmp_path / "run")
     assert main(["train", "--config", str(tmp_path / "small.yaml"), "--output", run, "--quiet"]) == 0
     attention = ["attention", "--checkpoint", run, "--videos", str(videos), "--output", str(tmp_path / "out")]
-    assert main([*attention, "--clips", "1", "--split", "train", "--animation", "mp4"]) == 0
+    assert main([*attention, "--clips", "1", "--split", "train"]) == 0
     clip = json.loads((tmp_path / "out" / "attention.json").read_text())["clips"][0]
-    (drawn,) = (tmp_path / "out" / "figures").glob("*.mp4")
-    seen = read_clip(drawn, Plan(4, 96, 128, 16000))
-    assert seen.notes == []
-    event = np.array(clip["truth"]) < 2
-    bright = seen.pictures[:, :, 40:60, 20:50].mean((1, 2, 3, 4))
-    assert bright[event].min() > bright[~event].max() + 20
-    loud = np.abs(seen.sound[:, 2000:-2000]).max(1)
-    assert (loud > 0.2).tolist() == event.tolist()
+    event, pictures = np.array(clip["truth"]) < 2, np.array(clip["pictures"])
+    bright = pictures.reshape(len(pictures), -1).mean(1)
+    assert bright[event].min() > bright[~event].max() + 0.01
 
 
 def test_what_the_default_encoders_multiply():
