@@ -401,10 +401,9 @@ def check_numbers(config: Any, prefix: str = "") -> None:
             raise InputError(f"{prefix}{name}: {value} is beyond what a machine counts to; give one below 2**63")
         restricted = next((kind for kind in kinds_of(hint) if hasattr(kind, "_restrictions")), None)
         try:
-            numbers = [plain(number, restricted) for number in (value if isinstance(value, list) else [value])]
+            setattr(config, name, plain(value, restricted))
         except ValueError as error:
             raise InputError(f"{prefix}{name}: {error}") from None
-        setattr(config, name, numbers if isinstance(value, list) else numbers[0])
 
 
 def refuse_infinite(value: Any, key: str) -> None:
@@ -419,8 +418,12 @@ def refuse_infinite(value: Any, key: str) -> None:
             refuse_infinite(inner, key)
 
 
-def plain(value: Any, restricted: Any) -> Any:
-    """A number as int or float, once its restricted type has taken it; anything else as it is."""
+def plain(value: Any, restricted: Any = None) -> Any:
+    """Numbers as int or float, once their restricted type has taken them, in mappings and lists too; all else as is."""
+    if isinstance(value, dict):
+        return {name: plain(inner, restricted) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner, restricted) for inner in value]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     number = value if restricted is None else restricted(value)

@@ -73,7 +73,7 @@ def run(verb: str, function: Callable[..., None], argv: Sequence[str]) -> None:
     words = with_full_names(argv) if signature.parameters.keys() & {"experiment", "overrides"} else argv
     with config_errors(verb, parser):
         parsed = parser.parse_args(words, defaults=False)
-    given = as_plain(parsed.clone(with_meta=False).as_dict())
+    given = plain(parsed.clone(with_meta=False).as_dict())
     overrides = {name: given[name] for name in hints_of(Experiment) if given.get(name) is not None}
     arguments: dict[str, Any] = {"overrides": overrides}
     if "trained" in signature.parameters:
@@ -203,15 +203,6 @@ def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[s
         if all(action.help == argparse.SUPPRESS for action in group._group_actions):
             group.title = group.description = None
     parser.epilog = "Common options of an experiment; --help.full shows all, snn_cace/config.py describes them."
-
-
-def as_plain(value: Any) -> Any:
-    """Restricted numbers as numbers, within mappings and lists too."""
-    if isinstance(value, dict):
-        return {name: as_plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [as_plain(inner) for inner in value]
-    return plain(value, None)
 
 
 def checkpoint_of(verb: str, checkpoint: str | None) -> Trained:
