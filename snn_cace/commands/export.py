@@ -80,12 +80,13 @@ def export_nir(trained: Trained, output: Path, target: Simulator, clips: dict[st
 def print_certificate(found: dict[str, Any]) -> None:
     print(f"  {found['simulator']} {found['version']}, {found['clips']} clips:")
     for block in found["blocks"]:
-        if block["verdict"] != "refused":
-            print(
-                f"    {block['block']}: {block['verdict']}, {block['spikes']:,} spikes, {100 * block['float64']:.6g} % "
-                f"equal in float64, {100 * block['float32']:.6g} % in float32"
-            )
-        if block["cause"] and block["verdict"] != "refused":
+        if block["verdict"] == "refused":
+            continue
+        print(
+            f"    {block['block']}: {block['verdict']}, {block['spikes']:,} spikes, {100 * block['float64']:.6g} % "
+            f"equal in float64, {100 * block['float32']:.6g} % in float32"
+        )
+        if block["cause"]:
             print(f"      {block['cause']}")
 
 
