@@ -1,6 +1,6 @@
 """The experiment as typed dataclasses. A YAML file is an instance of `Experiment`; so is any dotted override.
 
-Wherever keys are given (a file, its base, an option, what a comparison varies, a tuning's ranges), `a.b: 1` and
+Wherever keys are given (a file, its base, what a comparison varies, a tuning's ranges), `a.b: 1` and
 `a: {b: 1}` mean the same. A key left empty is as if it were not there, unless null is one of its values.
 `snn_cace.yaml_text` says what each spelling of a value means.
 """
