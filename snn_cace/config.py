@@ -603,9 +603,10 @@ def nested(values: dict[str, Any], config_class: type, where: str, above: str = 
             value = nested(value, inner, where, f"{key}.")
         elif inner is not None and isinstance(value, list) and inner is not hint:
             value = [nested(item, inner, where, f"{key}.") if isinstance(item, dict) else item for item in value]
-        elif inner is hint:
-            raise InputError(f"{key} must be a mapping of keys to values, not {value!r}")
         result[head] = joined(result[head], value, where, key) if head in result else value
+    for head, value in result.items():
+        if dataclasses.is_dataclass(hints.get(head)) and not isinstance(value, dict):
+            raise InputError(f"{above}{head} must be a mapping of keys to values, not {value!r}")
     return result
 
 
