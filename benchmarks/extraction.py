@@ -23,7 +23,7 @@ from snn_cace.encoders.extract import Settings, VideoClips, encoded_pictures, ex
 from snn_cace.encoders.media import READ_AHEAD, video_files
 from snn_cace.encoders.video import Plan
 from snn_cace.encoders.visual import visual_encoder
-from snn_cace.processes import ready_to_compute
+from snn_cace.processes import flush_denormals
 from snn_cace.provenance import processor
 
 FRAMES, SIZE, WORKERS = 4, (360, 640), 1
@@ -36,7 +36,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def main(clips: int) -> None:
-    ready_to_compute()
+    flush_denormals()
     with tempfile.TemporaryDirectory() as directory:
         videos = Path(directory, "videos")
         videos.mkdir()

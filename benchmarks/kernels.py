@@ -19,7 +19,7 @@ import torch
 from snn_cace.benchmark import step_of
 from snn_cace.config import Experiment, read_config
 from snn_cace.kernels import dropout, linear, residual
-from snn_cace.processes import ready_to_compute
+from snn_cace.processes import flush_denormals
 from snn_cace.shipped import find_config
 
 CLIPS, TURNS = 8, 15
@@ -35,7 +35,7 @@ def by_pytorch() -> AbstractContextManager[object]:
 
 def main(config: str, directory: str | None = None) -> None:
     torch.set_num_threads(1)
-    ready_to_compute()
+    flush_denormals()
     changes = {} if directory is None else {"data.directory": directory}
     step = step_of(read_config(find_config(config, study=False), Experiment, changes), CLIPS, torch.device("cpu"))
     seconds: dict[str, list[float]] = {"kernels": [], "PyTorch": []}

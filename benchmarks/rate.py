@@ -32,7 +32,7 @@ from snn_cace.data.batches import ClipData
 from snn_cace.export.onnx import session, silent, write_onnx
 from snn_cace.files import replacing
 from snn_cace.model import build_network
-from snn_cace.processes import ready_to_compute
+from snn_cace.processes import flush_denormals
 from snn_cace.provenance import processor
 from snn_cace.runtime import feature_dtype
 from snn_cace.training.checkpoints import load_checkpoint
@@ -222,7 +222,7 @@ def draw(path: Path, ratios: dict[str, list[float]], times: dict[str, dict[str, 
 
 
 def main(output: str, runs: list[str]) -> None:
-    ready_to_compute()
+    flush_denormals()
     torch.manual_seed(0)
     print(f"{processor()}, {torch.get_num_threads()} threads, float32, PyTorch {torch.__version__}")
     draw(Path(output), layers(), networks(runs))

@@ -27,7 +27,7 @@ from snn_cace.contracts import FeatureShape
 from snn_cace.export.step import OnnxStep
 from snn_cace.export.stream import Stream
 from snn_cace.model import Network, build_network
-from snn_cace.processes import ready_to_compute
+from snn_cace.processes import flush_denormals
 from snn_cace.provenance import processor
 from snn_cace.training.checkpoints import load_checkpoint
 
@@ -106,7 +106,7 @@ def measure(network: Network, experiment: Experiment) -> dict[str, float]:
 
 
 def main(runs: list[str]) -> None:
-    ready_to_compute()
+    flush_denormals()
     print(f"{processor()}, {torch.get_num_threads()} threads, float32, PyTorch {torch.__version__}")
     print("| network | " + " | ".join(WAYS) + " | ONNX Runtime / products |")
     print("| --- |" + " --- |" * (len(WAYS) + 1))

@@ -22,7 +22,7 @@ from snn_cace.analysis.stopwatch import Row, Run, side_by_side
 from snn_cace.config import Experiment, Precision
 from snn_cace.data.batches import Batch, ClipData
 from snn_cace.model import Network, build_network
-from snn_cace.processes import ready_to_compute, start_worker, workers
+from snn_cace.processes import flush_denormals, start_worker, workers
 from snn_cace.report.conclusions import markdown_table
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
 from snn_cace.training.module import EventLocaliser
@@ -37,7 +37,7 @@ def benchmark(experiments: Sequence[Experiment], batch: int, steps: Sequence[int
     """Training steps of `batch` clips, inference of one clip and of a batch, ratios against `experiments[0]`; LIF
     layers at each number of simulation `steps`.
     """
-    ready_to_compute()
+    flush_denormals()
     device = pick_device(experiments[0].training.device)
     training = side_by_side({e.name: step_of(e, batch, device) for e in experiments}, device)
     for experiment in experiments:
@@ -146,50 +146,45 @@ class SpikingJellyRate(nn.Module):
         return rate
 
 
-class SnnTorchRate(nn.Module):
+class SteppedRate(nn.Module):
+    """A cell of another library, simulation step by simulation step: current and state to spikes and the next state."""
+
+    def __init__(self, cell: nn.Module, first_state: Callable[[torch.Tensor], Any], scale: float = 1.0) -> None:
+        super().__init__()
+        self.cell, self.first_state, self.scale = cell, first_state, scale
+
+    def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
+        state, spikes = self.first_state(current), []
+        scaled = current if self.scale == 1 else current * self.scale
+        for _ in range(steps):
+            fired, state = self.cell(scaled, state)
+            spikes.append(fired)
+        return torch.stack(spikes).mean(0)
+
+
+def snntorch_rate() -> SteppedRate:
     """snnTorch's Leaky with the same dynamics: beta = 1 - 1 / tau, currents divided by tau, reset to zero at once."""
+    import snntorch
 
-    def __init__(self) -> None:
-        super().__init__()
-        import snntorch
-
-        self.node = snntorch.Leaky(
-            beta=0.5, threshold=NODE.threshold, reset_mechanism="zero", reset_delay=False, init_hidden=False
-        )
-
-    def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
-        membrane = torch.zeros_like(current)
-        spikes, into = [], current / NODE.tau
-        for _ in range(steps):
-            fired, membrane = self.node(into, membrane)
-            spikes.append(fired)
-        return torch.stack(spikes).mean(0)
+    cell = snntorch.Leaky(
+        beta=0.5, threshold=NODE.threshold, reset_mechanism="zero", reset_delay=False, init_hidden=False
+    )
+    return SteppedRate(cell, torch.zeros_like, 1 / NODE.tau)
 
 
-class NorseRate(nn.Module):
+def norse_rate() -> SteppedRate:
     """Norse's box LIF with the same dynamics: dt / tau_mem = 1 / tau, no synaptic current."""
+    from norse.torch import LIFBoxCell, LIFBoxParameters
 
-    def __init__(self) -> None:
-        super().__init__()
-        from norse.torch import LIFBoxCell, LIFBoxParameters
-
-        self.node = LIFBoxCell(
-            LIFBoxParameters(tau_mem_inv=torch.tensor(500.0), v_th=torch.tensor(NODE.threshold)), dt=0.001
-        )
-
-    def forward(self, current: torch.Tensor, steps: int) -> torch.Tensor:
-        state, spikes = None, []
-        for _ in range(steps):
-            fired, state = self.node(current, state)
-            spikes.append(fired)
-        return torch.stack(spikes).mean(0)
+    parameters = LIFBoxParameters(tau_mem_inv=torch.tensor(500.0), v_th=torch.tensor(NODE.threshold))
+    return SteppedRate(LIFBoxCell(parameters, dt=0.001), lambda current: None)
 
 
 LAYERS: dict[str, tuple[str, Callable[[], nn.Module]]] = {
     "fused (ours)": ("neurons", FusedRate),
     "SpikingJelly": ("spikingjelly", SpikingJellyRate),
-    "snnTorch": ("snntorch", SnnTorchRate),
-    "Norse": ("norse", NorseRate),
+    "snnTorch": ("snntorch", snntorch_rate),
+    "Norse": ("norse", norse_rate),
 }
 """The package of each, and what makes it."""
 

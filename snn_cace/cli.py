@@ -13,20 +13,14 @@ from importlib import import_module
 from pathlib import Path
 
 from snn_cace import __version__
-from snn_cace.errors import InputError, did_you_mean, explained
-from snn_cace.processes import (
-    TerminatedError,
-    errors_told_once,
-    ignore_foreign_ranks,
-    keep_compiled_code,
-    raise_on_sigterm,
-)
+from snn_cace.errors import InputError, did_you_mean, explained, one_line
+from snn_cace.processes import TerminatedError, errors_told_once, ignore_foreign_ranks, raise_on_sigterm
 
 VERBS = {
     "init": ("init:init", "write a commented ANN, SNN and comparison, to change and run"),
     "train": ("train:train", "train one experiment into a run directory"),
     "evaluate": ("evaluate:evaluate", "measure accuracy, losses and confusion matrix of a checkpoint on a split"),
-    "predict": ("predict:predict", "write a checkpoint's outputs for every clip of a split, as .npz"),
+    "predict": ("evaluate:predict", "write a checkpoint's outputs for every clip of a split, as .npz"),
     "compare": ("compare:compare", "train variants over seeds and compare them"),
     "sweep": ("compare:compare", "another word for compare"),
     "rerun": ("rerun:rerun", "train a finished run again, and say whether the numbers agree"),
@@ -89,7 +83,6 @@ def run(arguments: Sequence[str] | None) -> int:
     if whole_process:
         atexit.register(gc.freeze)  # else collecting all that PyTorch has made takes seconds while the process ends
         os.environ["MPLBACKEND"] = "agg"  # figures are files; what a notebook sets may not be installed here
-        keep_compiled_code()
         ignore_foreign_ranks()
         for output in (sys.stdout, sys.stderr):
             output.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -111,7 +104,7 @@ def run(arguments: Sequence[str] | None) -> int:
         module, _, name = VERBS[verb][0].partition(":")
         function = getattr(import_module(f"snn_cace.commands.{module}"), name)
         with errors_told_once():
-            import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :], whole_process)
+            import_module("snn_cace.commands").run(verb, function, argv[len(verb.split()) :])
     except KeyboardInterrupt:
         print("snn-cace: interrupted", file=sys.stderr)
         return 130
@@ -126,8 +119,7 @@ def run(arguments: Sequence[str] | None) -> int:
             line = told.splitlines()[-1].removeprefix("snn_cace.errors.InputError: ")
             print(f"snn-cace: {line}", file=sys.stderr)
             return 2
-        reason = " ".join(str(error).split()) or type(error).__name__
-        print(f"snn-cace: unexpected {type(error).__name__}: {reason} (--debug shows where)", file=sys.stderr)
+        print(f"snn-cace: unexpected {type(error).__name__}: {one_line(error)} (--debug shows where)", file=sys.stderr)
         return 1
     return 0
 

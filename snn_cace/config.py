@@ -1,6 +1,6 @@
 """The experiment as typed dataclasses. A YAML file is an instance of `Experiment`; so is any dotted override.
 
-Wherever keys are given (a file, its base, an option, what a comparison varies, a tuning's ranges), `a.b: 1` and
+Wherever keys are given (a file, its base, what a comparison varies, a tuning's ranges), `a.b: 1` and
 `a: {b: 1}` mean the same. A key left empty is as if it were not there, unless null is one of its values.
 `snn_cace.yaml_text` says what each spelling of a value means.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from neurons.config import BlockConfig, Direction, Kind
 from snn_cace import yaml_text
@@ -37,7 +37,6 @@ from snn_cace.restricted import (
     PositiveInt,
     Seed,
 )
-from snn_cace.shipped import find_config, other_kind
 
 Precision = Literal["32", "tf32", "bf16-mixed", "64", 32, 64]
 Protocol = Literal["validation", "paper"]
@@ -402,10 +401,9 @@ def check_numbers(config: Any, prefix: str = "") -> None:
             raise InputError(f"{prefix}{name}: {value} is beyond what a machine counts to; give one below 2**63")
         restricted = next((kind for kind in kinds_of(hint) if hasattr(kind, "_restrictions")), None)
         try:
-            numbers = [plain(number, restricted) for number in (value if isinstance(value, list) else [value])]
+            setattr(config, name, plain(value, restricted))
         except ValueError as error:
             raise InputError(f"{prefix}{name}: {error}") from None
-        setattr(config, name, numbers if isinstance(value, list) else numbers[0])
 
 
 def refuse_infinite(value: Any, key: str) -> None:
@@ -420,8 +418,12 @@ def refuse_infinite(value: Any, key: str) -> None:
             refuse_infinite(inner, key)
 
 
-def plain(value: Any, restricted: Any) -> Any:
-    """A number as int or float, once its restricted type has taken it; anything else as it is."""
+def plain(value: Any, restricted: Any = None) -> Any:
+    """Numbers as int or float, once their restricted type has taken them, in mappings and lists too; all else as is."""
+    if isinstance(value, dict):
+        return {name: plain(inner, restricted) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner, restricted) for inner in value]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     number = value if restricted is None else restricted(value)
@@ -552,28 +554,6 @@ def different_keys(first: Any, second: Any) -> list[str]:
     return sorted(key for key in a.keys() | b.keys() if a.get(key) != b.get(key))
 
 
-class ConfigFile(ActionConfigFile):
-    """`--config` of an experiment: a file, or the name of a shipped one. It may name a `base` beside itself, and then
-    holds only what differs.
-    """
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        content = with_base(find_config(values, study=False), Experiment)
-        if "experiments" in content:
-            raise InputError(other_kind(values, study=False))
-        check_mappings(content, parser)
-        self.apply_config(parser, namespace, self.dest, yaml_text.dump(content))
-
-
-def check_mappings(content: dict[str, Any], parser: ArgumentParser) -> None:
-    """Raise InputError where a key with keys of its own is given a value instead, which jsonargparse passes over."""
-    dests = [action.dest.split(".") for action in parser._actions]
-    groups = {".".join(dest[:depth]) for dest in dests for depth in range(1, len(dest))}
-    for key, value in dotted(content).items():
-        if key in groups and value != {}:
-            raise InputError(f"{key} must be a mapping of keys to values, not {value!r}")
-
-
 def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The YAML file at `path`, nested, put over the one that its `base` names, and so on.
 
@@ -592,7 +572,7 @@ def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> d
         base = content.pop("base", None)
         content = nested(content, config_class, str(path))
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path} is not YAML: {one_line(error)}") from None
     if base is None:
         return content
     if not isinstance(base, str):
@@ -607,7 +587,7 @@ def nested(values: dict[str, Any], config_class: type, where: str, above: str = 
     mappings stay as they are: they are keyed by names.
 
     Raises:
-        InputError: a key that is given both ways, naming it and `where`.
+        InputError: a key that is given both ways, or a value where there should be a mapping, naming it.
     """
     result: dict[str, Any] = {}
     hints = hints_of(config_class)
@@ -618,14 +598,15 @@ def nested(values: dict[str, Any], config_class: type, where: str, above: str = 
         value, hint = {rest: value} if rest else value, hints.get(head, Any)
         if value is None and hint is not Any and type(None) not in kinds_of(hint):
             continue
-        if (inner := keyed_by(hint)) is not None:
-            if isinstance(value, dict):
-                value = nested(value, inner, where, f"{above}{head}.")
-            elif isinstance(value, list):
-                value = [
-                    nested(item, inner, where, f"{above}{head}.") if isinstance(item, dict) else item for item in value
-                ]
-        result[head] = joined(result[head], value, where, f"{above}{head}") if head in result else value
+        inner, key = keyed_by(hint), f"{above}{head}"
+        if inner is not None and isinstance(value, dict):
+            value = nested(value, inner, where, f"{key}.")
+        elif inner is not None and isinstance(value, list) and inner is not hint:
+            value = [nested(item, inner, where, f"{key}.") if isinstance(item, dict) else item for item in value]
+        result[head] = joined(result[head], value, where, key) if head in result else value
+    for head, value in result.items():
+        if dataclasses.is_dataclass(hints.get(head)) and not isinstance(value, dict):
+            raise InputError(f"{above}{head} must be a mapping of keys to values, not {value!r}")
     return result
 
 
@@ -662,23 +643,12 @@ def put_over(*changes: dict[str, Any]) -> dict[str, Any]:
     return functools.reduce(merged, (nested(change, Experiment, "changes") for change in changes), {})
 
 
+@functools.cache
 def typed_parser(config_class: type) -> ArgumentParser:
-    """A parser for `config_class` with a dotted option for every field."""
+    """A parser for `config_class` with a dotted option for every field; the first takes two seconds to build."""
     parser = ArgumentParser(exit_on_error=False, parser_mode=yaml_text.MODE)
     parser.add_class_arguments(config_class, None, as_group=False)
     return parser
-
-
-def instantiate(parser: ArgumentParser, parsed: Any, config_class: type) -> Any:
-    """The `config_class` within a parsed namespace, its numbers plain, keys that are not there by default.
-
-    Other keys of the namespace are left alone.
-    """
-    built = parser.instantiate(parsed)
-    names = (f.name for f in dataclasses.fields(config_class))
-    config = config_class(**{name: getattr(built, name) for name in names if name in built})
-    check_numbers(config)
-    return config
 
 
 def read_config(path: str | Path, config_class: type, overrides: dict[str, Any] | None = None) -> Any:
@@ -697,14 +667,15 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     Raises:
         InputError: an unknown key or a value of the wrong type, naming `where`.
     """
-    parser = object_parser(config_class)
+    parser = typed_parser(config_class)
     with config_errors(where, parser):
         values = nested(without_retired(values), config_class, where)
-        check_mappings(values, parser)
         refuse_infinite(values, "")
-        # Only what differs: jsonargparse takes long over each key.
-        changed = copy.deepcopy(what_differs(values, defaults_of(config_class)))  # it makes its own numbers of lists'
-        return instantiate(parser, parser.parse_object(changed, defaults=False), config_class)
+        # jsonargparse makes its own numbers of lists'.
+        built = parser.instantiate(parser.parse_object(copy.deepcopy(values), defaults=False))
+        config = config_class(**vars(built))
+    check_numbers(config)
+    return config
 
 
 RETIRED = {
@@ -726,32 +697,6 @@ def without_retired(values: dict[str, Any]) -> dict[str, Any]:
     if not flat.keys() & RETIRED.keys():
         return values
     return {key: value for key, value in flat.items() if key not in RETIRED or value != RETIRED[key]}
-
-
-@functools.cache
-def object_parser(config_class: type) -> ArgumentParser:
-    """A `typed_parser` for objects, which takes half a second to build."""
-    return typed_parser(config_class)
-
-
-@functools.cache
-def defaults_of(config_class: type) -> dict[str, Any]:
-    return object_parser(config_class).get_defaults().as_dict()
-
-
-def what_differs(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """`values` without those that `defaults` has alike, value and type, key by key."""
-    result = {}
-    for key, value in values.items():
-        default = defaults.get(key)
-        if value and isinstance(value, dict) and isinstance(default, dict):
-            value = what_differs(value, default)
-            if not value:
-                continue
-        elif key in defaults and type(value) is type(default) and value == default:
-            continue
-        result[key] = value
-    return result
 
 
 @contextmanager

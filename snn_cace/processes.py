@@ -17,7 +17,6 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from snn_cace.errors import InputError
-from snn_cace.files import cache_directory
 
 LOCK = ".lock"
 """The file within an output directory that its writer locks; it stays, unlocked, when the writer is done. A writer that
@@ -25,9 +24,6 @@ is refused leaves none that was not there.
 """
 PR_SET_PDEATHSIG = 1
 """Linux's prctl option: which signal this process gets when its parent ends."""
-
-UNUSED = ("torchvision", "transformers", "scipy", "matplotlib", "scienceplots")
-"""Optional packages of torchmetrics that none of ours needs."""
 
 
 class TerminatedError(BaseException):
@@ -107,6 +103,12 @@ def is_unused(directory: Path) -> bool:
     return directory.is_dir() and all(entry.name == LOCK for entry in directory.iterdir())
 
 
+def refuse_used(directory: Path) -> None:
+    """Raise InputError if an output directory holds anything."""
+    if not is_unused(directory):
+        raise InputError(f"{directory} is not empty; give a fresh --output")
+
+
 def flush_denormals(flush: bool = True) -> None:
     """Have this thread, and every OpenMP thread of PyTorch, take numbers below 1.2e-38 (float32) as zero, or not.
 
@@ -129,47 +131,6 @@ def ignore_foreign_ranks() -> None:
     for name in RANKS:
         if not os.environ.get(name, "0").isdigit():
             del os.environ[name]
-
-
-def keep_compiled_code() -> None:
-    """Have Numba keep its code in the cache directory where the package's own directory cannot be written.
-
-    Call it before Numba is imported, which reads the variable then.
-    """
-    package = Path(__file__).resolve().parent
-    if not os.access(package, os.W_OK):
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_directory() / "numba"))
-
-
-def ready_to_compute() -> None:
-    """What every process that runs networks calls first."""
-    flush_denormals()
-
-
-def import_used_metrics() -> None:
-    """Import torchmetrics, which Lightning needs, without what its metrics need that nobody uses here.
-
-    It imports every optional package that it finds installed; torchvision, transformers and scipy.signal take most of
-    the time (`python -X importtime -c "import torchmetrics"`). For processes of this program alone: whoever uses those
-    metrics would miss them.
-    """
-    from unittest.mock import patch
-
-    try:
-        from lightning_utilities.core import imports
-
-        asked, available = imports.RequirementCache.__bool__, imports.package_available
-    except (ImportError, AttributeError):  # asked otherwise in another version: then all is imported
-        return
-
-    def met(requirement: Any) -> bool:
-        return not str(requirement.requirement).startswith(UNUSED) and asked(requirement)
-
-    def there(package: str) -> bool:
-        return package not in UNUSED and available(package)
-
-    with patch.object(imports.RequirementCache, "__bool__", met), patch.object(imports, "package_available", there):
-        import torchmetrics  # noqa: F401
 
 
 def workers() -> Any:
@@ -196,7 +157,7 @@ def start_worker(threads: int | None = None) -> None:
         import torch
 
         torch.set_num_threads(threads)
-    ready_to_compute()
+    flush_denormals()
 
 
 def start_data_worker(index: int) -> None:

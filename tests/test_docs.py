@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from snn_cace.cli import VERBS, find_verb
-from snn_cace.commands import SHORT, config_first, make_parser, parameters, spelled_out
+from snn_cace.commands import SHORT, make_parser, parameters, with_full_names
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
@@ -99,7 +99,7 @@ def test_the_commands_of_a_page_parse(page: Path, monkeypatch: pytest.MonkeyPatc
         parser, taken = parser_of(verb)
         rest = [EXAMPLE.get(word, word) for word in words[len(verb.split()) :]]
         overridable = taken & {"experiment", "overrides"}
-        parsed = parser.parse_args(config_first(spelled_out(rest) if overridable else rest), defaults=False)
+        parsed = parser.parse_args(with_full_names(rest) if overridable else rest, defaults=False)
         config = str(parsed.get("config", ""))
         assert not config.startswith("configs/") or (ROOT / config).is_file(), config
 
@@ -111,7 +111,7 @@ def test_the_options_of_commands_in_a_text_exist(page: Path):
         words = said.split()
         if words[0] == "VERB":
             continue
-        known = {*parser_of(find_verb(words))[0]._option_string_actions, *SHORT, "--data", "--help", "--help.full"}
+        known = {*parser_of(find_verb(words))[0]._option_string_actions, *SHORT, "--help", "--help.full"}
         assert {word for word in words if word.startswith("--")} <= known, said
 
 

@@ -27,7 +27,7 @@ from snn_cace.cli import main
 from snn_cace.config import Experiment, as_yaml
 from snn_cace.errors import InputError
 from snn_cace.files import read_json
-from snn_cace.processes import flush_denormals, keep_compiled_code, sole_writer, start_data_worker
+from snn_cace.processes import flush_denormals, sole_writer, start_data_worker
 from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.run import train
 
@@ -222,18 +222,6 @@ def test_data_workers_and_threads_flush_denormals():
     finally:
         flush_denormals(False)
         torch.set_num_threads(threads)
-
-
-def test_compiled_code_goes_into_the_cache_where_the_package_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("SNN_CACE_CACHE", str(tmp_path))
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    keep_compiled_code()
-    assert "NUMBA_CACHE_DIR" not in os.environ
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    keep_compiled_code()
-    assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / "numba")
 
 
 @examples(300)

@@ -12,41 +12,28 @@ words as follow, and one without a default is required. Three kinds are more tha
 from __future__ import annotations
 
 import argparse
-import copy
-import dataclasses
 import inspect
-import itertools
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser
 
 from snn_cace import yaml_text
-from snn_cace.config import (
-    ConfigFile,
-    Experiment,
-    as_dict,
-    config_errors,
-    hints_of,
-    instantiate,
-    nested,
-    plain,
-    read_config,
-    with_base,
-)
+from snn_cace.config import Experiment, as_dict, config_errors, from_dict, hints_of, merged, plain, with_base
 from snn_cace.errors import InputError
-from snn_cace.processes import import_used_metrics, ready_to_compute, sole_writer
+from snn_cace.processes import flush_denormals, sole_writer
+from snn_cace.shipped import find_config, other_kind
 
 if TYPE_CHECKING:
     from snn_cace.data.batches import ClipData
     from snn_cace.training.checkpoints import Trained
 
-SHORT = {"--precision": "--training.precision", "--device": "--training.device"}
-"""Short names of options of an experiment, as `--data` is of `--data.directory`."""
+SHORT = {"--data": "--data.directory", "--precision": "--training.precision", "--device": "--training.device"}
+"""Short names of options of an experiment."""
 COMMON = (
     "data.directory",
     "data.batch_size",
@@ -66,8 +53,6 @@ COMMON = (
 """Fields of an experiment that the help of `train` shows; --help.full shows all."""
 ALWAYS = ("data.directory", "training.precision", "training.device")
 """Fields that the help of every verb shows that takes an experiment."""
-WITHOUT_LIGHTNING = ("data", "extract", "import-reference", "init", "report")
-"""Verbs, by how they begin, that do not import Lightning."""
 
 Split = Literal["train", "val", "test", "all"]
 Execution = Literal["dense", "event", "auto"]
@@ -75,65 +60,59 @@ Overrides = dict[str, Any]
 """Fields of an experiment that were given, nested."""
 
 
-def run(verb: str, function: Callable[..., None], argv: Sequence[str], whole_process: bool = False) -> None:
-    """Call the function of a verb with what `argv` says. whole_process: whether this process does nothing else.
+def run(verb: str, function: Callable[..., None], argv: Sequence[str]) -> None:
+    """Call the function of a verb with what `argv` says.
 
     Raises:
         InputError: an unknown option, a missing or a bad value; or whatever the verb finds wrong.
     """
-    names = {parameter.name for parameter in parameters(function)}
     if any(word in ("-h", "--help", "--help.full") for word in argv):
         print(make_parser(verb, function, full="--help.full" in argv).format_help())
         return
-    if whole_process and "trained" in names:
-        import_used_metrics()
-    trained = checkpoint_of(verb, argv) if "trained" in names else None
-    base = trained.experiment if trained else resumed(argv) if "resume" in names else None
-    parser = make_parser(verb, function)
-    if base is not None:
-        parser.set_defaults(options_of_fields(base))
-    arguments: dict[str, Any] = {"trained": trained}
+    signature, parser = inspect.signature(function), make_parser(verb, function)
+    words = with_full_names(argv) if signature.parameters.keys() & {"experiment", "overrides"} else argv
     with config_errors(verb, parser):
-        words = spelled_out(argv) if names & {"experiment", "overrides"} else argv
-        parsed = parser.parse_args(config_first(words), defaults="overrides" not in names)
-        if "experiment" in names:
-            arguments["experiment"] = instantiate(parser, parsed, Experiment)
-    if "experiment" in names and base is None and not parsed.get("config"):
+        parsed = parser.parse_args(words, defaults=False)
+    given = plain(parsed.clone(with_meta=False).as_dict())
+    overrides = {name: given[name] for name in hints_of(Experiment) if given.get(name) is not None}
+    arguments: dict[str, Any] = {"overrides": overrides}
+    if "trained" in signature.parameters:
+        arguments["trained"] = checkpoint_of(verb, given.get("checkpoint"))
+    if "experiment" in signature.parameters:
+        base, where = base_of(verb, given, arguments.get("trained"))
+        arguments["experiment"] = from_dict(merged(base, overrides), Experiment, where)
+    for name, parameter in signature.parameters.items():
+        if name not in arguments:
+            arguments[name] = parameter.default if given.get(name) is None else given[name]
+    call = inspect.BoundArguments(signature, OrderedDict((name, arguments[name]) for name in signature.parameters))
+    function(*call.args, **call.kwargs)
+
+
+def with_full_names(argv: Sequence[str]) -> list[str]:
+    """The words with full names for short ones."""
+    split = (word.partition("=") for word in argv)
+    return [SHORT.get(option, option) + equals + text for option, equals, text in split]
+
+
+def base_of(verb: str, given: dict[str, Any], trained: Trained | None) -> tuple[dict[str, Any], str]:
+    """The experiment that options are put over, and where it is from: that of `trained`, or of the run that --resume
+    goes on with, with the file of --config over it.
+    """
+    config, written = given.get("config"), Path(given.get("output") or "", "config.yaml")
+    if trained is not None:
+        base, where = as_dict(trained.experiment), str(trained.path)
+    elif given.get("resume") and written.is_file():
+        base, where = with_base(written, Experiment), str(written)
+    elif config is None:
         raise InputError(f"{verb} needs --config FILE, or the name of a shipped experiment: avdigits/ann")
-    given = {name: as_plain(parsed.get(name)) for name in vars(Experiment())}
-    arguments["overrides"] = {name: value for name, value in given.items() if value is not None}
-    positional = []
-    for parameter in parameters(function):
-        value = parsed.get(parameter.name)
-        if parameter.name not in arguments:
-            arguments[parameter.name] = parameter.default if value is None else as_plain(value)
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            positional.append(arguments.pop(parameter.name))
-    if whole_process and not verb.startswith(WITHOUT_LIGHTNING):
-        import_used_metrics()
-    function(*positional, **{name: value for name, value in arguments.items() if name in names})
-
-
-def options_of_fields(config: Any, above: str = "") -> dict[str, Any]:
-    """What each option is that gives a field of a config, or of one within it."""
-    found: dict[str, Any] = {}
-    for name, value in vars(config).items():
-        inner = dataclasses.is_dataclass(value)
-        found |= options_of_fields(value, f"{above}{name}.") if inner else {f"{above}{name}": copy.deepcopy(value)}
-    return found
-
-
-def config_first(argv: Sequence[str]) -> list[str]:
-    """The words with `--config FILE` before all others: an option is put over the file wherever it stands."""
-    files, rest, words = [], [], iter(argv)
-    for word in words:
-        if word == "--config":
-            files += [word, *itertools.islice(words, 1)]
-        elif word.startswith("--config="):
-            files.append(word)
-        else:
-            rest.append(word)
-    return files + rest
+    else:
+        base, where = {}, config
+    if config is not None:
+        content = with_base(find_config(config, study=False), Experiment)
+        if "experiments" in content:
+            raise InputError(other_kind(config, study=False))
+        base = merged(base, content)
+    return base, where
 
 
 def parameters(function: Callable[..., None]) -> list[inspect.Parameter]:
@@ -153,7 +132,6 @@ def make_parser(verb: str, function: Callable[..., None], full: bool = True) -> 
         add_help=False,
         allow_abbrev=False,
         parser_mode=yaml_text.MODE,
-        print_config="--print_config" if full else None,
     )
     own = parser.add_argument_group(f"options of {verb}")
     names = {p.name for p in parameters(function)}
@@ -207,49 +185,12 @@ def element_of(hint: Any) -> Any:
     return get_args(lists[0])[0] if lists else None
 
 
-def sections_of(config_class: type = Experiment, above: str = "--") -> dict[str, type]:
-    """The options that are sections of an experiment, as `--model` and `--model.slots`, and the class of each."""
-    found: dict[str, type] = {}
-    for name, hint in hints_of(config_class).items():
-        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-            found |= {f"{above}{name}": hint, **sections_of(hint, f"{above}{name}.")}
-    return found
-
-
-def spelled_out(argv: Sequence[str]) -> list[str]:
-    """The words with full names for short ones, and each section as one mapping, however its keys are spelled."""
-    sections, result, words = sections_of(), [], iter(argv)
-    for word in words:
-        option, equals, text = word.partition("=")
-        result.append(SHORT.get(option, option) + equals + text)
-        if option in sections and (equals or (text := next(words, ""))):
-            directory = option == "--data" and not text.lstrip().startswith("{")
-            result[-1:] = ["--data.directory", text] if directory else [option, section(option, text, sections[option])]
-    return result
-
-
-def section(option: str, text: str, config_class: type) -> str:
-    """A section of an experiment, given as `{...}` or as a YAML file with nested or dotted keys, as one mapping."""
-    if text.lstrip().startswith("{"):
-        try:
-            content = nested(yaml_text.load(text, option), config_class, option)
-        except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
-            raise InputError(f"{option} is not YAML: {' '.join(str(error).split())}") from None
-    elif Path(text).is_file():
-        content = with_base(Path(text), config_class)
-    else:
-        raise InputError(f"{option} needs {{key: value}} or a YAML file, not {text!r}")
-    return yaml_text.dump(content)
-
-
 def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[str] | None) -> None:
     """Add `--config`, every field of an experiment, and short names; help shows the `common` fields, or all."""
     if with_config:
-        parser.add_argument(
-            "--config", action=ConfigFile, help="YAML file of an experiment, or the name of a shipped one"
-        )
+        parser.add_argument("--config", help="YAML file of an experiment, or the name of a shipped one")
     parser.add_class_arguments(Experiment, None, as_group=False)
-    for short, name in {"--data DIRECTORY": "--data.directory", **SHORT}.items():
+    for short, name in SHORT.items():
         action = parser._option_string_actions[name]
         action.help = f"{str(action.help).rstrip('.')}; {short} is short for it."
     if common is None:
@@ -264,42 +205,14 @@ def add_experiment(parser: ArgumentParser, with_config: bool, common: Sequence[s
     parser.epilog = "Common options of an experiment; --help.full shows all, snn_cace/config.py describes them."
 
 
-def as_plain(value: Any) -> Any:
-    """Namespaces as dicts; restricted numbers as numbers."""
-    if hasattr(value, "as_dict"):
-        return {name: as_plain(inner) for name, inner in value.as_dict().items()}
-    if isinstance(value, list | tuple):
-        return [as_plain(inner) for inner in value]
-    if isinstance(value, dict):
-        return {name: as_plain(inner) for name, inner in value.items()}
-    return plain(value, None)
-
-
-def value_of(flag: str, argv: Sequence[str]) -> str | None:
-    """The value of `flag`, which says what the other options' defaults are."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument(flag, dest="value")
-    try:
-        return parser.parse_known_args(list(argv))[0].value
-    except argparse.ArgumentError:
-        raise InputError(f"{flag} needs a value") from None
-
-
-def checkpoint_of(verb: str, argv: Sequence[str]) -> Trained:
+def checkpoint_of(verb: str, checkpoint: str | None) -> Trained:
     """The network that a verb runs."""
     from snn_cace.training.checkpoints import load_checkpoint
 
-    checkpoint = value_of("--checkpoint", argv)
     if checkpoint is None:
         raise InputError(f"{verb} needs --checkpoint FILE or RUN_DIRECTORY")
-    ready_to_compute()
+    flush_denormals()
     return load_checkpoint(checkpoint)
-
-
-def resumed(argv: Sequence[str]) -> Experiment | None:
-    """The experiment of the run that --resume goes on with; None where it is to start."""
-    config = Path(value_of("--output", argv) or "") / "config.yaml"
-    return read_config(config, Experiment) if "--resume" in argv and config.is_file() else None
 
 
 def fitting_data(trained: Trained, experiment: Experiment) -> ClipData:

@@ -32,7 +32,7 @@ def completion_script(shell: str, verbs: Mapping[str, tuple[str, str]]) -> str:
             groups[group] = inner.add_subcommands()
         module, _, name = place.partition(":")
         parser = make_parser(verb, getattr(import_module(f"snn_cace.commands.{module}"), name))
-        for short, full in {"--data": "--data.directory", **SHORT}.items():
+        for short, full in SHORT.items():
             if full in parser._option_string_actions:
                 parser._option_string_actions[full].option_strings = [short, full]
         for action in parser._actions:

@@ -57,28 +57,19 @@ def certify(directory: str, /, against: str, clips: PositiveInt = 200) -> None:
         raise InputError(f"{directory}: the {' and '.join(others)} features are other features than those of {against}")
 
 
-def avdigits(
-    directory: str,
-    /,
-    seed: Seed = AVDigitsConfig.seed,
-    train_clips: PositiveInt = AVDigitsConfig.train_clips,
-    val_clips: PositiveInt = AVDigitsConfig.val_clips,
-    test_clips: PositiveInt = AVDigitsConfig.test_clips,
-) -> None:
+def avdigits(directory: str, /, seed: Seed = AVDigitsConfig.seed) -> None:
     """Write AV-Digits, the embedded data set, in AVE's layout.
 
     Args:
         directory: to make.
         seed: of the drawing of clips.
-        train_clips: clips of the training split.
-        val_clips: of the validation split.
-        test_clips: of the test split.
     """
     from snn_cace.data.avdigits import write_avdigits
 
-    config = AVDigitsConfig(seed, train_clips, val_clips, test_clips)
+    config = AVDigitsConfig(seed)
     write_avdigits(directory, config)
-    print(f"{train_clips} training, {val_clips} validation and {test_clips} test clips: {directory}")
+    splits = f"{config.train_clips} training, {config.val_clips} validation and {config.test_clips} test clips"
+    print(f"{splits}: {directory}")
 
 
 def synthetic(

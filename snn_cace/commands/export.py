@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from snn_cace.commands import extra_packages, fitting_data
 from snn_cace.config import Experiment, PositiveInt, refuse_drawn
 from snn_cace.errors import InputError
-from snn_cace.processes import is_unused, sole_writer
+from snn_cace.processes import refuse_used, sole_writer
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,7 @@ def export(
     """
     data = fitting_data(trained, experiment)
     directory = Path(output)
-    if not is_unused(directory):
-        raise InputError(f"{directory} is not empty; give a fresh --output")
+    refuse_used(directory)
     dataset = data.dataset("test")
     chosen = dataset.__getitems__(range(min(clips, len(dataset)))) if verify else {}
     with sole_writer(output):
@@ -84,12 +83,13 @@ def export_nir(trained: Trained, output: Path, target: Simulator, clips: dict[st
 def print_certificate(found: dict[str, Any]) -> None:
     print(f"  {found['simulator']} {found['version']}, {found['clips']} clips:")
     for block in found["blocks"]:
-        if block["verdict"] != "refused":
-            print(
-                f"    {block['block']}: {block['verdict']}, {block['spikes']:,} spikes, {100 * block['float64']:.6g} % "
-                f"equal in float64, {100 * block['float32']:.6g} % in float32"
-            )
-        if block["cause"] and block["verdict"] != "refused":
+        if block["verdict"] == "refused":
+            continue
+        print(
+            f"    {block['block']}: {block['verdict']}, {block['spikes']:,} spikes, {100 * block['float64']:.6g} % "
+            f"equal in float64, {100 * block['float32']:.6g} % in float32"
+        )
+        if block["cause"]:
             print(f"      {block['cause']}")
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from snn_cace.commands import extra_packages
 from snn_cace.config import NonNegativeInt, PositiveInt, Seed
-from snn_cace.processes import ready_to_compute, sole_writer
+from snn_cace.processes import flush_denormals, sole_writer
 
 
 def extract(
@@ -59,7 +59,7 @@ def extract(
 
     listed = annotations or str(Path(videos) / "Annotations.txt")
     settings = Settings(videos, listed, visual, visual_weights, audio, audio_weights, frames, dtype, audio_pca)
-    ready_to_compute()
+    flush_denormals()
     encoder = visual_encoder(visual, visual_weights)
     encoder.network.to(pick_device(device))
     sound = audio_encoder(audio, audio_weights, audio_pca)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from snn_cace.commands import extra_packages
 from snn_cace.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed
-from snn_cace.processes import ready_to_compute
+from snn_cace.processes import flush_denormals
 
 
 def finetune(
@@ -62,5 +62,5 @@ def finetune(
         videos, listed, visual, visual_weights, audio, audio_weights, epochs, batch_size, learning_rate, momentum,
         temperature, width, seed,
     )  # fmt: skip
-    ready_to_compute()
+    flush_denormals()
     print(f"encoder: {run(settings, Path(output), device, workers, resume, quiet)}")

@@ -114,6 +114,7 @@ def segments_of_video(video: Path, data: ClipData, device: str) -> Iterator[Segm
         from snn_cace.encoders.video import Plan, UnusableVideoError, read_segments
     from snn_cace.encoders.audio import audio_encoder
     from snn_cace.encoders.visual import visual_encoder
+    from snn_cace.files import read_json
     from snn_cace.runtime import pick_device
 
     written = data.directory / "extraction.json"
@@ -121,7 +122,7 @@ def segments_of_video(video: Path, data: ClipData, device: str) -> Iterator[Segm
         raise InputError(
             f"{data.directory} has no extraction.json: its features were made elsewhere, so --video cannot be"
         )
-    made = json.loads(written.read_text(encoding="utf-8"))["settings"]
+    made = read_json(written)["settings"]
     visual = visual_encoder(made["visual"], made["visual_weights"])
     visual.network.to(pick_device(device))
     audio = audio_encoder(made["audio"], made["audio_weights"], made.get("audio_pca"))

@@ -23,7 +23,7 @@ from snn_cace.comparison.plan import Run
 from snn_cace.config import as_yaml
 from snn_cace.errors import InputError, explained
 from snn_cace.files import read_json, write_text
-from snn_cace.processes import end_by_kernel, import_used_metrics, start_worker, workers
+from snn_cace.processes import end_by_kernel, start_worker, workers
 from snn_cace.provenance import usable_cores
 
 POLL_SECONDS = 2.0
@@ -292,7 +292,6 @@ def train_on_worker(task: Task, directory: str) -> str | None:
     os.chdir(directory)
     end_by_kernel()
     if task.run.experiment.training.devices == 1:
-        import_used_metrics()
         return train_logged(task)
     with task.log.open("w") as log:
         done = subprocess.run(command_of(task), stdout=log, stderr=log, check=False)

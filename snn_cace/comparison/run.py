@@ -20,7 +20,7 @@ from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE, Prices, read_pri
 from snn_cace.counting.models import Compute
 from snn_cace.errors import InputError
 from snn_cace.files import read_json, write_json
-from snn_cace.processes import end_children, ready_to_compute, sole_writer, start_worker, workers
+from snn_cace.processes import end_children, flush_denormals, sole_writer, start_worker, workers
 from snn_cace.provenance import usable_cores
 from snn_cace.training.checkpoints import RunFiles
 
@@ -55,7 +55,7 @@ def run_comparison(
     if not tuning.trials:
         plan_runs(variants, comparison.seeds, config_path, output)  # an error comes before anything is written
     with sole_writer(output):
-        ready_to_compute()
+        flush_denormals()
         with open_engine(launcher, jobs, address) as engine:
             data = prepare_data(variants)
             if tuning.trials:

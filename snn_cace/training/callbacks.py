@@ -46,18 +46,6 @@ class WholeCheckpoints(TorchCheckpointIO):
         write_tensors(path, checkpoint)
 
 
-class StopAfter(Callback):
-    """Ends training after so many epochs of its run, where more are to go."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs, self.stopped = epochs, False
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        done = trainer.current_epoch + 1
-        if self.epochs <= done < (trainer.max_epochs or 0) and not trainer.should_stop:
-            trainer.should_stop = self.stopped = True
-
-
 class StopOnBadLoss(Callback):
     """Ends training with one clear line when the loss is no longer a number.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
-from collections.abc import Mapping
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,10 @@ import torch
 
 from snn_cace.config import Experiment, as_dict, from_dict
 from snn_cace.contracts import FeatureShape
-from snn_cace.errors import InputError
+from snn_cace.errors import InputError, one_line
 from snn_cace.files import replacing
 from snn_cace.model import Network, build_network
-from snn_cace.processes import is_unused
 
-DIGEST = "digest"
-"""Where a checkpoint keeps the digest of all else in it."""
 PREFIX = "network."
 """Where a Lightning checkpoint of `training.EventLocaliser` keeps the network's entries."""
 
@@ -42,11 +38,12 @@ class RunFiles:
 
 @dataclasses.dataclass
 class Trained:
-    """A network with the experiment that made it."""
+    """A network with the experiment that made it; epoch: the last that it trained, 0 of weights made elsewhere."""
 
     network: Network
     experiment: Experiment
     path: Path
+    epoch: int = 0
 
 
 def hyper_parameters(experiment: Experiment, shape: FeatureShape) -> dict[str, Any]:
@@ -68,13 +65,30 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def read_tensors(path: Path) -> Any:
-    """What `torch.load` reads with `weights_only=True`, on the CPU."""
+    """What `torch.load` reads with `weights_only=True`, on the CPU.
+
+    Raises:
+        InputError: no such file, or one whose parts do not have the checksums that they were saved with.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        altered = first_altered(path)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         reason = "not a checkpoint" if "weights_only" in reason else reason  # PyTorch's advice is to trust the file
         raise InputError(f"{path} is not a readable PyTorch file of tensors: {reason}") from None
+    if altered is not None:
+        raise InputError(f"{path} is damaged: {altered} does not have the checksum it was saved with; copy it again")
+    return content
+
+
+def first_altered(path: Path) -> str | None:
+    """The first part of a PyTorch file that is not as it was saved; None also of PyTorch's old format, before ZIP."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":
+            return None
+        with zipfile.ZipFile(file) as parts:
+            return parts.testzip()
 
 
 def write_tensors(path: str | Path, content: Any) -> None:
@@ -85,40 +99,6 @@ def write_tensors(path: str | Path, content: Any) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def digest_of(content: Any) -> str:
-    """SHA-256 of nested dicts, lists and tuples of tensors and plain values, every tensor's bytes included."""
-    found = hashlib.sha256()
-
-    def take(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            found.update(f"{value.dtype}{list(value.shape)}".encode())
-            found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        elif isinstance(value, Mapping):
-            found.update(f"mapping of {len(value)}".encode())
-            for key, inner in value.items():
-                found.update(repr(key).encode())
-                take(inner)
-        elif isinstance(value, list | tuple):
-            found.update(f"sequence of {len(value)}".encode())
-            for inner in value:
-                take(inner)
-        else:
-            found.update(repr(value).encode())
-
-    take(content)
-    return found.hexdigest()
-
-
-def verify_digest(content: Any, path: Path) -> None:
-    """Raise InputError where a checkpoint's digest is not that of its content; older ones have none."""
-    if isinstance(content, dict) and DIGEST in content:
-        rest = {key: value for key, value in content.items() if key != DIGEST}
-        if digest_of(rest) != content[DIGEST]:
-            raise InputError(
-                f"{path} is damaged: its content does not have the digest it was saved with; copy it again"
-            )
-
-
 def load_checkpoint(path: str | Path) -> Trained:
     """The network in a checkpoint file, or in a run directory's best checkpoint, in evaluation mode.
 
@@ -127,14 +107,12 @@ def load_checkpoint(path: str | Path) -> Trained:
     """
     path = find_checkpoint(path)
     content = read_tensors(path)
-    verify_digest(content, path)
     try:
         return trained_network(content, path)
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path} is damaged, or another program's: {reason}") from None
+        raise InputError(f"{path} is damaged, or another program's: {one_line(error)[:200]}") from None
 
 
 def trained_network(content: Any, path: Path) -> Trained:
@@ -146,13 +124,8 @@ def trained_network(content: Any, path: Path) -> Trained:
         )
     experiment = from_dict(parameters["experiment"], Experiment, where=f"{path}, experiment")
     network = build_network(experiment, FeatureShape(**parameters["shape"]))
-    load_state(network, network_state(content), path)
-    return Trained(network.eval(), experiment, path)
-
-
-def network_state(content: Any) -> dict[str, Any]:
-    """The network's entries in what a checkpoint file holds."""
-    return {key.removeprefix(PREFIX): value for key, value in content["state_dict"].items()}
+    load_state(network, {key.removeprefix(PREFIX): value for key, value in content["state_dict"].items()}, path)
+    return Trained(network.eval(), experiment, path, int(content.get("epoch", 0)))
 
 
 def load_state(network: Network, state: dict[str, Any], path: Path) -> None:
@@ -183,14 +156,5 @@ def load_state(network: Network, state: dict[str, Any], path: Path) -> None:
 
 def save_checkpoint(path: str | Path, network: Network, experiment: Experiment) -> None:
     """Write a checkpoint that `load_checkpoint` reads; whole or not at all."""
-    content = {
-        "hyper_parameters": hyper_parameters(experiment, network.shape),
-        "state_dict": {PREFIX + key: value for key, value in network.state_dict().items()},
-    }
-    write_tensors(path, content | {DIGEST: digest_of(content)})
-
-
-def refuse_used(files: RunFiles) -> None:
-    """Raise InputError if the run directory holds anything."""
-    if not is_unused(files.directory):
-        raise InputError(f"{files.directory} is not empty; give a fresh --output")
+    state = {PREFIX + key: value for key, value in network.state_dict().items()}
+    write_tensors(path, {"hyper_parameters": hyper_parameters(experiment, network.shape), "state_dict": state})

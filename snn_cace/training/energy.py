@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -43,21 +43,22 @@ class ExpectedEnergy:
 
 
 @contextmanager
-def all_firing(network: nn.Module) -> Iterator[dict[str, int]]:
-    """Within it, every neuron and every coded value of `network` fires at every step: what is counted is fan-out.
+def forced(
+    modules: Mapping[str, nn.Module], value: Callable[[str], float | torch.Tensor] = lambda name: 1.0
+) -> Iterator[dict[str, int]]:
+    """Within it, all that each of the `modules` outputs is the `value` of its name: what is counted is fan-out.
 
-    Yields how many spikes each layer and coding fired, by name, once it has run.
+    Yields how many values each outputs, by name, once it has run.
     """
-    fired: dict[str, int] = {}
+    numbers: dict[str, int] = {}
 
-    def fire(name: str, module: nn.Module, args: tuple, spikes: torch.Tensor) -> torch.Tensor:
-        fired[name] = spikes.numel()
-        return torch.ones_like(spikes)
+    def force(name: str, module: nn.Module, args: tuple, values: torch.Tensor) -> torch.Tensor:
+        numbers[name] = values.numel()
+        return torch.ones_like(values) * value(name)
 
-    chosen = [(n, module) for n, module in network.named_modules() if isinstance(module, SpikingLayer | Coding)]
-    hooks = [module.register_forward_hook(partial(fire, name)) for name, module in chosen]
+    hooks = [module.register_forward_hook(partial(force, name)) for name, module in modules.items()]
     try:
-        yield fired
+        yield numbers
     finally:
         for hook in hooks:
             hook.remove()
@@ -76,7 +77,8 @@ def expected_energy(
         torch.manual_seed(0)
         network = build_network(experiment, shape)
         ann = count_operations(build_network(dense, shape), *clip)
-        with all_firing(network) as fired:
+        spiking = {n: module for n, module in network.named_modules() if isinstance(module, SpikingLayer | Coding)}
+        with forced(spiking) as fired:
             count = count_operations(network, *clip)
     priced = {module.name: module for module in count.counted["event_driven"]}
     per_spike: dict[str, float] = {}
@@ -99,26 +101,17 @@ def expected_of_control(
     all values above zero less what is spent with none of that layer, over their number.
     """
     layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, ControlLayer)}
+    rounded = {name: layer if layer.rounding is None else layer.rounding for name, layer in layers.items()}
+    largest = {n: part.size.detach() if isinstance(part, LearnedStep) else 1.0 for n, part in rounded.items()}
     ones = [torch.ones_like(x) for x in clip]
-    numbers: dict[str, int] = {}
 
-    def spent(silent: str | None) -> float:
-        def force(name: str, module: nn.Module, args: tuple, values: torch.Tensor) -> torch.Tensor:
-            numbers[name] = values.numel()
-            size = module.size.detach() if isinstance(module, LearnedStep) else 1.0
-            return torch.zeros_like(values) if name == silent else torch.ones_like(values) * size
-
-        forced = {name: layer if layer.rounding is None else layer.rounding for name, layer in layers.items()}
-        hooks = [layer.register_forward_hook(partial(force, name)) for name, layer in forced.items()]
-        try:
+    def spent(silent: str | None) -> tuple[float, dict[str, int]]:
+        with forced(rounded, lambda name: 0.0 if name == silent else largest[name]) as numbers:
             counted = count_operations(network, *ones).counted["zero_skipping"]
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return energy(counted, model, prices).total
+        return energy(counted, model, prices).total, numbers
 
-    whole = spent(None)
-    caused = {name: whole - spent(name) for name in layers}
+    whole, numbers = spent(None)
+    caused = {name: whole - spent(name)[0] for name in layers}
     per_value = {name: caused[name] / numbers[name] for name in layers}
     return ExpectedEnergy(whole - sum(caused.values()), per_value, of_dense)
 

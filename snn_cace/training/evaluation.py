@@ -105,7 +105,6 @@ class EvaluatedBatch(NamedTuple):
     against.
     """
 
-    output: NetworkOutput
     predicted: torch.Tensor
     target: torch.Tensor
     terms: dict[str, torch.Tensor]
@@ -139,7 +138,7 @@ def evaluate_batch(
     targets = targets_from_labels(labels, None, lengths, output.label_kind)
     terms = loss_terms(output, targets, contrast.temperature, reference)
     terms["loss"] = validation_loss(terms, contrast, contrastive_on, reference)
-    return EvaluatedBatch(output, output.segment_predictions(), output.segment_targets(labels), terms, targets)
+    return EvaluatedBatch(output.segment_predictions(), output.segment_targets(labels), terms, targets)
 
 
 def evaluate_network(

@@ -14,10 +14,10 @@ from snn_cace.config import Experiment, TrainingConfig
 from snn_cace.contracts import FeatureShape, NetworkOutput
 from snn_cace.data.batches import Batch
 from snn_cace.model import Network, build_network
-from snn_cace.training.checkpoints import DIGEST, digest_of, hyper_parameters
+from snn_cace.training.checkpoints import hyper_parameters
 from snn_cace.training.energy import EnergyRegulariser
 from snn_cace.training.evaluation import evaluate_batch, padding_of
-from snn_cace.training.losses import Targets, loss_terms, targets_from_labels, training_loss
+from snn_cace.training.losses import loss_terms, targets_from_labels, training_loss
 from snn_cace.training.metrics import metrics_of
 
 
@@ -63,10 +63,6 @@ class EventLocaliser(L.LightningModule):
         self.clips, self.totals = 0, {}
         self.network.enhance = self.network.enhance or self.contrastive_on
 
-    def terms(self, output: NetworkOutput, targets: Targets) -> dict[str, torch.Tensor]:
-        reference = self.experiment.training.losses == "reference"
-        return loss_terms(output, targets, self.experiment.model.contrast.temperature, reference)
-
     def losses(self, batch: Batch, contrastive_on: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """What a training step minimises, a scalar, and the terms that are logged, by name."""
         for observer in self.observers:
@@ -77,15 +73,15 @@ class EventLocaliser(L.LightningModule):
         labels, clip_labels, lengths = (gathered(batch, name) for name in ("labels", "clip_labels", "lengths"))
         assert labels is not None
         targets = targets_from_labels(labels, clip_labels, lengths, output.label_kind)
-        terms = self.terms(output, targets)
-        loss = training_loss(terms, self.experiment.model.contrast, contrastive_on)
+        training, contrast = self.experiment.training, self.experiment.model.contrast
+        terms = loss_terms(output, targets, contrast.temperature, training.losses == "reference")
+        loss = training_loss(terms, contrast, contrastive_on)
         if self.regulariser is not None:
             terms["firing_rate"] = self.regulariser.penalty()
-            loss = loss + self.experiment.training.firing_rate_weight * terms["firing_rate"]
+            loss = loss + training.firing_rate_weight * terms["firing_rate"]
         if self.energy is not None:
             terms["energy_share"] = self.energy.share(batch)
-            excess = torch.relu(terms["energy_share"] - self.experiment.training.energy_target)
-            loss = loss + self.experiment.training.energy_weight * excess
+            loss = loss + training.energy_weight * torch.relu(terms["energy_share"] - training.energy_target)
         terms["segment_accuracy"] = 100 * targets.of_clips(output.right(labels)).float().mean()
         return loss, terms
 
@@ -122,10 +118,6 @@ class EventLocaliser(L.LightningModule):
         for layer, activity in self.activity.activity().items():
             values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
             self.log_dict(values, sync_dist=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Lightning adds nothing after this hook.
-        checkpoint[DIGEST] = digest_of(checkpoint)
 
     def configure_optimizers(self) -> Any:
         training = self.experiment.training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from lightning.pytorch.plugins.environments import (
@@ -27,8 +28,11 @@ def join(devices: int, nodes: int = 1) -> ClusterEnvironment:
     those of a job step or an allocation that may have other work, and Lightning would go by them.
 
     Raises:
-        InputError: SLURM or another launcher has started other processes than are asked for.
+        InputError: torchrun, SLURM or another launcher has started other processes than are asked for.
     """
+    started = os.environ.get("WORLD_SIZE", "1")
+    if TorchElasticEnvironment.detect() and started != str(devices * nodes):
+        raise InputError(f"torchrun started {started} processes, training.devices times nodes is {devices * nodes}")
     if devices * nodes == 1:
         LIGHTNING.rank = 0
         return LightningEnvironment()

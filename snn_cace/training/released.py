@@ -14,7 +14,8 @@ from snn_cace.files import write_text
 from snn_cace.model import build_network
 from snn_cace.networks import find_network, title_of
 from snn_cace.networks.spec import Original
-from snn_cace.training.checkpoints import RunFiles, load_state, read_tensors, refuse_used, save_checkpoint
+from snn_cace.processes import refuse_used
+from snn_cace.training.checkpoints import RunFiles, load_state, read_tensors, save_checkpoint
 
 
 def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -33,9 +34,7 @@ def rename(state: dict[str, torch.Tensor], names: dict[str, str]) -> tuple[dict[
     return renamed, unused
 
 
-def import_weights(
-    weights: Path, files: RunFiles, guidance: str = "co", spiking: str | None = None, peer: Experiment | None = None
-) -> list[str]:
+def import_weights(weights: Path, files: RunFiles, spiking: bool = False, peer: Experiment | None = None) -> list[str]:
     """Make a run directory from a released state dict of the original, at the paper's settings, or of the network that
     the experiment `peer` describes.
 
@@ -44,11 +43,11 @@ def import_weights(
     Raises:
         InputError: unreadable weights, an entry that is missing or of another shape, or a used directory.
     """
-    refuse_used(files)
+    refuse_used(files.directory)
     state = read_tensors(weights)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{weights} is not a state dict, names to tensors")
-    experiment = peer or published_experiment(guidance, reference_slot(state) if spiking else None)
+    experiment = peer or published_experiment(reference_slot(state) if spiking else None)
     experiment.name = f"reference {weights.name}"
     model, weak = experiment.model, experiment.training.supervision == "weak"
     original = find_network(model.network).original(model, weak)
@@ -60,11 +59,10 @@ def import_weights(
     return [key for key in unused if state_scalar(key) not in ("threshold", "alpha")]
 
 
-def published_experiment(guidance: str, temporal_encoder: dict[str, Any] | None) -> Experiment:
+def published_experiment(temporal_encoder: dict[str, Any] | None) -> Experiment:
     """CACE-Net at the paper's settings."""
     training = TrainingConfig(seed=3917, precision="64", protocol="paper", losses="reference")
     experiment = Experiment(training=training)
-    experiment.model.guidance = guidance  # type: ignore[assignment]
     if temporal_encoder is not None:
         experiment.model.slots.temporal_encoder = temporal_encoder
     return experiment

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import ClusterEnvironment, TorchElasticEnvironment
+from lightning.pytorch.plugins.environments import ClusterEnvironment
 
 from neurons import SpikingLayer
 from snn_cace.config import Experiment, TrainingConfig, as_yaml, different_keys, read_config
 from snn_cace.data.batches import ClipData
 from snn_cace.errors import InputError
 from snn_cace.files import write_json, write_text
-from snn_cace.model import build_network
 from snn_cace.networks import find_network
-from snn_cace.processes import end_by_kernel, is_unused, ready_to_compute, sole_writer
+from snn_cace.processes import end_by_kernel, flush_denormals, is_unused, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
-from snn_cace.training.callbacks import LossHistory, StopAfter, StopOnBadLoss, WholeCheckpoints
-from snn_cace.training.checkpoints import RunFiles, load_state, network_state, read_tensors, verify_digest
+from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
+from snn_cace.training.checkpoints import RunFiles, load_checkpoint, read_tensors
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.ranks import is_first, join
@@ -84,92 +83,71 @@ def train(
     Raises:
         InputError: bad data, a used directory, a run that cannot be resumed, or a loss that is no longer a number.
     """
-    wanted = experiment.training.devices * experiment.training.nodes
-    started = os.environ.get("WORLD_SIZE", "1")
-    if TorchElasticEnvironment.detect() and started != str(wanted):
-        raise InputError(f"torchrun started {started} processes, training.devices times nodes is {wanted}")
+    training, files = experiment.training, RunFiles(Path(output))
     with lightning_quiet():
-        environment = join(experiment.training.devices, experiment.training.nodes)
-    files = RunFiles(Path(output))
+        environment = join(training.devices, training.nodes)
     if not is_first():
-        # Lightning started this process, beside the one that holds the directory.
-        end_by_kernel()
-        return train_alone(experiment, files, environment, resume, quiet, until, test)
-    if Path(output).exists() and not Path(output).is_dir():
-        raise InputError(f"{output} is a file; give a fresh --output")
-    with sole_writer(output):
-        return train_alone(experiment, files, environment, resume, quiet, until, test)
+        end_by_kernel()  # Lightning started this process, beside the one that holds the directory
+    with sole_writer(output) if is_first() else nullcontext():
+        device = pick_device(training.device)
+        flush_denormals()
+        use_tensor_cores(training.precision, device)
+        data = clips_of(experiment, device)
+        L.seed_everything(training.seed, verbose=False)
+        module = EventLocaliser(experiment, data.shape)  # first: what is wrong with it leaves no directory behind
+        module.to(feature_dtype(training.precision))
+        if is_first():
+            prepare_directory(experiment, files, resume)
+            if not files.provenance.is_file():
+                write_json(files.provenance, origin(data.reader, device.type))
+        checkpoint = files.last if resume and files.last.is_file() else None
+        if checkpoint is not None:
+            read_tensors(checkpoint)  # Lightning does not ask whether it is damaged
+        if not quiet:
+            print(describe_run(module, data))
+        epochs = min(training.epochs, until or training.epochs)
+        with lightning_quiet():
+            trainer = make_trainer(training, files, environment, quiet, epochs, f"val/{module.metrics.picked_by}")
+        started = time.perf_counter()
+        with lightning_quiet(), interruptible(trainer):
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+        unfinished = epochs < training.epochs and not trainer.should_stop
+        if unfinished or not trainer.is_global_zero:
+            return {}
+        return finish(experiment, data, files, time.perf_counter() - started, quiet, test)
 
 
-def train_alone(
-    experiment: Experiment,
-    files: RunFiles,
-    environment: ClusterEnvironment,
-    resume: bool,
-    quiet: bool,
-    until: int | None,
-    test: bool,
-) -> dict[str, Any]:
-    """`train`, by the one process that writes the run directory, or beside it on a device of its own."""
-    training = experiment.training
-    device = pick_device(training.device)
-    ready_to_compute()
-    use_tensor_cores(training.precision, device)
-    data = ClipData(
-        experiment.data,
-        feature_dtype(training.precision),
-        training.seed,
-        "test" if training.protocol == "paper" else "val",
-        device,
-        training.supervision,
-    )
+def clips_of(experiment: Experiment, device: torch.device) -> ClipData:
+    """What `experiment` trains on and is evaluated on.
+
+    Raises:
+        InputError: there are none, or the network or a loss term cannot take them.
+    """
+    training, model = experiment.training, experiment.model
+    evaluated = "test" if training.protocol == "paper" else "val"
+    dtype = feature_dtype(training.precision)
+    data = ClipData(experiment.data, dtype, training.seed, evaluated, device, training.supervision)
     if training.energy_weight and data.layout.lengths is not None:
         raise InputError("training.energy_weight: it is of clips of one length; these differ. Set it to 0")
-    patches = data.layout.height * data.layout.width
-    find_network(experiment.model.network).check_patches(experiment.model, patches)
-    checkpoint = files.last if resume and files.last.is_file() else None
-    L.seed_everything(training.seed, verbose=False)
-    module = EventLocaliser(experiment, data.shape)  # first: what is wrong with it leaves no directory behind
-    if is_first():
-        prepare_directory(experiment, files, resume)
-        if not files.provenance.is_file():
-            write_json(files.provenance, origin(data.reader, device.type))
-    module.to(feature_dtype(training.precision))
-    if checkpoint is not None:
-        verify_digest(read_tensors(checkpoint), checkpoint)
-    if not quiet:
-        print(describe_run(module, data))
-    with lightning_quiet():
-        waiting = None if until is None else StopAfter(until)
-        picked_by = f"val/{module.metrics.picked_by}"
-        trainer = make_trainer(training, files, environment, quiet, waiting, picked_by)
-    started = time.perf_counter()
-    with lightning_quiet(), interruptible(trainer):
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-    seconds = time.perf_counter() - started
-    if (waiting is not None and waiting.stopped) or not trainer.is_global_zero:
-        return {}
-    return finish(experiment, data, files, seconds, quiet, test)
+    find_network(model.network).check_patches(model, data.layout.height * data.layout.width)
+    return data
 
 
 def finish(
     experiment: Experiment, data: ClipData, files: RunFiles, seconds: float, quiet: bool, with_test: bool
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint on the held-out splits and write metrics.json, which marks the run as finished."""
-    content = read_tensors(files.best)
-    network = build_network(experiment, data.shape)
-    load_state(network, network_state(content), files.best)
-    device = pick_device(experiment.training.device)
-    val = evaluate_network(network, data.loader("val"), experiment, device, quiet)
+    best, device = load_checkpoint(files.best), pick_device(experiment.training.device)
+    val = evaluate_network(best.network, data.loader("val"), experiment, device, quiet)
     held_out = {"val": val.summary()}
     if with_test:
-        test = evaluate_network(network, data.loader("test"), experiment, device, quiet)
+        test = evaluate_network(best.network, data.loader("test"), experiment, device, quiet)
         save_arrays(files.predictions, test.predictions)
         held_out["test"] = test.summary()
     health = {layer: vars(activity) for layer, activity in val.activity.items()}
     unhealthy = [line for layer, activity in val.activity.items() if (line := activity.warning(layer))]
     metrics = {
-        "best_epoch": int(content["epoch"]),
+        "best_epoch": best.epoch,
         "protocol": experiment.training.protocol,
         "selected_on": data.evaluation_split,
         "train_seconds": seconds,
@@ -208,12 +186,7 @@ def interruptible(trainer: L.Trainer) -> Iterator[None]:
 
 
 def make_trainer(
-    training: TrainingConfig,
-    files: RunFiles,
-    environment: ClusterEnvironment,
-    quiet: bool,
-    waiting: StopAfter | None,
-    picked_by: str,
+    training: TrainingConfig, files: RunFiles, environment: ClusterEnvironment, quiet: bool, epochs: int, picked_by: str
 ) -> L.Trainer:
     best, last = (
         ModelCheckpoint(
@@ -229,8 +202,6 @@ def make_trainer(
     callbacks: list[Callback] = [LearningRateMonitor("epoch"), LossHistory(files.history), StopOnBadLoss(), best, last]
     if training.patience:
         callbacks.append(EarlyStopping(picked_by, mode="max", patience=training.patience))
-    if waiting is not None:
-        callbacks.append(waiting)
     if not quiet:
         callbacks.append(TQDMProgressBar(leave=False))
     return L.Trainer(
@@ -239,7 +210,7 @@ def make_trainer(
         # The contrastive projector has no gradient until its loss comes on.
         strategy="ddp_find_unused_parameters_true" if training.devices * training.nodes > 1 else "auto",
         precision=LIGHTNING_PRECISION[training.precision],
-        max_epochs=training.epochs,
+        max_epochs=epochs,
         deterministic=training.deterministic,
         use_distributed_sampler=False,
         num_nodes=training.nodes,

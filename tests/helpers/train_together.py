@@ -10,12 +10,9 @@ from pathlib import Path
 import torch
 
 from snn_cace.config import Experiment, read_config
-from snn_cace.processes import import_used_metrics
+from snn_cace.training.run import train
 
 if __name__ == "__main__":
-    import_used_metrics()
-    from snn_cace.training.run import train
-
     torch.nn.Dropout.forward = lambda self, values: values
     output, *configs = map(Path, sys.argv[1:])
     for config in configs:
