@@ -132,8 +132,7 @@ def make_pages() -> None:
             }
         )
     index = ["# Results", "", *markdown_table(rows)]
-    older = "[before-controls](before-controls/README.md) has what was measured before comparisons had controls."
-    write_text(RESULTS / "README.md", "\n".join([*index, "", older]) + "\n")
+    write_text(RESULTS / "README.md", "\n".join(index) + "\n")
 
 
 if __name__ == "__main__":

@@ -160,8 +160,28 @@ def test_what_the_readme_says_of_time_is_measured():
     )
     compiled = float(ann[5])
     times = [float(time) / compiled for time in (snn[4], control[4], ann[7])]
-    said = "takes {:.2f} of the compiled ANN's time, and its control {:.2f}. Eight-bit ONNX Runtime takes {:.2f},"
+    said = "takes {:.2f} of the compiled ANN's time, and its control {:.2f}. Eight-bit ONNX Runtime takes {:.2f} "
     assert said.format(*times) in " ".join(README.split())
+    live = (ROOT / "docs/how-to/live.md").read_text(encoding="utf-8").partition("On one thread:")[2]
+    ann, control, snn = (
+        next([cell.strip() for cell in line.split("|")] for line in live.splitlines() if line.startswith(f"| {name} |"))
+        for name in ("ann", "snn-guided-quantised", "snn-guided")
+    )
+    said = "One streamed segment takes {:.2f} in ONNX Runtime, and its control {:.2f}"
+    times = [float(one[3]) / float(ann[6]) for one in (snn, control)]
+    assert said.format(*times) in " ".join(README.split())
+
+
+def test_what_the_readme_says_of_simulation_steps_is_in_its_json():
+    result = read_result(ROOT / "results" / "avdigits-spiking.json")
+    chains = {found["variant"]: found for found in result["attribution"]}
+    one, sixteen = (
+        share_of_dense(result, chains[name], chains[name]["links"][-1], "memory") for name in ("snn-s1", "snn-s16")
+    )
+    said = f"measured {-one:.1f} % less of the ANN's energy at one step, and {sixteen:.1f} % more at sixteen."
+    assert said in " ".join(README.split())
+    means = {name: variant_named(result, name)["test_segment_accuracy"]["mean"] for name in ("snn", "snn-s1", "snn-s16")}
+    assert means["snn"] > max(means["snn-s1"], means["snn-s16"])
 
 
 def test_the_coverage_that_the_readme_gives_is_that_of_the_simulation():

@@ -33,7 +33,7 @@ def unrolled(layer: SpikingLayer, current: torch.Tensor) -> torch.Tensor:
     if layer.goes_on and layer.past is not None:
         state, fired = layer.past
     else:
-        state, fired = config.at_rest(current[0]), torch.zeros_like(current[0])
+        state, fired = tuple(torch.zeros_like(current[0]) for _ in config.states), torch.zeros_like(current[0])
     spikes = []
     for now in current:
         if isinstance(layer, RecurrentLayer):
