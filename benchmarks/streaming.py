@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from products import Recorded
 
 from neurons import fold
 from snn_cace.analysis.stopwatch import side_by_side
@@ -35,7 +34,6 @@ ROOT = Path(__file__).parents[1]
 CAUSAL = {"model.causal": True, "training.device": "cpu"}
 FORWARD = {"model.slots.temporal_encoder.direction": "forward"}
 CONTROLLED = ("visual_projection", "temporal_encoder", "feed_forward")
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "mkldnn_rnn_layer", "_scaled_dot_product_flash_attention_for_cpu")
 WAYS = ("PyTorch", "ONNX Runtime", "whole clip", "products", "compiled")
 SEGMENTS, REPEATS = 40, 31
 
@@ -62,19 +60,6 @@ def networks(runs: list[str]) -> dict[str, tuple[Network, Experiment]]:
     return found
 
 
-class Recorded(TorchDispatchMode):
-    """Every call of `PRODUCTS` with what it was given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[Callable[[], Any]] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket.__name__ in PRODUCTS:
-            self.calls.append(partial(func, *args, **(kwargs or {})))
-        return func(*args, **(kwargs or {}))
-
-
 @torch.no_grad()
 def measure(network: Network, experiment: Experiment) -> dict[str, float]:
     """Milliseconds a segment, each way."""
@@ -92,12 +77,7 @@ def measure(network: Network, experiment: Experiment) -> dict[str, float]:
     runs["whole clip"] = lambda: network(*clip)
     with Recorded() as recorded:
         streams["PyTorch"].step(visual[0], audio[0])
-
-    def products() -> None:
-        for call in recorded.calls:
-            call()
-
-    runs["products"] = products
+    runs["products"] = recorded.again
     if all(slot.is_dense for slot in experiment.model.slots.every().values()):
         compiled = torch.compile(fold(network))
         runs["compiled"] = lambda: compiled(*one)

@@ -1,0 +1,73 @@
+"""A training step beside its matrix products and LSTMs alone, which are run again one after another.
+
+.venv/bin/python benchmarks/products.py
+
+AV-Digits as its configs train it (batch 64), and AVE's size (batch 8, random clips), one ANN and one SNN each; on as
+many threads as PyTorch has. Milliseconds, medians, in turns.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from snn_cace.analysis.stopwatch import side_by_side
+from snn_cace.benchmark import step_of
+from snn_cace.config import Experiment, read_config
+from snn_cace.data.synthetic import write_synthetic
+from snn_cace.processes import flush_denormals
+from snn_cace.provenance import processor
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+PRODUCTS = (
+    "mm", "addmm", "bmm", "baddbmm", "mkldnn_rnn_layer", "mkldnn_rnn_layer_backward",
+    "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+class Recorded(TorchDispatchMode):
+    """Every call of `PRODUCTS` with what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Callable[[], Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in PRODUCTS:
+            self.calls.append(partial(func, *args, **(kwargs or {})))
+        return func(*args, **(kwargs or {}))
+
+    def again(self) -> None:
+        """All of them, one after another."""
+        with torch.no_grad():
+            for call in self.calls:
+                call()
+
+
+def main() -> None:
+    flush_denormals()
+    print(f"{processor()}, {torch.get_num_threads()} threads, float32, PyTorch {torch.__version__}")
+    print("| network | clips | step | products | step / products |\n| --- | --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as directory:
+        write_synthetic(directory, clips=16)
+        changes = {"data.directory": directory, "training.device": "cpu"}
+        for name, batch in (("avdigits/ann", 64), ("avdigits/snn", 64), ("ave/ann", 8), ("ave/snn", 8)):
+            settings = changes if name.startswith("ave/") else {"training.device": "cpu"}
+            step = step_of(read_config(CONFIGS / f"{name}.yaml", Experiment, settings), batch, CPU)
+            step()
+            with Recorded() as recorded:
+                step()
+            rows = side_by_side({"step": step, "products": recorded.again}, CPU)
+            taken, products = (1000 * rows[way]["seconds"] for way in ("step", "products"))
+            print(f"| {name} | {batch} | {taken:.1f} | {products:.1f} | {taken / products:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
