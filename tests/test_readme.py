@@ -180,7 +180,9 @@ def test_what_the_readme_says_of_simulation_steps_is_in_its_json():
     )
     said = f"measured {-one:.1f} % less of the ANN's energy at one step, and {sixteen:.1f} % more at sixteen."
     assert said in " ".join(README.split())
-    means = {name: variant_named(result, name)["test_segment_accuracy"]["mean"] for name in ("snn", "snn-s1", "snn-s16")}
+    means = {
+        name: variant_named(result, name)["test_segment_accuracy"]["mean"] for name in ("snn", "snn-s1", "snn-s16")
+    }
     assert means["snn"] > max(means["snn-s1"], means["snn-s16"])
 
 

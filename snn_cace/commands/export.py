@@ -125,7 +125,11 @@ def export_segment(trained: Trained, output: Path, visual: torch.Tensor, clips: 
     from snn_cace.export.stream import refuse_unstreamable
     from snn_cace.files import replacing, write_json
 
-    refuse_unstreamable(trained.experiment)
+    try:
+        refuse_unstreamable(trained.experiment)
+    except InputError as error:
+        print(f"no segment.onnx: {error}")
+        return
     step = OnnxStep(trained.network.cpu().float().eval())
     step.prepare(visual)
     path = output / "segment.onnx"

@@ -6,10 +6,12 @@ bytes, or one of `bytes` and `path` as Hugging Face's `datasets` writes its vide
 
 from __future__ import annotations
 
-import shutil
+import io
+import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -22,6 +24,7 @@ TEXTS = (".txt", ".csv", ".md", ".json", "")
 """What may lie beside archives; a folder with anything else is one of videos."""
 NAMES = ("video_id", "id", "youtube_id", "file_name", "filename", "name", "path")
 """Columns that may hold a video's name."""
+SPLITS = ("trainSet.txt", "valSet.txt", "testSet.txt")
 ROWS = 4
 """Of a Parquet file, held at a time."""
 
@@ -39,8 +42,8 @@ def archives_in(source: Path) -> list[Path]:
 
 
 def unpacked(source: Path, into: Path) -> Path:
-    """The folder of videos and annotations: `source` itself, or `into`, where its archives are written out. What is
-    there already stays as it is.
+    """The folder of videos and annotations: `source` itself, or `into`, where its archives are written out. Videos that
+    are there already stay as they are; texts beside the archives are copied anew.
 
     Raises:
         InputError: an archive that is missing or damaged, or files of the same name in it.
@@ -48,32 +51,43 @@ def unpacked(source: Path, into: Path) -> Path:
     archives = archives_in(source)
     if not archives:
         return source
-    texts = source.glob("*.txt") if source.is_dir() else source.parent.glob("*.txt")
-    for text in texts:
-        write(into, text.name, text.open("rb"))
+    missing = next((archive for archive in archives if not archive.is_file()), None)
+    if missing is not None:
+        raise InputError(f"no file {missing}")
     names: set[str] = set()
     for archive in archives:
-        if not archive.is_file():
-            raise InputError(f"no file {archive}")
-        try:
-            members = of_zip(archive) if archive.suffix.lower() == ".zip" else of_parquet(archive)
-            for name, content in members:
-                if name in names:
-                    raise InputError(f"{archive}: {name} is there twice; unpack it, and give the folder")
-                names.add(name)
-                write(into, name, content)
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError) as error:
-            raise InputError(f"{archive} cannot be unpacked ({one_line(error)}); download it again") from None
+        members = of_zip(archive) if archive.suffix.lower() == ".zip" else of_parquet(archive)
+        while member := within_archive(archive, partial(next, members, None)):
+            name, content = member
+            if name in names:
+                raise InputError(f"{archive}: {name} is there twice; unpack it, and give the folder")
+            names.add(name)
+            path = into / (ave.ANNOTATIONS if name.lower() == ave.ANNOTATIONS.lower() else name)
+            if not path.exists():
+                write_bytes(path, within_archive(archive, content.read))
+    for text in (source if source.is_dir() else source.parent).glob("*.txt"):
+        known = [ave.ANNOTATIONS, *SPLITS]
+        name = next((one for one in known if one.lower() == text.name.lower()), None)
+        if name and text.is_file():
+            write_bytes(into / name, text.read_bytes())
     return into
 
 
-def write(into: Path, name: str, content: IO[bytes]) -> None:
-    """A file of `into`, unless it is there."""
-    name = ave.ANNOTATIONS if name.lower() == ave.ANNOTATIONS.lower() else name
-    with content:
-        if not (into / name).exists():
-            with replacing(into / name) as temporary, temporary.open("wb") as file:
-                shutil.copyfileobj(content, file)
+def within_archive(archive: Path, read: Callable[[], Any]) -> Any:
+    """What `read` finds in an archive; whatever its library raises is one line."""
+    try:
+        return read()
+    except InputError:
+        raise
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError) as error:
+        encrypted = "password" in str(error)
+        advice = "unpack it, and give the folder" if encrypted else "download it again"
+        raise InputError(f"{archive} cannot be read ({one_line(error)[:120]}); {advice}") from None
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
@@ -88,22 +102,19 @@ def of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 def of_parquet(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Names and contents of the videos in its rows."""
     try:
-        import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise InputError(f"{archive} needs pyarrow; install it with: pip install 'snn-cace[parquet]'") from None
-    try:
-        opened = parquet.ParquetFile(archive)
+    with parquet.ParquetFile(archive) as opened:
         video, name = columns(opened.schema_arrow, archive)
         for batch in opened.iter_batches(batch_size=ROWS, columns=[video, *([name] if name else [])]):
             for row in batch.to_pylist():
                 held = row[video] if isinstance(row[video], dict) else {"bytes": row[video]}
-                called = PurePosixPath(str((row[name] if name else None) or held.get("path") or ""))
-                if not called.name or held["bytes"] is None:
+                given = row[name] if name else held.get("path")
+                called = PurePosixPath("" if given is None else str(given))
+                if not called.name or held.get("bytes") is None:
                     raise InputError(f"{archive}: a row has no name, or no bytes of a video")
-                yield called.name if called.suffix else f"{called.name}.mp4", pyarrow.BufferReader(held["bytes"])
-    except pyarrow.ArrowException as error:
-        raise InputError(f"{archive} cannot be read ({one_line(error)}); download it again") from None
+                yield called.name if called.suffix else f"{called.name}.mp4", io.BytesIO(held["bytes"])
 
 
 def columns(schema: Any, archive: Path) -> tuple[str, str | None]:

@@ -29,7 +29,7 @@ from snn_cace.data.labels import (
     read_annotations,
     write_annotations,
 )
-from snn_cace.encoders.archives import archives_in, unpacked
+from snn_cace.encoders.archives import SPLITS, archives_in, unpacked
 from snn_cace.encoders.audio import AudioEncoder
 from snn_cace.encoders.media import Media, content_digests, decoded_ahead, file_identity, first_difference, video_files
 from snn_cace.encoders.video import Clip, Plan, UnusableVideoError, read_clip
@@ -39,7 +39,7 @@ from snn_cace.files import read_json, write_json
 
 UNFINISHED, SETTINGS = ".extract", "settings.json"
 WAITING, DONE, UNUSABLE = 0, 1, 2
-SPLIT_FILES = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
+SPLIT_FILES = dict(zip(("train", "val", "test"), SPLITS, strict=True))
 HELD_SHARE = 0.1
 """Of each class's clips: what validation and test get each, where no split files say otherwise."""
 REASONS = 3
@@ -162,9 +162,15 @@ def extract(
     if not (output / UNFINISHED).is_dir():  # else it may have been killed while it wrote the files
         ave.refuse_existing(output)
     source, named, space = Path(settings.videos), Path(settings.annotations), output / UNFINISHED / "videos"
-    if not (output / UNFINISHED / SETTINGS).is_file():
-        shutil.rmtree(space, ignore_errors=True)  # of an archive that could not be unpacked
-    folder = unpacked(source, space)
+    fresh = not (output / UNFINISHED / SETTINGS).is_file()
+    if fresh:
+        shutil.rmtree(space, ignore_errors=True)  # killed while it unpacked
+    try:
+        folder = unpacked(source, space)
+    except InputError:
+        if fresh:
+            shutil.rmtree(output / UNFINISHED, ignore_errors=True)
+        raise
     named = folder / named.name if named.parent == source else named
     annotations = read_annotations(named)
     listed = listed_rows(annotations, named.parent)

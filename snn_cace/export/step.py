@@ -132,19 +132,21 @@ class OnnxStep:
     def __call__(self, visual: torch.Tensor, audio: torch.Tensor) -> tuple[NetworkOutput, int]:
         """A segment's visual `[1, 1, H, W, Cv]` and audio `[1, 1, Ca]` to what the network says, and spikes fired."""
         step = self.exported
-        given = {"visual": visual.float().numpy(), "audio": audio.float().numpy(), **(self.kept or step.at_rest)}
+        given = {"visual": visual.cpu().float().numpy(), "audio": audio.cpu().float().numpy()}
+        given |= self.kept or step.at_rest
         found = self.session.run(None, given)
         *said, fired = found[: len(step.names) + 1]
         self.kept = dict(zip(step.at_rest, found[len(step.names) + 1 :], strict=True))
         values: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(step.output_type))
         values |= zip(step.names, map(torch.from_numpy, said), strict=True)
-        return step.output_type(**values), int(fired)
+        return step.output_type(**values), round(float(fired))
 
 
 def check_step(step: OnnxStep, experiment: Experiment, clips: dict[str, torch.Tensor]) -> dict[str, Any]:
     """Largest difference of class probabilities from PyTorch's, over clips' `visual` and `audio` run segment by
     segment, and median milliseconds a segment of both, in turns.
     """
+    experiment = dataclasses.replace(experiment, training=dataclasses.replace(experiment.training, device="cpu"))
     streams = {
         "pytorch": Stream(step.network, experiment),
         "onnxruntime": Stream(step.network, experiment, make_step=lambda network: step),

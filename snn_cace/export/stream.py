@@ -81,7 +81,7 @@ class TorchStep:
         """A segment's visual `[1, 1, H, W, Cv]` and audio `[1, 1, Ca]` to what the network says, and spikes fired."""
         with self.fired as fired:
             output = self.network(visual, audio)
-        return output, int(fired.total)
+        return output, round(float(fired.total))
 
 
 class Stream:

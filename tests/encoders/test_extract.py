@@ -27,6 +27,7 @@ from snn_cace.cli import main
 from snn_cace.config import as_yaml
 from snn_cace.data import ave
 from snn_cace.data.check import check_directory
+from snn_cace.encoders.archives import unpacked
 from snn_cace.encoders.audio import audio_encoder
 from snn_cace.encoders.extract import macs_per_clip
 from snn_cace.encoders.video import Plan, UnusableVideoError, read_clip
@@ -162,24 +163,40 @@ def archived(videos: Path, into: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["zip", "folder", "parquet"])
-def test_archives_of_videos_give_the_bytes_that_their_folder_gives(
-    kind: str, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-):
+def test_archives_of_videos_give_the_bytes_that_their_folder_gives(kind: str, videos: Path, tmp_path: Path):
     source = archived(videos, tmp_path / "mirror", kind)
-    whole = source.read_bytes() if source.is_file() else b""
     for name, given in (("folder", videos), ("archive", source)):
         assert main(words(given, tmp_path / name)) == 0
     for name in ("visual_feature.h5", "audio_feature.h5", "labels.h5", "test_order.h5", "Annotations.txt"):
         assert (tmp_path / "folder" / name).read_bytes() == (tmp_path / "archive" / name).read_bytes()
     assert not (tmp_path / "archive" / ".extract").exists()
-    if whole:
-        capsys.readouterr()
-        source.write_bytes(whole[: len(whole) // 2])
-        assert main(words(source, tmp_path / "damaged")) == 2
+
+
+def test_damaged_archives_are_one_line_and_leave_nothing(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    archive = archived(videos, tmp_path / "zip", "zip")
+    whole = archive.read_bytes()
+    table = sorted(archived(videos, tmp_path / "parquet", "parquet").glob("*.parquet"))[0]
+    rows = bytearray(table.read_bytes())
+    rows[4:200] = bytes(196)
+    table.write_bytes(rows)
+    torn = tmp_path / "torn.zip"
+    torn.write_bytes(whole[: len(whole) // 2])
+    altered = tmp_path / "altered.zip"
+    altered.write_bytes(whole[:2000] + bytes(50) + whole[2050:])
+    for source in (torn, altered, table, tmp_path / "none.zip"):
+        assert main([*words(source, tmp_path / "out"), "--annotations", str(videos / "Annotations.txt")]) == 2
         said = capsys.readouterr().err
-        assert "AVE_Dataset.zip cannot be unpacked" in said and said.count("\n") == 1
-        source.write_bytes(whole)
-        assert main(words(source, tmp_path / "damaged")) == 0
+        assert source.name in said and "unexpected" not in said and said.count("\n") == 1
+        assert not (tmp_path / "out" / ".extract").exists()
+
+
+def test_texts_beside_an_archive_are_read_anew(videos: Path, tmp_path: Path):
+    archive = archived(videos, tmp_path / "mirror", "folder")
+    (archive / "notes.txt").write_text("of something else")
+    for content in ("before", "after"):
+        (archive / "trainSet.txt").write_text(content)
+        assert (unpacked(archive, tmp_path / "out") / "trainSet.txt").read_text() == content
+    assert not (tmp_path / "out" / "notes.txt").exists() and (tmp_path / "out" / "Annotations.txt").is_file()
 
 
 @pytest.mark.slow
