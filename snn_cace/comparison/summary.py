@@ -139,10 +139,12 @@ def summarise(
         network: Family.of([by_variant[name] for name in networks if networks[name] == network])
         for network in networks.values()
     }
-    variants = {
-        name: summarise_variant(members, families[networks[name]], prices) for name, members in by_variant.items()
-    }
     controls = {control.name: control for control in plan.controls}
+    variants = {}
+    for name, members in by_variant.items():
+        # A control is compared in what its own spiking variant has and reads.
+        of = by_variant.get(controls[name].of, members) if name in controls else members
+        variants[name] = summarise_variant(members, of[0], families[networks[name]], prices)
     for name, variant in variants.items():
         known, control = plan.comparison.published.get(name), controls.get(name)
         variant["published"] = vars(known) if known else None
@@ -214,10 +216,12 @@ def mean_of(values: Sequence[Any]) -> Any:
     return fmean(values)
 
 
-def summarise_variant(members: list[Measured], family: Family, prices: Prices) -> Variant:
-    """One variant; operations and energies by each count, and its best count by each energy model."""
+def summarise_variant(members: list[Measured], of: Measured, family: Family, prices: Prices) -> Variant:
+    """One variant; operations and energies by each count, and its best count by each energy model. of: of a control,
+    the spiking variant that it is a control of, else itself.
+    """
     records, experiment, dense = [member.record for member in members], members[0].experiment, family.dense
-    within = Compared.of(members[0]) if records[0].kind == "snn" else family.within
+    within = Compared.of(of) if of.record.kind == "snn" else family.within
     fired = [r.spikes for r in records if r.spikes is not None]
     per_layer = mean_of([{name: layer.firing_rate for name, layer in f.layers.items()} for f in fired] or [{}])
     counts = {count: summarise_count(members, within, dense, prices, count) for count in COUNTS}

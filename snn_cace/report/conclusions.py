@@ -384,7 +384,8 @@ def notes(result: Result) -> list[str]:
         "test over seeds and sign flips over clips and recordings, Holm-corrected over all tests here. All of it is "
         "conditional on this data set and, where variants were tuned, on one search.",
         "Controls: made from each spiking variant, with its settings, seeds and tuning. rectified: a rectifier for the "
-        "node; leaky: with the node's linear memory; quantised: with as many bits as its rate has levels, trained so. "
+        "node; leaky: with the node's linear memory; quantised: with "
+        "the fewest bits that tell the levels of its rate apart (3 bits, 8 values, where S = 4 gives 5), trained so. "
         "Links of a chain add up to the whole difference; what spikes do is the last.",
         f"Operations: per clip, counted while {result['measured_clips']} test clips ran, module by module; one that no "
         "rule knows stops the count. Currents that a segment reuses over simulation steps are counted once; "
