@@ -55,7 +55,7 @@ def test_what_the_readme_says_of_five_seeds_is_in_their_json():
     """Each number with a sign or a percent sign in the sentences of `results/avdigits.json`."""
     result = json.loads((ROOT / "results" / "avdigits.json").read_text(encoding="utf-8"))
     (found,) = result["attribution"]
-    (said,) = re.findall(r"Five seeds say:(.*?)- \*\*Where guidance", README, re.DOTALL)
+    (said,) = re.findall(r"Five seeds say:(.*?)- \*\*Equally tuned", README, re.DOTALL)
     numbers = re.findall(r"[+-]\d+\.\d+", said)
     differences = [found["whole"], *found["links"]]
     known = {
@@ -89,10 +89,20 @@ def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
     assert f"the spikes measured {less:.1f} % less by arithmetic, at the edge" in " ".join(README.split())
     said = f"cost {share_of_dense(result, found, spikes, 'memory'):.1f} % of the ANN's energy ([guided]"
     assert said in " ".join(README.split())
-    last = variant_named(result, spikes["from"])
-    assert last is not None
-    touched = 100 * last["counts"]["zero_skipping"]["spiking_blocks"]["share"]["compute"]
-    assert f"no more than {touched:.1f} % of their control's energy by arithmetic" in " ".join(README.split())
+
+
+def test_what_the_readme_says_of_equal_tuning_is_in_its_json():
+    result = read_result(ROOT / "results" / "avdigits-tuned.json")
+    (found,) = result["attribution"]
+    spikes = found["links"][-1]
+    low, high = spikes["energy"]["compute"]["ci95_mj"]
+    said = (
+        f"the SNN is {-spikes['accuracy']['difference']:.2f} points less accurate than that control (corrected p "
+        f"{spikes['accuracy']['p_holm']:.3f}), and measured "
+        f"{-share_of_dense(result, found, spikes, 'compute'):.1f} % less of the ANN's energy by arithmetic, not shown"
+    )
+    assert said in " ".join(README.split()) and spikes["accuracy"]["shown"] and low < 0 < high
+    assert len(result["variants"][0]["seeds"]) == 5
 
 
 def test_what_the_readme_says_of_games_is_in_their_json():

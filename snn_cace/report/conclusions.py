@@ -177,8 +177,11 @@ def share_sentence(dense: Variant, models: list[str]) -> str:
 
 def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
     """What spikes could save at most: all that the last control spends where the SNN has or reads spikes."""
-    last = variant_named(result, found["links"][-1]["from"])
-    if last is None or "zero_skipping" not in last["counts"]:
+    last, spiking = (variant_named(result, name) for name in (found["links"][-1]["from"], found["variant"]))
+    if last is None or spiking is None or "zero_skipping" not in last["counts"]:
+        return None
+    touched = [one["counts"]["zero_skipping"]["spiking_blocks"]["slots"] for one in (last, spiking)]
+    if touched[0] != touched[1]:  # of older comparisons, what any of their networks touches
         return None
     shares = last["counts"]["zero_skipping"]["spiking_blocks"]["share"]
     least, most = (by_each_model(shares, [end(shares, key=shares.__getitem__)]) for end in (min, max))
