@@ -187,7 +187,7 @@ def free_spikes_sentence(result: Result, found: Attribution) -> str | None:
     least, most = (by_each_model(shares, [end(shares, key=shares.__getitem__)]) for end in (min, max))
     return (
         f"If all that {found['variant']}'s spikes touch cost nothing, from {least} to {most} of {last['name']}'s "
-        "energy would be saved."
+        f"energy would be saved, of {len(shares)} energy models and reuses of weights."
     )
 
 
