@@ -127,6 +127,19 @@ def test_what_the_readme_says_of_games_is_in_their_json():
     )
 
 
+def test_the_table_of_peers_is_in_their_json():
+    result, parts = read_result(ROOT / "results" / "peers-spiking.json"), ("shape and norm", "memory", "bits", "spikes")
+    accuracy = {v["name"]: f"{v['test_segment_accuracy']['mean']:.2f}" for v in result["variants"]}
+    page, saved = (ROOT / "docs/explanations/peers.md").read_text(encoding="utf-8"), []
+    for found in result["attribution"]:
+        by_part = {link["part"]: f"{link['accuracy']['difference']:+.1f}" for link in found["links"]}
+        cells = [accuracy[found["dense"]], *(by_part.get(part, "-") for part in parts)]
+        assert " | ".join([found["dense"].upper(), *cells, accuracy[found["links"][-1]["to"]]]) in page
+        saved.append(-share_of_dense(result, found, found["links"][-1], "compute"))
+    assert f"save {min(saved):.1f} to {max(saved):.1f} % of the dense network's energy" in " ".join(page.split())
+    assert [found["links"][-1]["accuracy"]["shown"] for found in result["attribution"]] == [True, False, True]
+
+
 def test_no_spiking_network_saves_by_arithmetic_and_with_reuse_at_once():
     """As docs/explanations/controls.md says of every comparison of five seeds."""
     for file in (ROOT / "results").glob("*.json"):
