@@ -2,11 +2,11 @@
 
 .venv/bin/python benchmarks/rate.py OUTPUT [RUN ...]
 
-Prints tables and writes OUTPUT, a figure. The layers have the sizes of AVE's network and random inputs; a share p of
-them is not zero, as where neurons fire in S steps with a rate of 1 - (1 - p)^(1/S). The networks of AVE's size have
-fresh weights that have seen random clips, and a threshold that sets their firing rate; RUN are run directories, whose
-networks run on clips of their own test split. ONNX Runtime's int8 is its dynamic quantisation. Medians of runs in
-turns, on as many threads as PyTorch has.
+Writes a page of tables and a figure into the directory OUTPUT, named by the threads that PyTorch has. The layers have
+the sizes of AVE's network and random inputs; a share p of them is not zero, as where neurons fire in S steps with a
+rate of 1 - (1 - p)^(1/S). The networks of AVE's size have fresh weights that have seen random clips, and a threshold
+that sets their firing rate; RUN are run directories, whose networks run on clips of their own test split. ONNX
+Runtime's int8 is its dynamic quantisation. Medians of runs in turns.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import FeatureShape
 from snn_cace.data.batches import ClipData
 from snn_cace.export.onnx import session, silent, write_onnx
-from snn_cace.files import replacing
+from snn_cace.files import replacing, write_text
 from snn_cace.model import build_network
 from snn_cace.processes import flush_denormals
 from snn_cace.provenance import processor
@@ -38,6 +38,8 @@ from snn_cace.runtime import feature_dtype
 from snn_cace.training.checkpoints import load_checkpoint
 
 matplotlib.use("agg")
+Say = Callable[[str], None]
+Times = dict[str, dict[str, float]]
 ROOT, CPU = Path(__file__).parents[1], torch.device("cpu")
 LAYERS = {
     "guidance's value, 1 segment": (49, 512, 512),
@@ -49,7 +51,11 @@ LAYERS = {
 """Rows, inputs and outputs of layers of AVE's size."""
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 AVE = FeatureShape(512, 128, 28)
-THRESHOLDS = (0.25, 0.5, 1.0, 2.0)
+SPIKING = ((2, 0.25), (2, 0.5), (2, 1.0), (2, 2.0), (1, 0.5), (1, 1.0), (4, 0.5), (4, 1.0))
+"""Simulation steps of the visual projection, and thresholds."""
+IN_ONNX = ("ann", "snn-guided, S = 2, threshold 0.5")
+"""Fresh networks that ONNX Runtime runs: it takes as long at any rate, and for controls as for their SNN."""
+WAYS = ("dense", "skips zeros", "skips zeros, int8", "compiled", "ONNX Runtime", "ONNX Runtime, int8")
 CASES = {"1 segment": (1, 1), "1 clip": (1, 10), "8 clips": (8, 10)}
 SEEN = 40
 """Batches that a fresh network has seen in training mode."""
@@ -62,27 +68,37 @@ def milliseconds(runs: dict[str, Callable[[], Any]], repeats: int = 15) -> dict[
     return {name: 1000 * row["seconds"] for name, row in rows.items()}
 
 
-def layers() -> dict[str, list[float]]:
+def layers(say: Say) -> dict[str, list[float]]:
     """By layer, the time of skipping zeros over that of the dense product, at each of `SHARES`."""
-    print("\n| layer | dense, ms | " + " | ".join(f"{share:.0%}" for share in SHARES) + " | crossover |")
-    print("| --- |" + " --- |" * (len(SHARES) + 2))
+    say(
+        "\n## One layer\n\n| layer | weights | dense, ms | "
+        + " | ".join(f"{share:.0%}" for share in SHARES)
+        + " | crossover |"
+    )
+    say("| --- |" + " --- |" * (len(SHARES) + 3))
     found = {}
     for name, (rows, inputs, outputs) in LAYERS.items():
-        layer, ratios, dense = nn.Linear(inputs, outputs), list[float](), 0.0
-        skipping = EventDriven(layer, always=True)
+        layer = nn.Linear(inputs, outputs)
+        skipping = {"float32": EventDriven(layer, always=True), "int8": EventDriven(layer, int8=True)}
+        ratios: dict[str, list[float]] = {weights: [] for weights in skipping}
+        dense = 0.0
         for share in SHARES:
             values = (torch.rand(rows, inputs) < share).float()
-            runs = {
-                "dense": partial(F.linear, values, layer.weight, layer.bias),
-                "event": partial(skipping.product, layer, values),
-            }
+
+            def skip(mode: EventDriven, values: torch.Tensor = values, layer: nn.Linear = layer) -> torch.Tensor:
+                mode.active = None  # each call lists anew what is not zero
+                return mode.product(layer, values)
+
+            runs: dict[str, Callable[[], Any]] = {"dense": partial(F.linear, values, layer.weight, layer.bias)}
+            runs |= {weights: partial(skip, mode) for weights, mode in skipping.items()}
             times = milliseconds(runs, 51)
             dense = times["dense"]
-            ratios.append(times["event"] / dense)
-        crossing = np.interp(1, ratios, SHARES) if ratios[-1] > 1 else np.nan
-        cells = " | ".join(f"{ratio:.2f}" for ratio in ratios)
-        print(f"| {name} | {dense:.3f} | {cells} | {f'{crossing:.2f}' if ratios[-1] > 1 else 'none'} |", flush=True)
-        found[name] = ratios
+            for weights in skipping:
+                ratios[weights].append(times[weights] / dense)
+        for weights, own in ratios.items():
+            crossing = f"{np.interp(1, own, SHARES):.2f}" if own[-1] > 1 else "none"
+            say(f"| {name} | {weights} | {dense:.3f} | {' | '.join(f'{one:.2f}' for one in own)} | {crossing} |")
+            found[f"{name}, {weights}"] = own
     return found
 
 
@@ -111,32 +127,31 @@ def in_onnx(network: Any, visual: torch.Tensor) -> dict[str, Any]:
         plain, small = Path(directory) / "network.onnx", Path(directory) / "int8.onnx"
         write_onnx(network, plain, visual.shape[1:])
         quantize_dynamic(plain, small)
-        return {"ONNX": session(plain), "ONNX int8": session(small)}
+        return {"ONNX Runtime": session(plain), "ONNX Runtime, int8": session(small)}
 
 
 def measure(
-    name: str, network: Any, clips: tuple[torch.Tensor, ...], sessions: dict[str, Any], compile_it: bool
+    say: Say, name: str, network: Any, clips: tuple[torch.Tensor, ...], sessions: dict[str, Any], compile_it: bool
 ) -> dict[str, float]:
-    """Milliseconds of every way to run a network on clips, printed as a row."""
+    """Milliseconds of every way to run a network on clips, said as a row."""
     folded = fold(network.eval())
-    mode = EventDriven(folded)
     rate = firing_rate(folded, clips)
     runs: dict[str, Callable[[], Any]] = {"dense": lambda: folded(*clips)}
     if compile_it:
         compiled = torch.compile(folded)
         runs["compiled"] = lambda: compiled(*clips)
 
-    def skip() -> None:
+    def skip(mode: EventDriven) -> None:
         with mode:
             folded(*clips)
 
     given = dict(zip(("visual", "audio"), (x.numpy() for x in clips), strict=True))
-    runs["skips zeros"] = skip
+    runs["skips zeros"] = partial(skip, EventDriven(folded))
+    runs["skips zeros, int8"] = partial(skip, EventDriven(folded, int8=True))
     runs |= {way: partial(one.run, None, given) for way, one in sessions.items()}
     times = milliseconds(runs)
-    ways = ("dense", "skips zeros", "compiled", "ONNX", "ONNX int8")
-    cells = " | ".join(f"{times[way]:.2f}" if way in times else "-" for way in ways)
-    print(f"| {name} | {'-' if rate is None else f'{rate:.3f}'} | {cells} |", flush=True)
+    cells = " | ".join(f"{times[way]:.2f}" if way in times else "-" for way in WAYS)
+    say(f"| {name} | {'-' if rate is None else f'{rate:.3f}'} | {cells} |")
     return times | {"rate": rate or 0.0}
 
 
@@ -147,9 +162,9 @@ def ave_networks() -> dict[str, Any]:
     for kind in ("rectified", "quantised"):
         changes = {f"model.slots.{slot}.block": kind for slot in SLOTS}
         experiments[f"snn-guided-{kind}"] = read_config(guided, Experiment, changes)
-    for threshold in THRESHOLDS:
-        name = f"snn-guided, threshold {threshold}"
-        experiments[name] = read_config(guided, Experiment, {"model.spiking.threshold": threshold})
+    for steps, threshold in SPIKING:
+        changes = {"model.spiking.threshold": threshold, "model.slots.visual_projection.steps": steps}
+        experiments[f"snn-guided, S = {steps}, threshold {threshold}"] = read_config(guided, Experiment, changes)
     found = {}
     for name, experiment in experiments.items():
         torch.manual_seed(0)
@@ -165,58 +180,64 @@ def random_clips(clips: int, segments: int) -> tuple[torch.Tensor, torch.Tensor]
     return torch.relu(torch.randn(clips, segments, 7, 7, 512)), torch.rand(clips, segments, 128)
 
 
-def networks(runs: list[str]) -> dict[str, dict[str, dict[str, float]]]:
+def networks(say: Say, runs: list[str]) -> dict[str, Times]:
     """By case and network, milliseconds of each way to run it, and its firing rate."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, Times] = {}
     fresh, sessions = ave_networks(), dict[tuple[str, int], dict[str, Any]]()
-    heads = "| network | firing rate | dense, ms | skips zeros | dense, compiled | ONNX Runtime | ONNX Runtime, int8 |"
     for case, (clips, segments) in CASES.items():
-        print(f"\n{case}\n\n{heads}\n| --- |" + " --- |" * 6)
+        say(f"\n## {case}\n\n| network | firing rate | {' | '.join(WAYS)} |\n| --- |" + " --- |" * (1 + len(WAYS)))
         found[case] = {}
         for name, network in fresh.items():
             given = random_clips(clips, segments)
-            # ONNX Runtime takes as long at any rate, and for controls as for their SNN.
-            if name in ("ann", "snn-guided, threshold 0.5") and (name, segments) not in sessions:
+            if name in IN_ONNX and (name, segments) not in sessions:
                 sessions[name, segments] = in_onnx(network, given[0])
-            row = f"{name}, AVE's size, fresh"
-            found[case][name] = measure(row, network, given, sessions.get((name, segments), {}), name == "ann")
+            row, own = f"{name}, AVE's size, fresh", sessions.get((name, segments), {})
+            found[case][name] = measure(say, row, network, given, own, name == "ann")
         for run in runs:
             trained = load_checkpoint(run)
             data = ClipData(trained.experiment.data, feature_dtype(trained.experiment.training.precision))
             batch = data.dataset("test").__getitems__(range(clips))
             given = batch["visual"][:, :segments].contiguous(), batch["audio"][:, :segments].contiguous()
             dense = all(slot.is_dense for slot in trained.experiment.model.slots.every().values())
-            if (run, segments) not in sessions:
+            if dense and (run, segments) not in sessions:
                 sessions[run, segments] = in_onnx(trained.network, given[0])
-            row = f"{trained.experiment.name}, trained"
-            measure(row, trained.network, given, sessions[run, segments], dense)
+            name = f"{trained.experiment.name}, trained"
+            own = sessions.get((run, segments), {})
+            found[case][name] = measure(say, name, trained.network, given, own, dense)
     return found
 
 
-def draw(path: Path, ratios: dict[str, list[float]], times: dict[str, dict[str, dict[str, float]]]) -> None:
+def draw(path: Path, ratios: dict[str, list[float]], times: dict[str, Times]) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure = Figure(figsize=(15, 4.6), layout="constrained")
+    left, *others = figure.subplots(1, 3)
     size = LAYERS["guidance's value, 1 clip"]
-    for number, (name, values) in enumerate(ratios.items()):
-        left.plot(SHARES, values, "osd^v"[number], linestyle="-", color=f"C{number}", label=name)
+    for number, name in enumerate(LAYERS):
+        left.plot(SHARES, ratios[f"{name}, float32"], "osd^v"[number], linestyle="-", color=f"C{number}", label=name)
+        left.plot(SHARES, ratios[f"{name}, int8"], linestyle="--", color=f"C{number}")
     left.plot(SHARES, bounds(*size), "k:", label="no less is possible (1 clip)")
+    left.plot([], [], "k--", label="weights of eight bits")
     left.axhline(1, color="black", linewidth=0.8)
     left.set(
         xscale="log", yscale="log", xlabel="share of inputs that are not zero", ylabel="time, of the dense product's"
     )
     left.legend(fontsize=7)
-    for number, (case, rows) in enumerate(times.items()):
-        base = rows["ann"]["compiled"]
-        spiking = [row for name, row in rows.items() if "threshold" in name]
-        points = sorted((row["rate"], row["skips zeros"] / base) for row in spiking)
-        right.plot(*zip(*points, strict=True), "osd"[number], linestyle="-", color=f"C{number}", label=f"SNN, {case}")
-        control = min(rows["snn-guided-quantised"]["skips zeros"], rows["snn-guided-rectified"]["skips zeros"]) / base
-        right.axhline(control, color=f"C{number}", linestyle="--", linewidth=1, label=f"its faster control, {case}")
-    right.axhline(1, color="black", linewidth=0.8)
-    right.set(xlabel="firing rate", ylabel="time, of the compiled ANN's", ylim=(0, None))
-    right.legend(fontsize=7)
+    for axes, kind in zip(others, ("fresh, AVE's size", "trained"), strict=True):
+        for number, (case, rows) in enumerate(times.items()):
+            own = {name: row for name, row in rows.items() if name.endswith("trained") == (kind == "trained")}
+            base = next((row["compiled"] for row in own.values() if "compiled" in row), None)
+            if base is None:
+                continue
+            points = sorted((row["rate"], row["skips zeros"] / base) for row in own.values() if row["rate"])
+            axes.plot(*zip(*points, strict=True), "osd"[number], color=f"C{number}", label=f"SNN, {case}")
+            control = min(row["skips zeros"] for row in own.values() if not row["rate"] and "compiled" not in row)
+            axes.axhline(
+                control / base, color=f"C{number}", linestyle="--", linewidth=1, label=f"fastest control, {case}"
+            )
+        axes.axhline(1, color="black", linewidth=0.8)
+        axes.set(title=kind, xlabel="firing rate", ylabel="time, of the compiled ANN's", ylim=(0, None))
+        axes.legend(fontsize=7)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="svg")
 
@@ -224,8 +245,19 @@ def draw(path: Path, ratios: dict[str, list[float]], times: dict[str, dict[str, 
 def main(output: str, runs: list[str]) -> None:
     flush_denormals()
     torch.manual_seed(0)
-    print(f"{processor()}, {torch.get_num_threads()} threads, float32, PyTorch {torch.__version__}")
-    draw(Path(output), layers(), networks(runs))
+    threads = torch.get_num_threads()
+    lines = list[str]()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        print(line, flush=True)
+
+    say(f"# Time against firing rate, {threads} {'thread' if threads == 1 else 'threads'}\n")
+    say(f"Milliseconds, by `benchmarks/rate.py`. {processor()}, float32, PyTorch {torch.__version__}.")
+    ratios = layers(say)
+    times = networks(say, runs)
+    write_text(Path(output) / f"measured-{threads}.md", "\n".join(lines) + "\n")
+    draw(Path(output) / f"measured-{threads}.svg", ratios, times)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def pick_device(name: str) -> torch.device:
 @contextmanager
 def executing(network: Module, execution: str, device: torch.device) -> Iterator[Module]:
     """A network for inference: as it is (`dense`, `onnx`), or a copy with batch norms folded, whose linear layers skip
-    zeros (`event`) or do so where that is faster (`auto`). All agree to rounding.
+    zeros (`event`), also round weights to eight bits (`event-int8`), or skip zeros where that is faster (`auto`).
 
     Raises:
         InputError: skipping zeros on another device than a CPU, or without Numba.
@@ -55,7 +55,7 @@ def executing(network: Module, execution: str, device: torch.device) -> Iterator
     if INTERPRETED:
         raise InputError(f"--execution {execution} needs Numba, and NUMBA_DISABLE_JIT unset; or leave it out")
     folded = fold(copy.deepcopy(network).eval())
-    with EventDriven(folded, always=execution == "event"):
+    with EventDriven(folded, always=execution == "event", int8=execution == "event-int8"):
         yield folded
 
 

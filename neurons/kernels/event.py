@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from neurons.kernels.dispatch import on_cpu
 from neurons.kernels.threads import in_threads
 
-PRODUCTS_PER_THREAD = 1 << 17
+PRODUCTS_PER_THREAD, VALUES_PER_THREAD = 1 << 17, 1 << 15
 LEAST_SHARE = 0.01
 """Below it a layer takes as long as at it, all but."""
 MARGIN = 0.8
@@ -40,19 +40,21 @@ def fits(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
 
 
 class Columns:
-    """What is kept of a layer: its weights by input `[I, O]` and bias `[O]` as arrays, and what was timed.
+    """What is kept of a layer: its weights by input `[I, O]`, scale and bias `[O]` as arrays, and what was timed.
 
+    int8: each weight is the nearest of 255 multiples of its output's scale, the largest of them over 127.
     limits: by about how many rows, the share of inputs that are not zero below which skipping zeros is faster.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, int8: bool = False) -> None:
         self.weight, self.bias = weight, bias  # held, so that no other tensor takes their place
         self.versions = weight._version, None if bias is None else bias._version
-        self.columns = weight.detach().t().contiguous().numpy()
-        outputs = self.columns.shape[1]
-        self.offset = (
-            np.zeros(outputs, self.columns.dtype) if bias is None else bias.detach().contiguous().numpy().copy()
-        )
+        own, scale = weight.detach(), weight.new_ones(len(weight))
+        if int8:
+            scale = own.abs().amax(1).clamp_min(torch.finfo(own.dtype).tiny) / 127
+            own = (own / scale[:, None]).round().to(torch.int8)
+        self.columns, self.scale = own.t().contiguous().numpy(), scale.numpy()
+        self.offset = (torch.zeros_like(scale) if bias is None else bias.detach().clone()).numpy()
         self.limits: dict[int, float] = {}
 
     def are_of(self, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
@@ -61,26 +63,42 @@ class Columns:
         return self.weight is weight and self.bias is bias and self.versions == versions
 
 
-def in_rows(values: torch.Tensor) -> np.ndarray:
-    """`[..., I]` to an array `[R, I]`."""
-    array = values.detach().numpy()
-    return np.ascontiguousarray(array.reshape(-1, array.shape[-1]))
+class Active:
+    """Values `[..., I]` as rows `[R, I]`, and where each row is not zero: listed once for all layers that read them."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        from neurons.kernels.event_cpu import list_active
+
+        self.values, self.lie = values, lying(values)  # held, so that no other tensor takes their place
+        array = values.detach().numpy()
+        self.rows = np.ascontiguousarray(array.reshape(-1, array.shape[-1]))
+        self.places, self.counts = np.empty(self.rows.shape, np.int32), np.empty(len(self.rows), np.int64)
+        least = max(1, VALUES_PER_THREAD // self.rows.shape[1])
+        in_threads(list_active, [self.rows], len(self.rows), least, self.places, self.counts)
+
+    def are_of(self, values: torch.Tensor) -> bool:
+        """Whether these are the values, and still what they were."""
+        return not values.is_inference() and self.lie == lying(values)
+
+    def share(self) -> float:
+        """The share of values that are not zero."""
+        return float(self.counts.sum()) / self.rows.size
 
 
-def share_of(rows: np.ndarray) -> float:
-    """The share of values that are not zero."""
-    from neurons.kernels.event_cpu import not_zero
+def lying(values: torch.Tensor) -> tuple[Any, ...]:
+    """Where a tensor lies in memory, and how often it was changed there, which inference mode does not count."""
+    version = None if values.is_inference() else values._version
+    return values.data_ptr(), values.dtype, values.shape, values.stride(), version
 
-    return not_zero(rows) / rows.size
 
-
-def added(rows: np.ndarray, kept: Columns) -> torch.Tensor:
+def added(active: Active, kept: Columns) -> torch.Tensor:
     """What the kernel makes of rows `[R, I]`: `[R, O]`."""
     from neurons.kernels.event_cpu import add_columns
 
+    rows, layer = active.rows, (kept.columns, kept.scale, kept.offset)
     out = np.empty((len(rows), len(kept.offset)), rows.dtype)
     least = max(1, PRODUCTS_PER_THREAD // max(1, kept.columns.size))
-    in_threads(add_columns, [rows], len(rows), least, kept.columns, kept.offset, out)
+    in_threads(add_columns, [rows], len(rows), least, active.places, active.counts, *layer, out)
     return torch.from_numpy(out)
 
 
@@ -90,6 +108,7 @@ class EventDriven:
     always: every linear layer; else each runs as was faster when it, with so many rows, was first called: both ways are
     timed then, and a layer takes the share of inputs that are not zero into account afterwards. What is timed is kept
     in this object alone. Both ways agree to rounding.
+    int8: every linear layer, with weights rounded to eight bits, which are read faster; sums stay as they are.
 
     >>> layer = torch.nn.Linear(3, 2)
     >>> spikes = torch.tensor([[1.0, 0.0, 0.0]])
@@ -98,9 +117,10 @@ class EventDriven:
     True
     """
 
-    def __init__(self, network: nn.Module, always: bool = False) -> None:
-        self.network, self.always = network, always
+    def __init__(self, network: nn.Module, always: bool = False, int8: bool = False) -> None:
+        self.network, self.always, self.int8 = network, always or int8, int8
         self.kept: dict[int, Columns] = {}
+        self.active: Active | None = None
 
     def __enter__(self) -> EventDriven:
         for layer, name in self.products():
@@ -108,6 +128,7 @@ class EventDriven:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self.active = None
         for layer, name in self.products():
             delattr(layer, name)
 
@@ -126,17 +147,18 @@ class EventDriven:
             return F.linear(values, weight, bias)
         kept = self.kept.get(id(layer))
         if kept is None or not kept.are_of(weight, bias):
-            kept = self.kept[id(layer)] = Columns(weight, bias)
+            kept = self.kept[id(layer)] = Columns(weight, bias, self.int8)
         size = (values.numel() // values.shape[-1]).bit_length()
         limit = math.inf if self.always else kept.limits.get(size)
+        if limit is None:
+            limit = kept.limits[size] = timed_limit(values, kept)
         if limit == 0:
             return F.linear(values, weight, bias)
-        rows = in_rows(values)
-        if limit is None:
-            limit = kept.limits[size] = timed_limit(rows, kept)
-        if limit < math.inf and share_of(rows) >= limit:
+        if self.active is None or not self.active.are_of(values):
+            self.active = Active(values)
+        if limit < math.inf and self.active.share() >= limit:
             return F.linear(values, weight, bias)
-        return added(rows, kept).view(*values.shape[:-1], len(kept.offset))
+        return added(self.active, kept).view(*values.shape[:-1], len(kept.offset))
 
 
 class Multiplies(nn.Linear):
@@ -146,13 +168,13 @@ class Multiplies(nn.Linear):
         return F.linear(values, self.weight, self.bias)
 
 
-def timed_limit(rows: np.ndarray, kept: Columns) -> float:
-    """The share of values that are not zero below which skipping zeros is faster, as these rows tell; 0 where theirs is
-    not below it, so that they need not be counted again.
+def timed_limit(values: torch.Tensor, kept: Columns) -> float:
+    """The share of values that are not zero below which skipping zeros is faster, as these values tell; 0 where theirs
+    is not below it, so that they need not be counted again.
     """
-    share, values = max(share_of(rows), LEAST_SHARE), torch.from_numpy(rows)
+    share = max(Active(values).share(), LEAST_SHARE)
     dense = fastest(lambda: F.linear(values, kept.weight, kept.bias))
-    limit = MARGIN * share * dense / fastest(lambda: added(rows, kept))
+    limit = MARGIN * share * dense / fastest(lambda: added(Active(values), kept))
     return limit if share < limit else 0.0
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-COMPILED: set[tuple[Any, Any]] = set()
-"""Kernels that this process has run, each with the type of its numbers."""
+COMPILED: set[tuple[Any, ...]] = set()
+"""Kernels that this process has run, each with the types of its arrays."""
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -35,7 +35,7 @@ def in_threads(kernel: Any, before: Sequence[Any], count: int, least: int, *afte
     The first run of a kernel in a process compiles it, or loads it from Numba's cache. One process at a time does: two
     that store a kernel for different types at once may each leave its code under the other's name.
     """
-    key = (kernel, before[0].dtype)
+    key = (kernel, *(getattr(given, "dtype", None) for given in (*before, *after)))
     with nullcontext() if key in COMPILED else one_process_at_a_time(kernel):
         shared_among_threads(lambda start, stop: kernel(*before, start, stop, *after), count, least)
     COMPILED.add(key)

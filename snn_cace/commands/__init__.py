@@ -55,7 +55,7 @@ ALWAYS = ("data.directory", "training.precision", "training.device")
 """Fields that the help of every verb shows that takes an experiment."""
 
 Split = Literal["train", "val", "test", "all"]
-Execution = Literal["dense", "event", "auto"]
+Execution = Literal["dense", "event", "event-int8", "auto"]
 Overrides = dict[str, Any]
 """Fields of an experiment that were given, nested."""
 

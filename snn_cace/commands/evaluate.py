@@ -28,8 +28,8 @@ def evaluate(
     Args:
         output: directory to write evaluation.json into; printed where it is left out.
         split: which clips.
-        execution: dense; event, where linear layers skip zeros; or auto, where each does so if it was faster when it
-            was first timed. On a CPU, equal to rounding.
+        execution: dense; event, where linear layers skip zeros; event-int8, which also rounds their weights to 8 bits;
+            or auto, where each skips zeros if that was faster when it was first timed. On a CPU.
         quiet: no progress bars.
     """
     from snn_cace.files import write_json
@@ -66,8 +66,8 @@ def predict(
     Args:
         output: directory to write predictions.npz into.
         split: which clips.
-        execution: dense; event, where linear layers skip zeros; or auto, where each does so if it was faster when it
-            was first timed. On a CPU, equal to rounding.
+        execution: dense; event, where linear layers skip zeros; event-int8, which also rounds their weights to 8 bits;
+            or auto, where each skips zeros if that was faster when it was first timed. On a CPU.
         quiet: no progress bars.
     """
     from snn_cace.training.evaluation import PREDICTED, save_arrays

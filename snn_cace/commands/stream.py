@@ -41,9 +41,9 @@ def stream(
         clips: how many of them, from the first on; all where it is left out.
         confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident.
         continuous: go on from clip to clip, instead of starting anew at each.
-        execution: dense; event, where linear layers skip zeros; auto, where each does so if it was faster when it was
-            first timed; or onnx, where ONNX Runtime runs each segment, exported at the first. On a CPU, equal to
-            rounding.
+        execution: dense; event, where linear layers skip zeros; event-int8, which also rounds their weights to 8 bits;
+            auto, where each skips zeros if that was faster when it was first timed; or onnx, where ONNX Runtime runs
+            each segment, exported at the first. On a CPU.
     """
     from snn_cace.export.stream import Stream, TorchStep
     from snn_cace.runtime import executing, pick_device

@@ -32,6 +32,38 @@ def test_skipping_zeros_equals_the_dense_product(shape: tuple[int, ...], share: 
             torch.testing.assert_close(layer(values), F.linear(values, layer.weight), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_of_eight_bits_are_the_nearest_multiples_of_a_scale(dtype: torch.dtype):
+    values, layer = torch.relu(torch.randn(6, 33, dtype=dtype)), nn.Linear(33, 5, dtype=dtype)
+    layer.weight.data[2] = 0  # a scale of nothing
+    scale = layer.weight.detach().abs().amax(1, keepdim=True) / 127
+    rounded = torch.where(scale > 0, scale * (layer.weight / scale).round(), 0)
+    with torch.no_grad(), EventDriven(layer, int8=True):
+        torch.testing.assert_close(layer(values), F.linear(values, rounded, layer.bias), rtol=1e-5, atol=1e-6)
+
+
+def test_layers_that_read_the_same_values_list_them_once(monkeypatch: pytest.MonkeyPatch):
+    listed, values = list[torch.Tensor](), torch.relu(torch.randn(3, 6, 4))
+    layers = nn.ModuleList([nn.Linear(4, 2), nn.Linear(4, 3), nn.Linear(4, 4)])
+
+    class Noted(event.Active):
+        def __init__(self, values: torch.Tensor) -> None:
+            listed.append(values)
+            super().__init__(values)
+
+    def right() -> bool:
+        return all(torch.allclose(layer(values), F.linear(values, layer.weight, layer.bias)) for layer in layers)
+
+    monkeypatch.setattr(event, "Active", Noted)
+    with torch.no_grad(), EventDriven(layers, always=True):
+        assert right() and len(listed) == 1
+        values[0] = 0  # changed in place
+        assert right() and len(listed) == 2
+    with torch.inference_mode(), EventDriven(layers, always=True):
+        values = values.clone()  # nobody counts its changes
+        assert right() and len(listed) == 5
+
+
 def test_strided_inputs_and_weights_are_taken_as_they_lie():
     values, layer = torch.relu(torch.randn(8, 5, 6)).transpose(0, 2), nn.Linear(8, 4)
     layer.weight = nn.Parameter(torch.randn(8, 12)[:, ::3].t())
