@@ -84,7 +84,7 @@ def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
     (found,) = result["attribution"]
     spikes = found["links"][-1]
     low, high = spikes["energy"]["compute"]["ci95_mj"]
-    assert low < 0 <= round(high, 9) and len(result["variants"][0]["seeds"]) == 5
+    assert low < 0 and abs(high) < 0.1 * abs(low) and len(result["variants"][0]["seeds"]) == 5
     less = -share_of_dense(result, found, spikes, "compute")
     assert f"the spikes measured {less:.1f} % less by arithmetic, at the edge" in " ".join(README.split())
     said = f"cost {share_of_dense(result, found, spikes, 'memory'):.1f} % of the ANN's energy ([guided]"

@@ -130,7 +130,7 @@ def export_segment(trained: Trained, output: Path, visual: torch.Tensor, clips: 
     except InputError as error:
         print(f"no segment.onnx: {error}")
         return
-    step = OnnxStep(trained.network.cpu().float().eval())
+    step = OnnxStep(trained.network.cpu().float().eval(), simplify=True)
     step.prepare(visual)
     path = output / "segment.onnx"
     with replacing(path) as temporary:

@@ -172,8 +172,9 @@ def exported_program(
     inputs: list[str],
     outputs: list[str],
     dynamic_shapes: dict[str, Any] | None = None,
+    simplify: bool = True,
 ) -> Any:
-    """`module` as PyTorch's exporter writes it, from `example` inputs.
+    """`module` as PyTorch's exporter writes it, from `example` inputs; simplify: constants folded, say.
 
     Raises:
         InputError: what it cannot say, in its words.
@@ -181,7 +182,13 @@ def exported_program(
     try:
         with silent(), eager():
             return torch.onnx.export(
-                module, example, dynamo=True, dynamic_shapes=dynamic_shapes, input_names=inputs, output_names=outputs
+                module,
+                example,
+                dynamo=True,
+                dynamic_shapes=dynamic_shapes,
+                input_names=inputs,
+                output_names=outputs,
+                optimize=simplify,
             )
     except torch.onnx.errors.OnnxExporterError as error:
         reason = error.__cause__ or error

@@ -87,8 +87,9 @@ class ExportedStep:
     at_rest: dict[str, np.ndarray]
 
 
-def export_step(network: Network, patches: torch.Size) -> ExportedStep:
-    """One segment of a causal network whose pictures have so many patches, `[H, W]`, as an ONNX model.
+def export_step(network: Network, patches: torch.Size, simplify: bool = False) -> ExportedStep:
+    """One segment of a causal network whose pictures have so many patches, `[H, W]`, as an ONNX model. simplify: for
+    readers; it takes as long as the rest, and ONNX Runtime does it itself.
 
     Raises:
         InputError: what PyTorch's exporter cannot say, in its words.
@@ -102,20 +103,22 @@ def export_step(network: Network, patches: torch.Size) -> ExportedStep:
         step = Step(prepared, visual, audio)
     kept = [f"kept_{number}" for number in range(len(step.at_rest))]
     outputs = [*step.names, "spikes", *(f"{name}_now" for name in kept)]
-    program = exported_program(step, (visual, audio, *step.at_rest), ["visual", "audio", *kept], outputs)
+    names = ["visual", "audio", *kept]
+    program = exported_program(step, (visual, audio, *step.at_rest), names, outputs, simplify=simplify)
     at_rest = {name: values.numpy() for name, values in zip(kept, step.at_rest, strict=True)}
     return ExportedStep(program.model_proto.SerializeToString(), step.output_type, step.names, at_rest)
 
 
 class OnnxStep:
     """A causal network that ONNX Runtime runs segment by segment, in float32; as `snn_cace.export.stream.TorchStep`.
+    simplify: as of `export_step`.
 
     Raises:
         InputError: what PyTorch's exporter cannot say, in its words, when the first segment comes.
     """
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, network: Network, simplify: bool = False) -> None:
+        self.network, self.simplify = network, simplify
         self.session: Any = None
         self.begin()
 
@@ -126,7 +129,7 @@ class OnnxStep:
     def prepare(self, visual: torch.Tensor) -> None:
         """Export the network for pictures `[H, W, Cv]`, at the first."""
         if self.session is None:
-            self.exported = export_step(self.network, visual.shape[:2])
+            self.exported = export_step(self.network, visual.shape[:2], self.simplify)
             self.session = session(self.exported.model)
 
     def __call__(self, visual: torch.Tensor, audio: torch.Tensor) -> tuple[NetworkOutput, int]:

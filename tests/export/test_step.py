@@ -38,6 +38,7 @@ CONTROLS = {
 def causal(slots: dict[str, dict[str, object]], window: int = 4) -> Experiment:
     experiment = small_experiment(None, block="dense")
     experiment.model.causal, experiment.model.window, experiment.model.guidance = True, window, "co"
+    experiment.model.encoder_layers, experiment.model.spiking.steps = 1, 3  # exports take seconds a layer and a step
     for name, overrides in slots.items():
         getattr(experiment.model.slots, name).clear()
         getattr(experiment.model.slots, name).update(overrides)
@@ -77,6 +78,7 @@ def test_every_segment_says_what_pytorch_says_of_it(experiment: Experiment):
 def test_the_verbs_run_it_with_early_exit_and_write_it(tmp_path: Path, capsys: pytest.CaptureFixture):
     experiment = small_experiment(write_ave(tmp_path / "ave"), block="spiking")
     experiment.model.causal, experiment.model.window, experiment.model.spiking.steps = True, 4, 2
+    experiment.model.encoder_layers = 1
     save_checkpoint(RunFiles(tmp_path / "run").best, settled_network(experiment), experiment)
     words = ["stream", "--checkpoint", str(tmp_path / "run"), "--clips", "1", "--confidence", "0.4", "--execution"]
     said = []
