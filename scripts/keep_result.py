@@ -73,8 +73,12 @@ def lead(result: Result) -> str:
             f"{number} {'is' if number == 1 else 'are'} {what}" for what, number in numbers.items() if number
         )
         chosen = [f"Of {len(alone)} spiking networks, each beside its last control, {counted}."]
-    chosen += [line for line in said if line.startswith("Energy at equal")]
     return " ".join(chosen or said[:1])
+
+
+def at_equal_accuracy(result: Result) -> str:
+    """How the best spiking network compares with any without spikes that is as accurate; empty without such."""
+    return " ".join(line for line in sentences(result) if line.startswith("Energy at equal"))
 
 
 def spikes_table(result: Result) -> str:
@@ -103,7 +107,7 @@ def page(result: Result, name: str) -> str:
         pictures.sort(key=lambda figure: figure == "attribution")  # a row a network: it fills a page
     parts = [
         f"# {name}",
-        lead(result),
+        f"{lead(result)} {at_equal_accuracy(result)}".strip(),
         *(f"![{figure}]({name}-{figure}.svg)" for figure in pictures[:1]),
         f"Made by `{command(result, name)}`.",
         "\n".join(markdown_table(summary_table(result))),
@@ -129,6 +133,7 @@ def make_pages() -> None:
                 "comparison": f"[{file.stem}]({file.stem}.md)",
                 "seeds": str(len(result["variants"][0]["seeds"])),
                 "what spikes themselves do": lead(result),
+                "against any network without spikes": at_equal_accuracy(result),
             }
         )
     index = ["# Results", "", *markdown_table(rows)]

@@ -65,7 +65,7 @@ def processor() -> str:
 
 def revision() -> str | None:
     """The git revision of this code, with a plus where files have changed; None where it is no checkout of its own."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return None
     try:

@@ -196,9 +196,9 @@ def exported_program(
 
 
 def session(model: Path | bytes) -> Any:
-    """ONNX Runtime on as many threads as PyTorch, which do not spin while PyTorch's work."""
+    """ONNX Runtime on as many threads as PyTorch, which spin while it runs, and not while PyTorch's work."""
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(

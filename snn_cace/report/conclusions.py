@@ -13,9 +13,10 @@ from snn_cace.counting.models import MODELS
 
 REUSE_WORDS = {"segment": "weights once a segment", "clip": "weights once a clip"}
 EQUAL_ACCURACY = (
-    "Energy at equal accuracy: the spiking network that saves most, against the cheapest network without spikes that "
-    f"is at most {EQUAL_POINTS} points less accurate, each at its best count. Points are its accuracy less "
-    f"that network's; where they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
+    "Energy at equal accuracy: each spiking network against the cheapest network without spikes that is at most "
+    f"{EQUAL_POINTS} points less accurate, each at its best count; shown is the one that saves most, first of those as "
+    "accurate. That network may differ in shape, memory and bits too. Points are its accuracy less that network's; where "
+    f"they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
 )
 NO_CONTROL = "no control: shape, norm and spikes are not told apart"
 SELECTION = {
@@ -398,6 +399,7 @@ def notes(result: Result) -> list[str]:
         "spike; zero-skipping, also no product with a zero activation is charged, in any network, and a bit per "
         "activation says which are zero. Each network stands at its best count.",
         "Energy: counted operations times published prices; no chip was measured. Leakage and routing are left out. "
+        "Intervals of energy: Student's over seeds, for the same measured clips, not corrected for several models. "
         "Traffic: a weight is read at every use, or once a segment or clip, for all networks alike.",
         f"Compared slots, spiking in at least one variant: {slots}.",
         *(
