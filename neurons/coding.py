@@ -11,6 +11,8 @@ With value x, p = sigmoid(x) in (0, 1), S simulation steps t = 0 ... S - 1, and 
 | `threshold` | spikes of integrate-and-fire neurons driven by x up to theta_c, soft reset | {0, 1} | a spike each |
 | `integer` | round(min(max(x, 0) / theta_c, L)) spikes, the same at every t | {0 ... L} | that many accumulates, once |
 
+Where x is spikes already, 0 or 1, `constant` feeds them as they are, and the layer behind it takes an accumulate each.
+
 Gradients: through p for `poisson` (straight through the draw); for `latency` through the distance between the
 exact time and the steps beside it, and for `integer` straight through the rounding; by surrogate for `learned` and
 `threshold`.

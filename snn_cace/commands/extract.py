@@ -38,12 +38,13 @@ def extract(
             them: a .zip, a .parquet, or a directory of these. They are unpacked into the output while it is made.
         output: directory to write the features into.
         annotations: lines of Category&VideoID&Quality&Start&End; VIDEOS/Annotations.txt where it is left out.
-        visual: encoder of pictures: efficientnet-lite0, installed with its weights, or one of timm's with feature maps.
+        visual: encoder of pictures: efficientnet-lite0, installed with its weights, or one of timm's with feature maps;
+            or events, those of an event camera, without weights.
         visual_weights: file of its state dict, in place of the package's or the hub's.
         audio: encoder of sound; log-mel-statistics, without weights, vggish, cnn14, or one of transformers'.
         audio_weights: file of the state dict of vggish or cnn14.
         audio_pca: file by which vggish's embeddings are whitened as AudioSet's are, and AVE's are not.
-        frames: pictures of a segment, whose features are averaged.
+        frames: pictures of a segment, whose features are averaged; events are between them.
         dtype: of features.
         workers: processes that decode ahead.
         device: where the encoders run.
@@ -60,7 +61,7 @@ def extract(
     listed = annotations or str(Path(videos) / "Annotations.txt")
     settings = Settings(videos, listed, visual, visual_weights, audio, audio_weights, frames, dtype, audio_pca)
     flush_denormals()
-    encoder = visual_encoder(visual, visual_weights)
+    encoder = visual_encoder(visual, visual_weights, frames)
     encoder.network.to(pick_device(device))
     sound = audio_encoder(audio, audio_weights, audio_pca)
     with sole_writer(output):

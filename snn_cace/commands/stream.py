@@ -123,14 +123,14 @@ def segments_of_video(video: Path, data: ClipData, device: str) -> Iterator[Segm
             f"{data.directory} has no extraction.json: its features were made elsewhere, so --video cannot be"
         )
     made = read_json(written)["settings"]
-    visual = visual_encoder(made["visual"], made["visual_weights"])
+    visual = visual_encoder(made["visual"], made["visual_weights"], made["frames"])
     visual.network.to(pick_device(device))
     audio = audio_encoder(made["audio"], made["audio_weights"], made.get("audio_pca"))
     plan = Plan(made["frames"], *visual.size, audio.sample_rate)
     notes: list[str] = []
     try:
         for number, (pictures, sound) in enumerate(read_segments(video, plan, notes)):
-            features = visual(torch.from_numpy(pictures)).mean(0).float().cpu()
+            features = visual.of_segments(torch.from_numpy(pictures[None]), goes_on=number > 0)[0].float().cpu()
             yield number == 0, features, audio(torch.from_numpy(sound[None]))[0].cpu(), None
     except UnusableVideoError as error:
         raise InputError(f"{video}: {error}") from None

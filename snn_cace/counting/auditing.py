@@ -23,7 +23,7 @@ from snn_cace.counting.costs import Count, ModuleCount, Operations, summed
 from snn_cace.counting.energy import Prices, break_even_rate, energies_mj, energy, read_prices, sources
 from snn_cace.counting.foreign import neuron_of, reset_states
 from snn_cace.counting.operations import OperationCounter
-from snn_cace.counting.provenance import flat
+from snn_cace.counting.provenance import flat, is_binary
 from snn_cace.counting.rules import COMPUTED, Layout, is_product
 from snn_cace.model.network import Network
 
@@ -211,8 +211,6 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
     segments = first.shape[1] if ours and first.ndim > 2 else 1
     counter = Auditor(network, Layout(first.shape[batch_dim], segments, len(first) if batch_dim else 1))
     events = [x for x in flat(inputs) if isinstance(x, torch.Tensor) and is_binary(x)]
-    for x in events:
-        counter.set_spikes([x], [])
     counter.count_run(*inputs)
     activity, twin, clips = counter.activity(), counter.twin(), counter.layout.clips
     weights = [p for module in network.modules() for p in module.parameters(recurse=False) if p.ndim > 1]
@@ -231,8 +229,3 @@ def audit(network: nn.Module, *inputs: Any, batch_dim: int = 0, prices: Prices |
 
 
 EVENTS = "inputs of 0 and 1 alone are counted as spikes"
-
-
-def is_binary(x: torch.Tensor) -> bool:
-    """Whether values are 0 and 1 alone, and both."""
-    return x.is_floating_point() and bool(((x == 0) | (x == 1)).all()) and 0 < int(x.count_nonzero()) < x.numel()

@@ -4,8 +4,8 @@ Every ATen operation that runs must have a rule in `snn_cace.counting.rules`, or
 that ran it: nothing is left out in silence. For that, attention and LSTM run decomposed while they are counted. Spiking
 layers and readouts are counted as a whole, by what they stand for on event-driven hardware.
 
-What is made of spikes is known by where it comes from (`snn_cace.counting.provenance`), never by its values. Three
-counts come of one pass:
+What is made of spikes is known by where it comes from (`snn_cace.counting.provenance`), never by its values. Inputs
+of 0 and 1 alone are spikes, whichever network reads them. Three counts come of one pass:
 
 - conservative: a value that a readout has left is analog; only a block's own `SpikeLinear` consumes spikes behind it.
   An analog tensor of zeros costs MACs like any other.
@@ -36,7 +36,7 @@ import snn_cace.counting.convolution  # noqa: F401 its rules join the tables
 from neurons import LinearMemory, LookBack, SpikingLayer, eager, fold
 from snn_cace.counting.costs import COUNTS, WORD_BITS, Cost, Count, ModuleCount, Operations, summed
 from snn_cace.counting.foreign import is_unknown_neuron, neuron_of, output_of, reset_states
-from snn_cace.counting.provenance import VIEW_OPS, Rate, SpikeTracker, aten, flat, spike_count, storage_of
+from snn_cace.counting.provenance import VIEW_OPS, Rate, SpikeTracker, aten, flat, is_binary, spike_count, storage_of
 from snn_cace.counting.rules import (
     COMPUTED,
     FACTORY_OPS,
@@ -338,7 +338,8 @@ def copied(network: nn.Module) -> nn.Module:
 
 
 def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor) -> Any:
-    """What `network` outputs in evaluation mode while `tracker` watches every operation.
+    """What `network` outputs in evaluation mode while `tracker` watches every operation. Inputs of 0 and 1 alone, as an
+    event camera gives, are spikes.
 
     Raises:
         ValueError: the inputs are not on the CPU, where attention runs decomposed.
@@ -350,6 +351,8 @@ def run_within(tracker: SpikeTracker, network: nn.Module, *inputs: torch.Tensor)
     if inputs[0].is_floating_point():
         network.to(inputs[0].dtype)
     reset_states(network)
+    for x in filter(is_binary, inputs):
+        tracker.set_spikes([x], [])
     try:
         # Under autocast a layer reads copies of its weights, which nobody would know for weights.
         with torch.no_grad(), torch.autocast("cpu", enabled=False), eager(), decomposed(), tracker:

@@ -433,6 +433,11 @@ def step_of(rate: Rate, t: int) -> torch.Tensor:
     return rate.steps[t]
 
 
+def is_binary(x: torch.Tensor) -> bool:
+    """Whether values are 0 and 1 alone, and both."""
+    return x.is_floating_point() and bool(((x == 0) | (x == 1)).all()) and 0 < int(x.count_nonzero()) < x.numel()
+
+
 def storage_of(x: torch.Tensor) -> int:
     return x.untyped_storage()._cdata
 

@@ -199,29 +199,22 @@ def extract(
             progress.state[row] = UNUSABLE
             continue
         progress.remark(row, clip.notes)
-        progress.features["visual"][row] = encoded_pictures(clip, visual)
+        progress.features["visual"][row] = visual.of_segments(torch.from_numpy(clip.pictures)).float().cpu().numpy()
         progress.features["audio"][row] = audio(torch.from_numpy(clip.sound)).cpu().numpy()
         progress.state[row] = DONE
     return finish(progress, annotations, listed, settings, output, seed, macs_per_clip(plan, visual, audio))
 
 
 def macs_per_clip(plan: Plan, visual: VisualEncoder, audio: AudioEncoder) -> dict[str, float]:
-    """What the encoders of pictures and sound multiply for a clip, by PyTorch's own counter; transforms of sound that
-    are no products (FFT) are left out.
+    """What the encoders of pictures and sound multiply for a clip, by PyTorch's own counter; what is no product of
+    matrices (FFT of sound, logarithms of an event camera) is left out.
     """
-    with FlopCounterMode(display=False) as of_picture:
-        visual(torch.zeros(1, *visual.size, 3, dtype=torch.uint8))
+    with FlopCounterMode(display=False) as of_segment:
+        visual.of_segments(torch.zeros(1, plan.frames, *visual.size, 3, dtype=torch.uint8))
     with FlopCounterMode(display=False) as of_sound:
         audio(torch.zeros(plan.segments, plan.sample_rate))
-    pictures = plan.segments * plan.frames
-    return {"visual": pictures * of_picture.get_total_flops() / 2, "audio": of_sound.get_total_flops() / 2}
-
-
-def encoded_pictures(clip: Clip, visual: VisualEncoder) -> np.ndarray:
-    """The mean over each segment's pictures: `[T, grid, grid, C]`."""
-    segments, frames = clip.pictures.shape[:2]
-    features = visual(torch.from_numpy(clip.pictures.reshape(-1, *clip.pictures.shape[2:])))
-    return features.unflatten(0, (segments, frames)).mean(1).float().cpu().numpy()
+    of_pictures = plan.segments * of_segment.get_total_flops() / 2
+    return {"visual": of_pictures, "audio": of_sound.get_total_flops() / 2}
 
 
 def finish(

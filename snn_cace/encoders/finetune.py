@@ -144,11 +144,13 @@ def finetune(settings: FineTuning, output: Path, device: str, workers: int, resu
     """Fine-tune into `output`; returns the file of the encoder's weights, which `extract --visual-weights` takes.
 
     Raises:
-        InputError: no videos or annotations, too few clips for a batch, or a directory that is in use.
+        InputError: no videos or annotations, no weights to tune, too few clips for a batch, or a directory in use.
     """
     annotations = read_annotations(settings.annotations)
     files = video_files(Path(settings.videos), annotations)
     visual = visual_encoder(settings.visual, settings.visual_weights)
+    if not list(visual.network.parameters()):
+        raise InputError(f"{settings.visual} has no weights to tune; choose another --visual")
     audio = audio_encoder(settings.audio, settings.audio_weights)
     pairs = EventPairs(annotations, files, Plan(1, *visual.size, audio.sample_rate), settings.seed)
     if len(pairs) < settings.batch_size:

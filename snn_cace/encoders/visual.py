@@ -34,6 +34,12 @@ class VisualEncoder:
         """Bytes `[N, height, width, 3]` to features `[N, grid, grid, C]`."""
         return F.adaptive_avg_pool2d(self.maps(pictures), self.grid).permute(0, 2, 3, 1)
 
+    def of_segments(self, pictures: torch.Tensor, goes_on: bool = False) -> torch.Tensor:
+        """Bytes `[T, F, height, width, 3]` of a clip's segments in a row, of F pictures each, to a feature map for each
+        segment, `[T, grid, grid, C]`: here the mean over its pictures. goes_on: they follow those of the call before.
+        """
+        return self(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2]).mean(1)
+
     def maps(self, pictures: torch.Tensor) -> torch.Tensor:
         """Bytes `[N, height, width, 3]` to the network's last feature map `[N, C, h, w]`."""
         device = next(self.network.parameters()).device
@@ -75,14 +81,22 @@ class FeatureMap(nn.Module):
         return maps
 
 
-def visual_encoder(name: str = PACKAGED, weights: str | Path | None = None) -> VisualEncoder:
-    """An encoder by name: `efficientnet-lite0`, or any of timm's, in evaluation mode.
+def visual_encoder(name: str = PACKAGED, weights: str | Path | None = None, frames: int = 2) -> VisualEncoder:
+    """An encoder by name: `efficientnet-lite0`, `events`, or any of timm's, in evaluation mode.
 
-    weights: a file of its state dict; without one, the package's, or those in the hub's cache.
+    weights: a file of its state dict; without one, the package's, or those in the hub's cache. frames: pictures of a
+    segment.
 
     Raises:
-        InputError: an unknown name, a missing package, or weights that are missing or do not fit.
+        InputError: an unknown name, a missing package, weights that are missing, not needed or do not fit, or too few
+            pictures.
     """
+    if name == "events":
+        from snn_cace.encoders.events import EventCamera
+
+        if weights is not None:
+            raise InputError("events takes no --visual-weights")
+        return EventCamera(frames)
     if name == PACKAGED:
         return packaged(weights)
     try:
