@@ -96,10 +96,19 @@ def layers(say: Say) -> dict[str, list[float]]:
             for weights in skipping:
                 ratios[weights].append(times[weights] / dense)
         for weights, own in ratios.items():
-            crossing = f"{np.interp(1, own, SHARES):.2f}" if own[-1] > 1 else "none"
-            say(f"| {name} | {weights} | {dense:.3f} | {' | '.join(f'{one:.2f}' for one in own)} | {crossing} |")
+            cells = " | ".join(f"{one:.2f}" for one in own)
+            say(f"| {name} | {weights} | {dense:.3f} | {cells} | {crossover(own)} |")
             found[f"{name}, {weights}"] = own
     return found
+
+
+def crossover(ratios: list[float]) -> str:
+    """The share up to which skipping zeros is faster."""
+    faster = [place for place, ratio in enumerate(ratios) if ratio < 1]
+    if not faster or faster[-1] == len(ratios) - 1:
+        return "always faster" if faster else "never faster"
+    ends = slice(faster[-1], faster[-1] + 2)
+    return f"{np.interp(1, ratios[ends], SHARES[ends]):.2f}"
 
 
 def bounds(rows: int, inputs: int, outputs: int) -> list[float]:
