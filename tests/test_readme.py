@@ -120,6 +120,13 @@ def test_what_the_readme_says_of_games_is_in_their_json():
     bounds = [spikes["energy"][model]["ci95_mj"] for model in ("compute", "memory", "memory/segment")]
     assert bounds[0][1] < 0 and bounds[1][1] < 0 < bounds[2][0]
     assert not spikes["accuracy"]["shown"] and len(result["variants"][0]["seeds"]) == 5
+    seen = read_result(ROOT / "results" / "games-events.json")
+    (events,) = seen["attribution"]
+    models = ("compute", "memory", "memory/segment", "sram")
+    shares = [abs(share_of_dense(seen, events, events["links"][-1], model)) for model in models]
+    assert "as events it is {:.1f}, {:.1f}, {:.1f} and {:.1f} %".format(*shares) in " ".join(README.split())
+    ends = [events["links"][-1]["energy"][model]["ci95_mj"] for model in models]
+    assert max(ends[0][1], ends[1][1]) < 0 < min(ends[2][0], ends[3][0])
     controls = " ".join((ROOT / "docs/explanations/controls.md").read_text(encoding="utf-8").split())
     (best,) = rivalries(result["variants"], "compute")
     before, after = (variant_named(result, spikes[end]) for end in ("from", "to"))
