@@ -82,17 +82,14 @@ def at_equal_accuracy(result: Result) -> str:
 
 
 def spikes_table(result: Result) -> str:
-    """What the last step of each chain changes, by energy model; of one chain with its 95 % interval."""
+    """What the last step of each chain changes, by energy model, with its 95 % interval."""
     chains, models = page_data(result)["chains"], result["energy_models"] + result["reusing_models"]
     rows = []
-    for model in models:
-        changes = {chain["variant"]: chain["links"][-1]["energy"][model] for chain in chains}
-        rows.append(
-            {"energy model": model_words(model)} | {name: signed(energy) for name, (energy, *_) in changes.items()}
-        )
-        if len(chains) == 1:
-            _, low, high = next(iter(changes.values()))
-            rows[-1] |= {"from": signed(low), "to": signed(high)}
+    for chain in chains:
+        for model in models:
+            energy, low, high = map(signed, chain["links"][-1]["energy"][model])
+            named = {"network": chain["variant"]} if len(chains) > 1 else {}
+            rows.append(named | {"energy model": model_words(model), "%": energy, "from": low, "to": high})
     return "\n".join(markdown_table(rows))
 
 

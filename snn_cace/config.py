@@ -226,8 +226,7 @@ class ContrastConfig:
 
 @dataclass
 class ModelConfig:
-    """Sizes and constants of the network; the defaults are those of CACE-Net's original, and configs/ave has the
-    others'.
+    """Sizes and constants of the network. The defaults are those of CACE-Net's original; configs/ave has others.
 
     Args:
         network: `cace`, or a peer: `avel`, `cmran`, `cmbs`, or one of your own, `package.module:Class`. A peer reads

@@ -41,6 +41,7 @@ def evaluate(
             "checkpoint": str(trained.path),
             "data": str(data.directory),
             "split": split,
+            "execution": execution,
             **found.summary(),
             "class_accuracy": dict(zip(names, found.class_accuracy, strict=True)),
             "classes": names,

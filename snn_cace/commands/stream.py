@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import statistics
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from snn_cace.commands import Execution, Split, extra_packages, fitting_data, writing
+from snn_cace.commands import Split, StreamExecution, extra_packages, fitting_data, writing
 from snn_cace.config import ClosedUnitInterval, Experiment, PositiveInt
 from snn_cace.errors import InputError
 
@@ -30,7 +31,7 @@ def stream(
     clips: PositiveInt | None = None,
     confidence: ClosedUnitInterval | None = None,
     continuous: bool = False,
-    execution: Execution | Literal["onnx"] = "dense",
+    execution: StreamExecution = "dense",
 ) -> None:
     """A causal checkpoint run segment by segment, each printed as soon as it is there.
 
@@ -73,12 +74,12 @@ def stream(
             print(line_of(found, names, target), flush=True)
         if path is not None:
             write_lines(path, results, names)
-    seconds = sum(result.seconds for result in results) / len(results)
+    middle = statistics.median(result.seconds for result in results)
     accuracy = f", segment accuracy {100 * sum(right) / len(right):.2f} %" if right else ""
     spikes = sum(result.spikes for result in results) / len(results)
     steps = sum(result.steps for result in results) / len(results)
     fired = f", {spikes:,.0f} spikes in {steps:.2f} steps a segment" if steps else ""
-    print(f"{len(results)} segments, {1000 * seconds:.1f} ms a segment{fired}{accuracy}")
+    print(f"{len(results)} segments, median {1000 * middle:.1f} ms{fired}{accuracy}")
 
 
 def line_of(found: SegmentResult, names: list[str], target: int | None) -> str:

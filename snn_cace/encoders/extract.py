@@ -318,5 +318,8 @@ def splits(
     orders = {split: np.array(sorted(r for r in rows if usable[r]), dtype=np.int64) for split, rows in chosen.items()}
     empty = next((split for split, order in orders.items() if not order.size), None)
     if empty is not None:
-        raise InputError(f"no usable clip is left for the {empty} split ({usable.sum()} of {len(usable)} are usable)")
+        raise InputError(
+            f"no usable clip is left for the {empty} split ({usable.sum()} of {len(usable)} are usable): add clips, "
+            f"three of a class at least, or list some in {empty}Set.txt beside the annotations"
+        )
     return orders

@@ -104,7 +104,7 @@ def visual_encoder(name: str = PACKAGED, weights: str | Path | None = None, fram
     except ImportError:
         raise InputError(f"visual encoder {name} needs timm: install snn-cace[extract]") from None
     if not timm.is_model(name):
-        raise InputError(f"no visual encoder {name}: choose {PACKAGED} or a model of timm's, such as vgg19, resnet50")
+        raise InputError(f"no visual encoder {name}: choose {PACKAGED}, events or a model of timm's, such as vgg19")
     network = load_timm(timm, name, weights)
     settings = timm.data.resolve_model_data_config(network)
     size, mean, std = settings["input_size"][1:], settings["mean"], settings["std"]

@@ -14,9 +14,9 @@ from snn_cace.counting.models import MODELS
 REUSE_WORDS = {"segment": "weights once a segment", "clip": "weights once a clip"}
 EQUAL_ACCURACY = (
     "Energy at equal accuracy: each spiking network against the cheapest network without spikes that is at most "
-    f"{EQUAL_POINTS} points less accurate, each at its best count; shown is the one that saves most, first of those as "
-    "accurate. That network may differ in shape, memory and bits too. Points are its accuracy less that network's; where "
-    f"they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
+    f"{EQUAL_POINTS} points less accurate, each at its best count; shown is the one that saves most, first of those "
+    "as accurate. That network may differ in shape, memory and bits too. Points are its accuracy less that network's; "
+    f"where they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
 )
 NO_CONTROL = "no control: shape, norm and spikes are not told apart"
 SELECTION = {
