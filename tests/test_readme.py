@@ -158,6 +158,30 @@ def test_the_table_of_peers_is_in_their_json():
     assert [found["links"][-1]["accuracy"]["shown"] for found in result["attribution"]] == [True, False, True]
 
 
+def test_what_the_readme_says_of_other_networks_is_in_their_json():
+    said = " ".join(README.split())
+    peers = read_result(ROOT / "results" / "peers-spiking.json")["attribution"]
+    avel, cmran, cmbs = (-found["links"][-1]["accuracy"]["difference"] for found in peers)
+    assert f"cost AVEL {avel:.1f} points and CMBS {cmbs:.1f}; CMRAN measured {cmran:.1f} less (not shown)" in said
+    result = read_result(ROOT / "results" / "avdigits-braincog.json")
+    (found,) = result["attribution"]
+    energy = found["links"][-1]["energy"]
+    cost = [share_of_dense(result, found, found["links"][-1], model) for model in energy]
+    assert f"spiking encoder they cost {min(cost):.1f} to {max(cost):.1f} %" in said
+    assert min(one["ci95_mj"][0] for one in energy.values()) > 0
+    chains = {one["variant"]: one for one in read_result(ROOT / "results" / "avdigits-spiking.json")["attribution"]}
+    one, sixteen = (chains[name]["links"][-1]["accuracy"] for name in ("snn-s1", "snn-s16"))
+    less = f"{-one['difference']:.1f} and {-sixteen['difference']:.1f} points less (not shown)"
+    assert f"Accuracy measured {less}" in said and not one["shown"] and not sixteen["shown"]
+    for stem, words in (
+        ("avdigits-wide", "{:.1f} % where traffic is priced"),
+        ("games", "and {:.1f} % by memory size"),
+    ):
+        result = read_result(ROOT / "results" / f"{stem}.json")
+        (found,) = result["attribution"]
+        assert words.format(share_of_dense(result, found, found["links"][-1], "sram")) in said
+
+
 def test_what_is_said_of_the_price_of_few_bits_is_in_the_json():
     """How much cheaper a narrow product must be for the last link to save nothing by arithmetic, zeros skipped."""
     page = (ROOT / "docs/explanations/controls.md").read_text(encoding="utf-8")
@@ -186,7 +210,10 @@ def test_one_spiking_network_saves_by_arithmetic_and_with_reuse_at_once():
         next(one for one in rivalries(result["variants"], model) if one.spiking == "wide-lean")
         for model in ("compute", "memory/segment")
     )
-    assert f"one saves {-first.percent:.1f} and {-second.percent:.1f} %, at 78 % accuracy" in " ".join(README.split())
+    reached = [variant_named(result, name) for name in ("wide-lean", "snn-guided-wide-quantised")]
+    lean, best = (one["test_segment_accuracy"]["mean"] for one in reached if one is not None)
+    said = f"{-first.percent:.1f} and {-second.percent:.1f} %, at {lean:.0f} % accuracy where controls reach {best:.0f}"
+    assert f"one saves {said}" in " ".join(README.split())
     one_step = next(found for found in result["attribution"] if found["variant"] == "wide-s1")["links"][-1]["accuracy"]
     said = f"measured {one_step['difference']:.1f} points more than its control of one bit (corrected p"
     page = " ".join((ROOT / "docs/explanations/controls.md").read_text(encoding="utf-8").split())
@@ -240,7 +267,7 @@ def test_what_the_readme_says_of_time_is_measured():
         next([cell.strip() for cell in line.split("|")] for line in live.splitlines() if line.startswith(f"| {name} |"))
         for name in ("ann", "snn-guided-quantised", "snn-guided")
     )
-    said = "takes {:.2f} of it in ONNX Runtime for the ANN, {:.2f} for the control and {:.2f} for the SNN"
+    said = "takes the ANN {:.2f} of its own compiled time in ONNX Runtime, the control {:.2f} and the SNN {:.2f}"
     times = [float(one[3]) / float(ann[6]) for one in (ann, control, snn)]
     assert said.format(*times) in " ".join(README.split())
 

@@ -56,7 +56,7 @@ ALWAYS = ("data.directory", "training.precision", "training.device")
 
 Split = Literal["train", "val", "test", "all"]
 Execution = Literal["dense", "event", "event-int8", "auto"]
-StreamExecution = Literal["dense", "event", "event-int8", "auto", "onnx"]
+StreamExecution = Literal[Execution, "onnx"]
 Overrides = dict[str, Any]
 """Fields of an experiment that were given, nested."""
 
