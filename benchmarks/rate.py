@@ -264,9 +264,8 @@ def main(output: str, runs: list[str]) -> None:
     say(f"# Time against firing rate, {threads} {'thread' if threads == 1 else 'threads'}\n")
     say(f"By `benchmarks/rate.py`. {processor()}, float32, PyTorch {torch.__version__}. Whole networks: milliseconds.")
     say("A layer: milliseconds of the dense product, then the time of skipping zeros over it, by the share of inputs")
-    say(
-        f"that are not zero. A single figure that leaves its row is noise.\n\n![the same, drawn](measured-{threads}.svg)"
-    )
+    say("that are not zero. A single figure that leaves its row is noise.")
+    say(f"\n![the same, drawn](measured-{threads}.svg)")
     ratios = layers(say)
     times = networks(say, runs)
     write_text(Path(output) / f"measured-{threads}.md", "\n".join(lines) + "\n")
