@@ -54,7 +54,8 @@ def command(result: Result, name: str) -> str:
     """What makes the comparison again."""
     if name == "demo":
         return "make demo"
-    return f"snn-cace compare --config configs/compare/{result['name']}.yaml"
+    folder = "leaderboard" if result["name"].startswith("leaderboard-") else "compare"
+    return f"snn-cace compare --config configs/{folder}/{result['name'].removeprefix('leaderboard-')}.yaml"
 
 
 def lead(result: Result) -> str:

@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from snn_cace.comparison.schema import Attribution, Difference, EnergyDifference, Link, Variant
+from snn_cace.comparison.statistics import student_interval
 
 if TYPE_CHECKING:
     from snn_cace.comparison.plan import ControlOf
@@ -96,8 +96,5 @@ def energy_difference(before: Variant, after: Variant, model: str) -> EnergyDiff
     by_seed = [dict(zip(v["seeds"], v["best"][model]["values"], strict=True)) for v in (before, after)]
     common = sorted(by_seed[0].keys() & by_seed[1].keys())
     differences = np.array([by_seed[1][seed] - by_seed[0][seed] for seed in common])
-    interval = None
-    if len(differences) > 1:
-        half = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / len(differences) ** 0.5
-        interval = [float(differences.mean() - half), float(differences.mean() + half)]
+    interval = student_interval(differences) if len(differences) > 1 else None
     return {"difference_mj": float(differences.mean()), "ci95_mj": interval}

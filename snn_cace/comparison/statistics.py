@@ -92,6 +92,12 @@ def resampled_means(totals: np.ndarray, segments: np.ndarray) -> np.ndarray:
     return np.concatenate(means)
 
 
+def student_interval(values: Sequence[float] | np.ndarray) -> list[float]:
+    """The 95 % interval of the mean of two values at least, by Student's distribution: from, to."""
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return [float(np.mean(values) - half), float(np.mean(values) + half)]
+
+
 def p_over_seeds(differences: np.ndarray) -> float:
     """Paired t test of the seeds' mean differences, `[seeds]`."""
     if len(differences) < 2 or not differences.any():
