@@ -7,22 +7,30 @@ index. Without arguments, every page and the index are made again from the JSON 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-from snn_cace.comparison.schema import Result
+from snn_cace.comparison.schema import Difference, Result
+from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.files import write_text
 from snn_cace.report.comparison import read_result
 from snn_cace.report.conclusions import (
     EQUAL_ACCURACY,
+    Table,
     cautions,
     equal_accuracy_table,
+    fewest_seeds,
     limits,
     markdown_table,
     model_words,
     notes,
     sentences,
+    share_of_dense,
 )
 from snn_cace.report.interactive import page_data
 from snn_cace.report.tables import summary_table
@@ -30,6 +38,8 @@ from snn_cace.report.tables import summary_table
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
 """What no table of results/ or README shows."""
+INDEXED = {"compute": "arithmetic", "memory": "with traffic", "memory/segment": "a weight read once a segment"}
+"""Energy models of the networks' table, in words."""
 FIGURES = ("attribution", "accuracy-energy", "verdicts")
 
 
@@ -121,23 +131,101 @@ def page(result: Result, name: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def make_pages() -> None:
+@dataclass
+class Spikes:
+    """What spikes themselves do in a network: the last link of its chain. percent, interval: by energy model, of the
+    dense network's energy.
+    """
+
+    network: str
+    stem: str
+    accuracy: Difference
+    percent: dict[str, float]
+    interval: dict[str, tuple[float, float]]
+
+
+def all_spikes(results: dict[str, Result]) -> list[Spikes]:
+    """Every spiking network over enough seeds, once: runs that stand in two comparisons have the same numbers."""
+    found: dict[tuple[float, ...], Spikes] = {}
+    for stem, result in sorted(results.items(), key=lambda item: len(item[1]["attribution"])):
+        for chain in result["attribution"] if fewest_seeds(result) >= ENOUGH_SEEDS else ():
+            link, percent, interval = chain["links"][-1], dict[str, float](), dict[str, tuple[float, float]]()
+            for model in [*result["energy_models"], *result["reusing_models"]]:
+                percent[model] = share_of_dense(result, chain, link, model)
+                one = link["energy"][model]
+                low, high = (percent[model] / one["difference_mj"] * end for end in one["ci95_mj"] or (math.nan,) * 2)
+                interval[model] = low, high
+            one = Spikes(chain["variant"], stem, link["accuracy"], percent, interval)
+            found.setdefault((link["accuracy"]["difference"], *percent.values()), one)
+    return [*found.values()]
+
+
+def accuracy_digest(found: Sequence[Spikes]) -> str:
+    points = [one.accuracy["difference"] for one in found]
+    shown = [one.accuracy["difference"] > 0 for one in found if one.accuracy["shown"]]
+    return (
+        f"Of {len(found)} spiking networks, {shown.count(False)} are shown less accurate than their last control, and "
+        f"{shown.count(True) or 'none'} more. The median difference is {median(points):+.1f} points."
+    )
+
+
+def energy_digest(found: Sequence[Spikes]) -> Table:
+    """A row per energy model: in how many networks spikes save and cost, and how much."""
     rows = []
-    for file in sorted(RESULTS.glob("*.json")):
-        result = read_result(file)
-        write_text(file.with_suffix(".md"), page(result, file.stem))
+    for model in found[0].percent:
+        percent = [one.percent[model] for one in found]
+        saves, costs = (sum(sign * one.interval[model][end] > 0 for one in found) for sign, end in ((-1, 1), (1, 0)))
         rows.append(
             {
-                "comparison": f"[{file.stem}]({file.stem}.md)",
-                "seeds": str(len(result["variants"][0]["seeds"])),
-                "what spikes themselves do": lead(result).removeprefix("Spikes themselves: "),
-                "energy, of the best spiking network against the cheapest without spikes that is as accurate": (
-                    at_equal_accuracy(result).partition(": ")[2]
-                ),
+                "energy model": model_words(model),
+                "save": str(saves),
+                "cost": str(costs),
+                "neither shown": str(len(found) - saves - costs),
+                "least, %": f"{min(percent):+.1f}",
+                "median, %": f"{median(percent):+.1f}",
+                "most, %": f"{max(percent):+.1f}",
             }
         )
-    index = ["# Results", "", *markdown_table(rows)]
-    write_text(RESULTS / "README.md", "\n".join(index) + "\n")
+    return rows
+
+
+def index(results: dict[str, Result]) -> str:
+    found = all_spikes(results)
+    rows = [
+        {
+            "spiking network": one.network,
+            "comparison": f"[{one.stem}]({one.stem}.md)",
+            "points": f"{one.accuracy['difference']:+.2f}",
+            "from": f"{one.accuracy['ci95'][0]:+.2f}",
+            "to": f"{one.accuracy['ci95'][1]:+.2f}",
+            "shown": "yes" if one.accuracy["shown"] else "-",
+            **{f"{words}, %": f"{one.percent[model]:+.1f}" for model, words in INDEXED.items()},
+        }
+        for one in found
+    ]
+    others = [stem for stem in results if stem not in {one.stem for one in found}]
+    parts = [
+        "# Results",
+        "What do spikes themselves do? A spiking network is set beside its last control, which has the same shape, "
+        "norm, memory and bits ([controls](../docs/explanations/controls.md)). Five seeds each.",
+        f"**Accuracy.** {accuracy_digest(found)}",
+        "**Energy**, of the spikes alone, in percent of the ANN's; zeros are skipped by all networks. In how many "
+        "networks do they save, and in how many do they cost?",
+        "\n".join(markdown_table(energy_digest(found))),
+        "## Each network",
+        'Points are of test accuracy; "from" and "to" are their 95 % interval. "Shown": the interval leaves out '
+        "zero, and so does the test after Holm's correction. The comparisons' pages have the intervals of energy.",
+        "\n".join(markdown_table(rows)),
+        f"Elsewhere: {', '.join(f'[{stem}]({stem}.md)' for stem in others)}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def make_pages() -> None:
+    results = {file.stem: read_result(file) for file in sorted(RESULTS.glob("*.json"))}
+    for stem, result in results.items():
+        write_text(RESULTS / f"{stem}.md", page(result, stem))
+    write_text(RESULTS / "README.md", index(results))
 
 
 if __name__ == "__main__":
