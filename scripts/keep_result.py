@@ -30,7 +30,7 @@ from snn_cace.report.conclusions import (
     model_words,
     notes,
     sentences,
-    share_of_dense,
+    variant_named,
 )
 from snn_cace.report.interactive import page_data
 from snn_cace.report.tables import summary_table
@@ -149,12 +149,13 @@ def all_spikes(results: dict[str, Result]) -> list[Spikes]:
     found: dict[tuple[float, ...], Spikes] = {}
     for stem, result in sorted(results.items(), key=lambda item: len(item[1]["attribution"])):
         for chain in result["attribution"] if fewest_seeds(result) >= ENOUGH_SEEDS else ():
-            link, percent, interval = chain["links"][-1], dict[str, float](), dict[str, tuple[float, float]]()
+            link, dense = chain["links"][-1], variant_named(result, chain["dense"])
+            assert dense is not None
+            percent, interval = dict[str, float](), dict[str, tuple[float, float]]()
             for model in [*result["energy_models"], *result["reusing_models"]]:
-                percent[model] = share_of_dense(result, chain, link, model)
-                one = link["energy"][model]
-                low, high = (percent[model] / one["difference_mj"] * end for end in one["ci95_mj"] or (math.nan,) * 2)
-                interval[model] = low, high
+                added, scale = link["energy"][model], 100 / dense["best"][model]["mean"]
+                low, high = added["ci95_mj"] or (math.nan, math.nan)
+                percent[model], interval[model] = scale * added["difference_mj"], (scale * low, scale * high)
             one = Spikes(chain["variant"], stem, link["accuracy"], percent, interval)
             found.setdefault((link["accuracy"]["difference"], *percent.values()), one)
     return [*found.values()]

@@ -36,7 +36,7 @@ def small(
     """feed_forward: the node of that slot, where it spikes; slots: others that do; `shared`: of model.spiking."""
     experiment = peer_experiment(None, network)
     experiment.model.causal, experiment.model.window = causal, 6
-    experiment.model.encoder_layers = 1
+    experiment.model.encoder_layers, experiment.model.spiking.steps = 1, 2  # tracing takes seconds a layer and a step
     filled = experiment.model.slots
     filled.temporal_encoder = {"block": block, "direction": direction}
     for name in slots:
@@ -102,7 +102,7 @@ def test_a_graph_of_one_number_of_clips_is_refused(tmp_path: Path):
 
 
 def test_the_verb_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture):
-    experiment = small("cace", "dense")
+    experiment = small("avel", "dense")
     experiment.data.directory = str(write_ave(tmp_path / "ave"))
     save_checkpoint(RunFiles(tmp_path / "run").best, built(experiment), experiment)
     words = ["export", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--format", "onnx"]
