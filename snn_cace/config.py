@@ -725,7 +725,7 @@ def in_plain_words(error: Exception, parser: ArgumentParser) -> str:
         return text
     key = ".".join(filter(None, unknown.groups()))
     known = {option.removeprefix("--") for option in parser._option_string_actions}
-    return f"unknown key {key}{did_you_mean(key, known)}"
+    return f"unknown key {key}{did_you_mean(key, known, '--' if 'arguments: --' in text else '')}"
 
 
 def needed(kind: str) -> str:
