@@ -40,7 +40,8 @@ def stream(
         video: a media file of any length, encoded as `extract` encoded the training data.
         split: which clips, where there is no --video.
         clips: how many of them, from the first on; all where it is left out.
-        confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident.
+        confidence: run a segment with 1, 2, 4, ... simulation steps until the network is so confident; the steps
+            printed are those of all these runs.
         continuous: go on from clip to clip, instead of starting anew at each.
         execution: dense; event, where linear layers skip zeros; event-int8, which also rounds their weights to 8 bits;
             auto, where each skips zeros if that was faster when it was first timed; or onnx, where ONNX Runtime runs
@@ -65,25 +66,26 @@ def stream(
         writing(output, "segments.jsonl") if output else nullcontext() as path,
     ):
         running = Stream(network, experiment, confidence, make_step)
+        most = f" of {' + '.join(map(str, running.steps))}" if len(running.steps) > 1 else ""
         for first, visual, audio, target in segments:
             if first and not continuous:
                 running.reset()
             found = running.step(visual, audio)
             results.append(found)
             right += [] if target is None else [found.segment_class == target]
-            print(line_of(found, names, target), flush=True)
+            print(line_of(found, names, target, most), flush=True)
         if path is not None:
             write_lines(path, results, names)
     middle = statistics.median(result.seconds for result in results)
     accuracy = f", segment accuracy {100 * sum(right) / len(right):.2f} %" if right else ""
     spikes = sum(result.spikes for result in results) / len(results)
     steps = sum(result.steps for result in results) / len(results)
-    fired = f", {spikes:,.0f} spikes in {steps:.2f} steps a segment" if steps else ""
+    fired = f", {spikes:,.0f} spikes in {steps:.2f}{most} steps a segment" if steps else ""
     print(f"{len(results)} segments, median {1000 * middle:.1f} ms{fired}{accuracy}")
 
 
-def line_of(found: SegmentResult, names: list[str], target: int | None) -> str:
-    fired = f", {found.spikes:,} spikes in {found.steps} steps" if found.steps else ""
+def line_of(found: SegmentResult, names: list[str], target: int | None, most: str) -> str:
+    fired = f", {found.spikes:,} spikes in {found.steps}{most} steps" if found.steps else ""
     truth = "" if target is None else f", is {names[target]}"
     return (
         f"{found.segment:6d}  {names[found.segment_class]:24s} {100 * found.confidence:5.1f} %  "
