@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 
@@ -25,7 +25,7 @@ from snn_cace.networks import find_network
 from snn_cace.processes import end_by_kernel, flush_denormals, is_unused, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
-from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
+from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints, epoch_progress
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint, read_tensors
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
@@ -203,7 +203,7 @@ def make_trainer(
     if training.patience:
         callbacks.append(EarlyStopping(picked_by, mode="max", patience=training.patience))
     if not quiet:
-        callbacks.append(TQDMProgressBar(leave=False))
+        callbacks.append(epoch_progress())
     return L.Trainer(
         accelerator="gpu" if pick_device(training.device).type == "cuda" else "cpu",
         devices=training.devices,
