@@ -226,7 +226,9 @@ def make_trainer(
 
 
 def describe_run(module: EventLocaliser, data: ClipData) -> str:
-    """The lines a run starts with: data, parameters, and the kernel each spiking layer runs on."""
+    """The lines a run starts with: data, parameters, the kernel each spiking layer runs on, and whether the first one
+    reads values where it could read events.
+    """
     experiment = module.experiment
     parameters = sum(p.numel() for p in module.network.parameters())
     splits = ", ".join(f"{split} {len(order)}" for split, order in data.layout.orders.items())
@@ -241,4 +243,10 @@ def describe_run(module: EventLocaliser, data: ClipData) -> str:
     kernels = sorted({layer.implementation(device) for layer in layers})
     if layers:
         lines.append(f"{len(layers)} spiking layers on {device.type}: {', '.join(kernels)}")
+    model = experiment.model
+    projection = model.slots.slot("visual_projection")
+    if projection.spikes and projection.spiking(model.spiking).coding == "constant":
+        seen = data.reader.read("visual", data.layout.orders["train"][:1])
+        if ((seen != 0) & (seen != 1)).any():
+            lines.append("visual features are no events of 0 and 1: the spiking visual_projection multiplies them")
     return "\n".join(lines)
