@@ -461,7 +461,10 @@ def check(experiment: Experiment) -> None:
         setattr(model.slots, name, typed_slot(f"model.slots.{name}", values))
     find_network(model.network).check_config(model, experiment.training.supervision)
     if model.causal and model.slots.slot("temporal_encoder").direction == "bidirectional":
-        raise InputError("model.slots.temporal_encoder.direction: bidirectional sees later segments, model.causal none")
+        raise InputError(
+            "model.slots.temporal_encoder.direction: bidirectional sees later segments, model.causal none; set it to "
+            "forward or recurrent, or model.causal to false"
+        )
     for name, slot in model.slots.every().items():
         check_slot(f"model.slots.{name}", slot, model.spiking, temporal=name == "temporal_encoder")
 
@@ -725,7 +728,7 @@ def in_plain_words(error: Exception, parser: ArgumentParser) -> str:
         return text
     key = ".".join(filter(None, unknown.groups()))
     known = {option.removeprefix("--") for option in parser._option_string_actions}
-    return f"unknown key {key}{did_you_mean(key, known)}"
+    return f"unknown key {key}{did_you_mean(key, known, '--' if 'arguments: --' in text else '')}"
 
 
 def needed(kind: str) -> str:

@@ -33,10 +33,13 @@ def explained(error: BaseException) -> str | None:
     return None
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint at the known word that is most like `word`; nothing where none is."""
-    close = get_close_matches(word, list(known), 1, 0.7)
-    return f"; did you mean {close[0]}?" if close else ""
+def did_you_mean(word: str, known: Iterable[str], dashes: str = "") -> str:
+    """A hint at the known word that is most like `word`, or else at the dotted keys that end in it, each after
+    `dashes`; nothing where none is.
+    """
+    known = list(known)
+    meant = get_close_matches(word, known, 1, 0.7) or sorted(key for key in known if key.endswith(f".{word}"))
+    return f"; did you mean {' or '.join(dashes + key for key in meant)}?" if meant else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -67,5 +67,5 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def progress(iterable: Iterable[Any], what: str, quiet: bool) -> Iterable[Any]:
-    """A progress bar on standard error."""
-    return tqdm(iterable, desc=what, leave=False, disable=quiet)
+    """A progress bar on standard error, where that is a terminal."""
+    return tqdm(iterable, desc=what, leave=False, disable=quiet or None)

@@ -181,7 +181,10 @@ def test_every_verb_has_help_of_two_screens_at_most_and_explains_every_option(ve
             ["train", "--output", "x", "--config", str(CONFIGS / "compare" / "games.yaml")],
             "run it with snn-cace compare",
         ),
-        (["compare", "--config", "avdigits", "--seed", "1"], "unknown key seed; did you mean seeds?"),
+        (["compare", "--config", "avdigits", "--seed", "1"], "unknown key seed; did you mean --seeds?"),
+        (["train", "--output", "x", "--epochs", "1"], "unknown key epochs; did you mean --training.epochs?"),
+        (["compare", "--config", "avdigits", "--spiking.tau=3"], "spiking.tau; did you mean --model.spiking.tau?"),
+        (["train", "--output", "x", "--seed", "1"], "seed; did you mean --data.avdigits.seed or --training.seed?"),
         (["train", "--output", "x", "--config", "avdigits/ann", "--data", "."], "name another layout by data.reader"),
     ],
 )
@@ -196,7 +199,7 @@ def test_bad_words_are_told_in_one_line(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (["--model.psai", "0.3"], "unknown key model.psai; did you mean model.psi?"),
+        (["--model.psai", "0.3"], "unknown key model.psai; did you mean --model.psi?"),
         (["--model.psi", "strong"], "model.psi"),
         (["--model.guidance", "both"], "model.guidance"),
         (["--model.d_model", "7"], "model.d_model (7) must be even"),

@@ -11,7 +11,7 @@ def train(experiment: Experiment, output: str, resume: bool = False, quiet: bool
     Args:
         output: directory to write into; never one that is in use.
         resume: go on with the unfinished run in --output.
-        quiet: no progress bars.
+        quiet: no progress bars, nor a line an epoch, which is printed where output is no terminal.
     """
     from snn_cace.training.run import train as run
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset, DistributedSampler
@@ -32,7 +32,7 @@ from snn_cace.errors import InputError
 from snn_cace.files import read_json, write_json
 from snn_cace.processes import is_unused, sole_writer
 from snn_cace.runtime import pick_device
-from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
+from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints, epoch_progress
 from snn_cace.training.checkpoints import write_tensors
 from snn_cace.training.ranks import join
 from snn_cace.training.run import lightning_quiet
@@ -177,7 +177,7 @@ def fit(
         devices=1,
         max_epochs=settings.epochs,
         logger=False,
-        callbacks=callbacks if quiet else [*callbacks, TQDMProgressBar(leave=False)],
+        callbacks=callbacks if quiet else [*callbacks, epoch_progress()],
         enable_progress_bar=not quiet,
         enable_model_summary=False,
         plugins=[WholeCheckpoints(), join(1)],

@@ -88,7 +88,7 @@ def video_files(directory: Path, annotations: list[Annotation]) -> list[Path | N
     taken, with sound if there is such a one, and the first by alphabet among equals.
 
     Raises:
-        InputError: no such directory, or no file of any clip in it.
+        InputError: no such directory, no file of any clip in it, or a video that is named with its ending.
     """
     if not directory.is_dir():
         raise InputError(f"no directory of videos {directory}")
@@ -100,6 +100,9 @@ def video_files(directory: Path, annotations: list[Annotation]) -> list[Path | N
         video: max(files, key=streams_in) if len(files) > 1 else next(iter(files), None)
         for video, files in candidates.items()
     }
+    ended = next((video for video, file in by_name.items() if file is None and (directory / video).is_file()), None)
+    if ended:
+        raise InputError(f"the annotations name {directory / ended} with its ending; write {Path(ended).stem} there")
     if not any(by_name.values()):
         raise InputError(
             f"{directory} holds no file called as a video of the annotations, such as {annotations[0].video}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar, TQDMProgressBar
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from snn_cace.errors import InputError
@@ -35,6 +36,23 @@ class LossHistory(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.epochs = state["epochs"]
+
+
+class EpochLines(ProgressBar):
+    """A line an epoch of what a bar would show: files and pipes keep every state of a bar."""
+
+    def disable(self) -> None:
+        """Asked of all processes but the first, which alone prints."""
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            values = [f"{name} {float(value):.2f}" for name, value in trainer.progress_bar_metrics.items()]
+            print(f"epoch {trainer.current_epoch}: {', '.join(values)}", flush=True)
+
+
+def epoch_progress() -> ProgressBar:
+    """A bar where standard output is a terminal, else lines."""
+    return TQDMProgressBar(leave=False) if sys.stdout.isatty() else EpochLines()
 
 
 class WholeCheckpoints(TorchCheckpointIO):

@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import ClusterEnvironment
 
@@ -25,7 +25,7 @@ from snn_cace.networks import find_network
 from snn_cace.processes import end_by_kernel, flush_denormals, is_unused, sole_writer
 from snn_cace.provenance import origin
 from snn_cace.runtime import feature_dtype, peak_memory_mb, pick_device, use_tensor_cores
-from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints
+from snn_cace.training.callbacks import LossHistory, StopOnBadLoss, WholeCheckpoints, epoch_progress
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint, read_tensors
 from snn_cace.training.evaluation import evaluate_network, save_arrays
 from snn_cace.training.module import EventLocaliser
@@ -203,7 +203,7 @@ def make_trainer(
     if training.patience:
         callbacks.append(EarlyStopping(picked_by, mode="max", patience=training.patience))
     if not quiet:
-        callbacks.append(TQDMProgressBar(leave=False))
+        callbacks.append(epoch_progress())
     return L.Trainer(
         accelerator="gpu" if pick_device(training.device).type == "cuda" else "cpu",
         devices=training.devices,
@@ -226,7 +226,9 @@ def make_trainer(
 
 
 def describe_run(module: EventLocaliser, data: ClipData) -> str:
-    """The lines a run starts with: data, parameters, and the kernel each spiking layer runs on."""
+    """The lines a run starts with: data, parameters, the kernel each spiking layer runs on, and whether the first one
+    reads values where it could read events.
+    """
     experiment = module.experiment
     parameters = sum(p.numel() for p in module.network.parameters())
     splits = ", ".join(f"{split} {len(order)}" for split, order in data.layout.orders.items())
@@ -241,4 +243,10 @@ def describe_run(module: EventLocaliser, data: ClipData) -> str:
     kernels = sorted({layer.implementation(device) for layer in layers})
     if layers:
         lines.append(f"{len(layers)} spiking layers on {device.type}: {', '.join(kernels)}")
+    model = experiment.model
+    projection = model.slots.slot("visual_projection")
+    if projection.spikes and projection.spiking(model.spiking).coding == "constant":
+        seen = data.reader.read("visual", data.layout.orders["train"][:1])
+        if ((seen != 0) & (seen != 1)).any():
+            lines.append("visual features are no events of 0 and 1: the spiking visual_projection multiplies them")
     return "\n".join(lines)

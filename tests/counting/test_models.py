@@ -185,6 +185,11 @@ def test_a_comparison_reports_the_light_models_unless_it_names_others():
         reported(PRICES, ["guess"])
 
 
+def test_an_audit_has_seven_models_and_fifteen_rows_as_its_page_says():
+    assert (len(PRICES), len(with_reuse(PRICES))) == (7, 15 - 7)
+    assert sum(model.has_traffic for model in PRICES.values()) == 4
+
+
 def test_every_model_prices_a_network_by_a_positive_number():
     modules = count_operations(nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)), torch.rand(3, 5)).modules
     assert all(value > 0 for value in energies_mj(modules, PRICES).values())

@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("av")
 
 from media import write_video
-from small import small_experiment
+from small import small_experiment, write_ave
 
 from snn_cace.cli import main
 from snn_cace.commands.stream import segments_of_video
@@ -86,7 +86,7 @@ def words(videos: Path, output: Path, *options: str) -> list[str]:
     return ["extract", str(videos), "--output", str(output), "--visual", "events", "--dtype", "float16", *options]
 
 
-def test_from_videos_to_a_network_whose_first_layer_adds(videos: Path, tmp_path: Path):
+def test_from_videos_to_a_network_whose_first_layer_adds(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main(words(videos, tmp_path / "ave", "--frames", "2", "--quiet")) == 0
     assert main(["data", "check", str(tmp_path / "ave")]) == 0
     made = json.loads((tmp_path / "ave" / "extraction.json").read_text())
@@ -98,7 +98,13 @@ def test_from_videos_to_a_network_whose_first_layer_adds(videos: Path, tmp_path:
     experiment.model.slots.visual_projection.update(projection)
     (tmp_path / "small.yaml").write_text(as_yaml(experiment))
     run = str(tmp_path / "run")
-    assert main(["train", "--config", str(tmp_path / "small.yaml"), "--output", run, "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--config", str(tmp_path / "small.yaml"), "--output", run]) == 0
+    assert "no events" not in capsys.readouterr().out
+    write_ave(tmp_path / "analog")
+    other = ["train", "--config", str(tmp_path / "small.yaml"), "--data", str(tmp_path / "analog")]
+    assert main([*other, "--output", str(tmp_path / "other")]) == 0
+    assert "visual features are no events of 0 and 1: the spiking visual_projection multip" in capsys.readouterr().out
 
     network = load_checkpoint(Path(run)).network
     dataset = ClipData(experiment.data, torch.float32).dataset("train")

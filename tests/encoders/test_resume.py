@@ -230,6 +230,16 @@ def test_the_file_with_moving_pictures_and_sound_is_the_video(name: str, tmp_pat
     assert video_files(tmp_path, annotations) == [meant and tmp_path / meant, tmp_path / "z.mkv"]
 
 
+def test_a_video_named_with_its_ending_is_refused_with_the_name_to_write(tmp_path: Path):
+    for file in ("one.mp4", "two.mp4"):
+        (tmp_path / file).touch()
+    one, two, gone = (Annotation("a", video, "good", 0, 2) for video in ("one.mp4", "two", "gone.mp4"))
+    assert video_files(tmp_path, [two, gone]) == [tmp_path / "two.mp4", None]
+    for listed in ([one], [two, one]):
+        with pytest.raises(InputError, match=r"annotations name .*/one\.mp4 with its ending; write one there"):
+            video_files(tmp_path, listed)
+
+
 LINES = ["Bark&v1&good&0&4", "Goat&v1&good&5&9", "Bark&v2&good&0&9", "Goat&v3&good&0&9", "Goat&v3&bad&0&9"]
 
 

@@ -132,8 +132,16 @@ def test_the_verb_prints_every_segment(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(printed) == 21 and "spikes in 4 steps" in printed[0] and printed[-1].startswith("20 segments, ")
     lines = [json.loads(line) for line in (tmp_path / "out" / "segments.jsonl").read_text().splitlines()]
     assert [line["segment"] for line in lines] == [*range(10)] * 2
-    assert main([*words, "--clips", "2", "--continuous", "--confidence", "0.4"]) == 0
-    capsys.readouterr()
+    assert [(line["clip"], line["index"]) for line in lines] == [(0, 9)] * 10 + [(1, 10)] * 10
+    assert [line["segment_target"] for line in lines] == [3] + [0] * 5 + [3] * 4 + [3] * 2 + [1] * 5 + [3] * 3
+    names = ["class 0", "class 1", "class 2", "background"]
+    assert all(line["target_name"] == names[line["segment_target"]] for line in lines)
+    right = sum(line["segment_class"] == line["segment_target"] for line in lines)
+    assert printed[-1].endswith(f"segment accuracy {5 * right:.2f} %")
+    assert main([*words, "--clips", "2", "--continuous", "--confidence", "1"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert all(" spikes in 7 of 1 + 2 + 4 steps, is " in line for line in printed[:-1])
+    assert " spikes in 7.00 of 1 + 2 + 4 steps a segment, " in printed[-1]
     assert main([*words, "--output", str(tmp_path / "out")]) == 2
     refused = capsys.readouterr()
     assert "segments.jsonl is there already" in refused.err and not refused.out

@@ -199,5 +199,7 @@ def test_a_causal_run_trains_and_predicts_by_the_segments_so_far(tmp_path: Path)
 def test_a_bidirectional_encoder_is_not_causal():
     config = ModelConfig(causal=True)
     config.slots.temporal_encoder["direction"] = "bidirectional"
-    with pytest.raises(InputError, match=r"direction: bidirectional sees later segments, model.causal none"):
+    with pytest.raises(InputError, match=r"direction: bidirectional sees later .*; set it to forward or recurrent"):
         Experiment(model=config)
+    config.slots.temporal_encoder |= {"direction": "recurrent", "block": "spiking"}
+    assert Experiment(model=config).model.causal

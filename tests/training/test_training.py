@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
 from small import small_experiment, write_ave
 from spy import spied, spying
 
 from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.errors import InputError
-from snn_cace.training.callbacks import StopOnBadLoss
+from snn_cace.training.callbacks import StopOnBadLoss, epoch_progress
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.run import train
@@ -102,6 +103,18 @@ def test_a_run_holds_what_the_contract_names(tmp_path: Path, ave: Path):
         "firing_rate/visual_temporal.projection.layer",
     } <= set(logged)
     assert list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents*"))
+
+
+def test_output_that_is_no_terminal_gets_a_line_an_epoch(
+    tmp_path: Path, ave: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    train(small_experiment(ave, epochs=2), tmp_path / "run")
+    printed = capsys.readouterr()
+    accuracies = [e["val/segment_accuracy"] for e in json.loads(RunFiles(tmp_path / "run").history.read_text())]
+    lines = [f"epoch {epoch}: val/segment_accuracy {value:.2f}" for epoch, value in enumerate(accuracies)]
+    assert printed.out.splitlines()[-2:] == lines and "\r" not in printed.out and printed.err == ""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert isinstance(epoch_progress(), TQDMProgressBar)
 
 
 def test_learning_rate_is_multiplied_after_each_milestone(tmp_path: Path, ave: Path):
