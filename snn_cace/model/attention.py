@@ -16,9 +16,6 @@ from torch.nn import functional as F
 
 from neurons import LookBack
 from snn_cace.config import ModelConfig
-from snn_cace.kernels.dropout import Dropout
-from snn_cace.kernels.linear import project
-from snn_cace.kernels.residual import residual_norm
 
 
 class GuidedFeatures(NamedTuple):
@@ -53,15 +50,7 @@ class UnscaledAttention(nn.Module):
 
     def projections(self, query: torch.Tensor, memory: torch.Tensor) -> Projections:
         """What `attend` takes."""
-        keys, values = project(memory, self.key, self.value)
-        return Projections(self.query(query), keys, values)
-
-
-def self_projections(values: torch.Tensor, *attentions: UnscaledAttention) -> list[Projections]:
-    """What each of several self-attentions makes of the same values `[..., M, memory_dim]`, in one matrix product."""
-    layers = (layer for attention in attentions for layer in (attention.query, attention.key, attention.value))
-    projected = iter(project(values, *layers))
-    return [Projections(next(projected), next(projected), next(projected)) for _ in attentions]
+        return Projections(self.query(query), self.key(memory), self.value(memory))
 
 
 def attend(given: Projections, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -155,7 +144,7 @@ class AudioGuidedVisualAttention(nn.Module):
         self.self_spatial = SpatialAttention(visual_dim, visual_dim, hidden_dim)
         self.channel = ChannelAttention(visual_dim, audio_dim, hidden_dim)
         self.spatial = SpatialAttention(visual_dim, audio_dim, hidden_dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, patches: torch.Tensor, attended: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
         self_guided = self.self_spatial(attended, attended.mean(-2))
@@ -181,12 +170,11 @@ class VisualGuidedAudioAttention(nn.Module):
         self.sound_attention = UnscaledAttention(audio_dim, audio_dim, audio_dim, audio_dim)
         self.sound_norm = nn.LayerNorm(audio_dim)
         self.cross_attention = UnscaledAttention(visual_dim, audio_dim, audio_dim, audio_dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, attended: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-        (projections,) = self_projections(audio, self.sound_attention)
-        attended_sound = attend_back(projections, self.sound_look_back)
-        sound = residual_norm(audio, attended_sound, self.dropout, self.sound_norm)
+        attended_sound = attend_back(self.sound_attention.projections(audio, audio), self.sound_look_back)
+        sound = self.sound_norm(audio + self.dropout(attended_sound))
         gate_logits = attend_back(self.cross_attention.projections(attended.mean(-2), sound), self.cross_look_back)
         return audio + self.psi * torch.sigmoid(gate_logits) * audio
 
@@ -222,15 +210,14 @@ class GuidanceAttention(nn.Module):
 
     def attended(self, patches: torch.Tensor) -> dict[str, torch.Tensor]:
         """norm(patches + dropout(self-attention(patches))) of each branch that there is: `[B, T, P, Cv]`."""
-        branches: dict[str, tuple[UnscaledAttention, Dropout]] = {}
+        branches: dict[str, tuple[UnscaledAttention, nn.Dropout]] = {}
         if self.picture is not None:
             branches["picture"] = (self.picture.self_attention, self.picture.dropout)
         if self.sound is not None:
             branches["sound"] = (self.sound.picture_attention, self.sound.dropout)
-        projections = self_projections(patches, *(attention for attention, _ in branches.values()))
         return {
-            name: residual_norm(patches, attend(given), dropout, self.visual_norm)
-            for (name, (_, dropout)), given in zip(branches.items(), projections, strict=True)
+            name: self.visual_norm(patches + dropout(attention(patches, patches)))
+            for name, (attention, dropout) in branches.items()
         }
 
     def spatial_attentions(self) -> dict[str, nn.Module]:

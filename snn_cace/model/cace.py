@@ -9,7 +9,6 @@ from torch.nn import Linear
 from neurons import LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, EventsOutput, FeatureShape, ParsedOutput
-from snn_cace.kernels.dropout import Dropout
 from snn_cace.model.attention import GuidanceAttention
 from snn_cace.model.blocks import event_classifier, interaction, relation_blocks, temporal_encoders, visual_projection
 from snn_cace.model.localisation import LocalisationHead, mean_of_largest
@@ -52,7 +51,7 @@ class CaceNet(Network):
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
 
         self.visual_projection = visual_projection(config, shape.visual_channels)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.guidance = GuidanceAttention(config, audio_dim)
         self.audio_temporal, self.visual_temporal = temporal_encoders(config, (audio_dim, d), (visual_dim, 2 * d))
         relations = relation_blocks(config, 2 * d, d)

@@ -7,7 +7,6 @@ from torch import nn
 
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
-from snn_cace.kernels.dropout import Dropout
 from snn_cace.model.attention import ChannelSpatialAttention
 from snn_cace.model.blocks import event_classifier, interaction, relation_blocks, visual_projection
 from snn_cace.model.localisation import LocalisationHead
@@ -27,7 +26,7 @@ class CmranNet(Network):
         super().__init__(shape, weak)
         visual_dim, audio_dim = config.visual_dim, shape.audio_channels
         self.visual_projection = visual_projection(config, shape.visual_channels)
-        self.dropout = Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
         self.guidance: ChannelSpatialAttention | None = None
         if config.guidance == "audio":
             self.guidance = ChannelSpatialAttention(visual_dim, audio_dim, config.attention_dim)

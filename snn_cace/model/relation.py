@@ -13,8 +13,6 @@ from torch.nn import Linear
 from torch.nn import functional as F
 
 from neurons import LookBack
-from snn_cace.kernels.dropout import Dropout
-from snn_cace.kernels.residual import residual_norm
 from snn_cace.model.dense import ORIGINAL, DenseParts
 
 
@@ -28,7 +26,7 @@ class FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.linear1 = Linear(width, hidden)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
         self.linear2 = Linear(hidden, outputs or width)
         self.norm = dense.make_norm(hidden)
         self.round_inputs, self.round_hidden = dense.make_rounding(width), dense.make_rounding(hidden)
@@ -96,12 +94,12 @@ class RelationLayer(nn.Module):
         self.feed_forward = feed_forward
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
-        self.dropout1 = Dropout(dropout)
-        self.dropout2 = Dropout(dropout)
+        self.dropout1 = nn.Dropout(dropout)
+        self.dropout2 = nn.Dropout(dropout)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
-        query = residual_norm(query, self.attention(query, memory), self.dropout1, self.norm1)
-        return residual_norm(query, self.feed_forward(query), self.dropout2, self.norm2)
+        query = self.norm1(query + self.dropout1(self.attention(query, memory)))
+        return self.norm2(query + self.dropout2(self.feed_forward(query)))
 
 
 class RelationBlock(nn.Module):
@@ -143,9 +141,9 @@ class Interaction(nn.Module):
         super().__init__()
         self.attention = attention
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         joint = first * second
         memory = torch.cat([second, first], dim=1)
-        return residual_norm(joint, self.attention(joint, memory), self.dropout, self.norm)
+        return self.norm(joint + self.dropout(self.attention(joint, memory)))

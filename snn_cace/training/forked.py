@@ -7,11 +7,12 @@ def prepare() -> None:
     """What takes long when it is done for the first time."""
     import torch
 
+    from neurons import BlockConfig, SpikingLinear
     from snn_cace.config import Experiment, typed_parser
-    from snn_cace.kernels.dropout import Draw, dropped
 
     typed_parser(Experiment)
-    dropped(torch.zeros(1), Draw(0.5))  # Numba readies itself when it first runs a kernel
+    with torch.no_grad():
+        SpikingLinear(1, 1, BlockConfig()).eval()(torch.zeros(1, 1, 1))  # Numba readies itself when it first runs a kernel
 
 
 end_by_kernel()

@@ -17,8 +17,6 @@ from snn_cace.counting.energy import energy, read_prices
 from snn_cace.counting.execution import run_event_driven
 from snn_cace.counting.operations import Count, count_operations, summed
 from snn_cace.counting.rules import Cost
-from snn_cace.kernels.dropout import Dropout
-from snn_cace.kernels.linear import project
 from snn_cace.model import CaceNet
 from snn_cace.model.braincog import BrainCogEncoder
 
@@ -34,7 +32,7 @@ class Consumer(nn.Module):
         block = BlockConfig(steps=steps, threshold=0.3, membrane="reset", norm="none", readout=readout)
         self.spiking = SpikingLinear(3, WIDTH, block)
         self.linear, self.second = Linear(WIDTH, OUT), Linear(WIDTH, OUT)
-        self.norm, self.dropout = nn.LayerNorm(WIDTH), Dropout(0.5)
+        self.norm, self.dropout = nn.LayerNorm(WIDTH), nn.Dropout(0.5)
         self.gate = Linear(3, WIDTH)
         self.per_channel = nn.Parameter(torch.rand(WIDTH))
         self.reads = reads
@@ -48,7 +46,7 @@ class Consumer(nn.Module):
             "rates": lambda: self.linear(rates),
             "dropout and relu": lambda: self.linear(self.dropout(F.relu(rates))),
             "reshaped": lambda: self.linear(rates.flatten(1, 2)[:, 1:]),
-            "two projections": lambda: torch.cat(list(project(rates, self.linear, self.second)), -1),
+            "two projections": lambda: torch.cat([self.linear(rates), self.second(rates)], -1),
             "concatenated": lambda: self.linear(torch.cat([rates, rates], 1)),
             "halved": lambda: self.linear(0.5 * rates),
             "parameter per channel": lambda: self.linear(rates * self.per_channel),

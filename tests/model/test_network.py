@@ -8,13 +8,10 @@ import pytest
 import torch
 from small import small_model
 
-from neurons import BlockConfig, SpikingLayer, eager
+from neurons import BlockConfig, SpikingLayer
 from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, ModelConfig, Slot
 from snn_cace.contracts import FeatureShape
-from snn_cace.kernels import residual
-from snn_cace.kernels.dropout import Dropout
-from snn_cace.kernels.residual import residual_norm
 from snn_cace.model import CaceNet
 from snn_cace.model.attention import UnscaledAttention
 from snn_cace.model.dense import DenseParts
@@ -185,86 +182,6 @@ def test_unscaled_attention_is_softmax_of_plain_products():
 def test_wrong_shapes_are_named(visual: tuple, audio: tuple, message: str):
     with pytest.raises(ValueError, match=message):
         build()(torch.zeros(visual), torch.zeros(audio))
-
-
-def test_dropout_drops_at_its_rate_keeps_the_mean_and_takes_the_same_elements_back():
-    torch.manual_seed(0)
-    values = torch.ones(300, 1000, requires_grad=True)
-    dropout = Dropout(0.2)
-    out = dropout(values)
-    out.backward(torch.full_like(values, 3.0))
-    kept = out.detach() > 0
-    assert float(kept.double().mean()) == pytest.approx(0.8, abs=0.003)
-    assert set(out.detach().unique().tolist()) == {0.0, 1.25}
-    assert torch.equal(values.grad, 3.75 * kept)
-    for lag in (1, 2, 1000):
-        pairs = (kept.flatten()[lag:] & kept.flatten()[:-lag]).double().mean()
-        assert float(pairs) == pytest.approx(0.64, abs=0.004)
-    assert not torch.equal(dropout(values), out)
-    torch.manual_seed(0)
-    assert torch.equal(Dropout(0.2)(values), out)
-    assert dropout.eval()(values) is values
-
-
-def module_by_module(
-    kept: torch.Tensor, branch: torch.Tensor, dropout: Dropout, norm: torch.nn.LayerNorm
-) -> torch.Tensor:
-    return norm(kept + dropout(branch))
-
-
-@pytest.mark.parametrize("rows", [4, 20000])
-def test_the_end_of_a_residual_block_equals_its_modules_one_by_one(rows: int, monkeypatch: pytest.MonkeyPatch):
-    """20000 rows are work for two threads. With the same draw, dropout takes the same elements either way."""
-    monkeypatch.setattr(residual, "LEAST", 1)
-    torch.manual_seed(0)
-    norm = torch.nn.LayerNorm(48).double()
-    torch.nn.init.normal_(norm.weight)
-    torch.nn.init.normal_(norm.bias)
-    dropout = Dropout(0.3)
-    given = [torch.randn(2, rows // 2, 48, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    push = torch.randn_like(given[0])
-    with eager():
-        assert type(residual_norm(*given, dropout, norm).grad_fn).__name__ != "ResidualNormBackward"
-    found = []
-    for end in (residual_norm, module_by_module):
-        torch.manual_seed(1)
-        out = end(*given, dropout, norm)
-        assert (type(out.grad_fn).__name__ == "ResidualNormBackward") == (end is residual_norm)
-        found.append((out, *torch.autograd.grad((out * push).sum(), [*given, norm.weight, norm.bias])))
-    for fused, plain in zip(*found, strict=True):
-        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
-
-
-def test_the_end_of_a_residual_block_takes_what_does_not_lie_in_rows(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(residual, "LEAST", 1)
-    torch.manual_seed(0)
-    kept, branch, norm, found = torch.randn(5, 8).t(), torch.randn(16, 5)[::2], torch.nn.LayerNorm(5), []
-    for end in (residual_norm, module_by_module):
-        torch.manual_seed(1)
-        found.append(end(kept, branch, Dropout(0.3), norm))
-    torch.testing.assert_close(*found)
-
-
-def test_nan_and_infinity_pass_through_the_end_of_a_residual_block(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(residual, "LEAST", 1)
-    values = torch.tensor([[1.0, float("nan"), 2.0], [1.0, float("inf"), 0.0]])
-    out = residual_norm(values, torch.zeros_like(values), Dropout(0.1), torch.nn.LayerNorm(3))
-    assert not torch.isfinite(out).any()
-
-
-@pytest.mark.parametrize("guidance", ["none", "audio", "visual", "co"])
-def test_a_listener_sees_every_projection_and_changes_no_output(guidance: str):
-    """Layers that project the same values run as one matrix product, unless a hook listens to them."""
-    network = build(guidance=guidance).eval()
-    given = inputs()
-    with torch.no_grad():
-        alone = network(*given).event_logits
-        heard: list[str] = []
-        for name, module in network.guidance.named_modules():
-            if isinstance(module, torch.nn.Linear):
-                module.register_forward_hook(lambda _, __, ___, name=name: heard.append(name))
-        torch.testing.assert_close(network(*given).event_logits, alone)
-    assert sorted(heard) == sorted(n for n, m in network.guidance.named_modules() if isinstance(m, torch.nn.Linear))
 
 
 @pytest.mark.parametrize("slot", ["visual_projection", "temporal_encoder", "feed_forward", "interaction", "event_head"])

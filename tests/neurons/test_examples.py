@@ -14,7 +14,7 @@ import neurons
 
 GLOBALS = {"torch": torch, "nn": torch.nn} | {name: getattr(neurons, name) for name in neurons.__all__}
 MODULES = [name for _, name, _ in pkgutil.walk_packages(neurons.__path__, "neurons.") if not name.endswith("_cuda")]
-MODULES += ["snn_cace.kernels.dropout", "snn_cace.model.braincog"]
+MODULES += ["snn_cace.model.braincog"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -12,7 +12,6 @@ from torch import nn
 
 from neurons import LIF, PLIF, BlockConfig, SpikingLayer, SpikingLinear, eager, why_eager
 from neurons.kernels.threads import compiled
-from snn_cace.kernels.dropout import Dropout
 
 
 @pytest.mark.parametrize(
@@ -72,11 +71,3 @@ def test_a_kernel_whose_code_can_be_kept_nowhere_is_compiled_all_the_same():
     with pytest.raises(RuntimeError, match="cannot cache function"):
         njit(cache=True)(found["twice"])
     assert compiled()(found["twice"])(21) == 42
-
-
-def test_dropout_runs_as_itself_within_eager():
-    torch.manual_seed(0)
-    with eager():
-        dropped = Dropout(0.5)(torch.ones(1000))
-    torch.manual_seed(0)
-    assert torch.equal(dropped, torch.nn.functional.dropout(torch.ones(1000), 0.5))
