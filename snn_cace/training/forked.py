@@ -12,7 +12,7 @@ def prepare() -> None:
 
     typed_parser(Experiment)
     with torch.no_grad():
-        SpikingLinear(1, 1, BlockConfig()).eval()(torch.zeros(1, 1, 1))  # Numba readies itself when it first runs a kernel
+        SpikingLinear(1, 1, BlockConfig()).eval()(torch.zeros(1, 1, 1))  # Numba readies itself at its first kernel
 
 
 end_by_kernel()
