@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
+from keep_result import accuracy_digest, all_spikes, energy_digest, index
+from keep_result import page as page_of
 
 from snn_cace.comparison.front import rivalries
 from snn_cace.config import Experiment, read_config
@@ -51,90 +52,55 @@ def test_the_table_of_the_readme_is_the_chain_of_the_demo():
     assert result["variants"][0]["seeds"] == [0, 1]
 
 
-def test_what_the_readme_says_of_five_seeds_is_in_their_json():
-    """Each number with a sign or a percent sign in the sentences of `results/avdigits.json`."""
-    result = json.loads((ROOT / "results" / "avdigits.json").read_text(encoding="utf-8"))
-    (found,) = result["attribution"]
-    (said,) = re.findall(r"Five seeds say:(.*?)- \*\*Equally tuned", README, re.DOTALL)
-    numbers = re.findall(r"[+-]\d+\.\d+", said)
-    differences = [found["whole"], *found["links"]]
-    known = {
-        f"{value:+.2f}" for link in differences for value in (link["accuracy"]["difference"], *link["accuracy"]["ci95"])
-    }
-    assert len(numbers) == 6 and set(numbers) <= known
-    spikes = found["links"][-1]
-    first, *others = (share_of_dense(result, found, spikes, model) for model in spikes["energy"])
-    assert f"{-first:.1f} % less" in said and f"{min(others):.1f} to {max(others):.1f} %" in said
-    low, *lows = (spikes["energy"][model]["ci95_mj"][0] for model in spikes["energy"])
-    assert low < 0 < spikes["energy"]["compute"]["ci95_mj"][1] and min(lows) > 0 and len(lows) == 6
+def words_of(page: str = "README.md") -> str:
+    """The words of a page, a space apart."""
+    return " ".join((ROOT / page).read_text(encoding="utf-8").split())
 
 
-def test_what_the_readme_says_of_reuse_is_in_its_json():
-    result = read_result(ROOT / "results" / "avdigits-wide.json")
-    (found,) = result["attribution"]
-    shares = [share_of_dense(result, found, found["links"][-1], model) for model in ("memory", "memory/segment")]
-    bounds = [found["links"][-1]["energy"][model]["ci95_mj"] for model in ("memory", "memory/segment")]
-    assert bounds[0][1] < 0 < bounds[1][0] and len(result["variants"][0]["seeds"]) == 5
-    said = f"spikes save {-shares[0]:.1f} % of the ANN's energy, but they cost {shares[1]:.1f} % where"
-    assert said in " ".join(README.split())
-
-
-def test_what_the_readme_says_of_guided_spikes_is_in_its_json():
-    result = read_result(ROOT / "results" / "avdigits-guided.json")
-    (found,) = result["attribution"]
-    spikes = found["links"][-1]
-    assert spikes["energy"]["compute"]["ci95_mj"][1] < 0 and not spikes["accuracy"]["shown"]
-    less, more = (share_of_dense(result, found, spikes, model) for model in ("compute", "memory"))
-    percent = less / spikes["energy"]["compute"]["difference_mj"]
-    high, low = (abs(percent * end) for end in spikes["energy"]["compute"]["ci95_mj"])
-    said = f"save {-less:.1f} % by arithmetic ({low:.1f} to {high:.1f}), and with traffic they cost {more:.1f} %"
-    assert said in " ".join(README.split())
-    assert f"Accuracy measured {-spikes['accuracy']['difference']:.1f} points less (not shown)" in README
-
-
-def test_what_the_readme_says_of_equal_tuning_is_in_its_json():
-    result = read_result(ROOT / "results" / "avdigits-tuned.json")
-    (found,) = result["attribution"]
-    spikes = found["links"][-1]
-    low, high = spikes["energy"]["compute"]["ci95_mj"]
-    less, reused = (-share_of_dense(result, found, spikes, model) for model in ("compute", "memory/segment"))
-    said = (
-        f"the SNN is {-spikes['accuracy']['difference']:.2f} points less accurate than that control (corrected p "
-        f"{spikes['accuracy']['p_holm']:.3f}). By arithmetic the spikes measured {less:.1f} % less of the ANN's "
-        f"energy, not shown; with a weight read once a segment they save {reused:.1f} %"
+def test_what_the_readme_says_of_all_networks_is_in_their_json():
+    found = all_spikes({file.stem: read_result(file) for file in (ROOT / "results").glob("*.json")})
+    assert accuracy_digest(found) in words_of()
+    arithmetic, traffic, size, _, a_clip, *_ = energy_digest(found)
+    assert (
+        f"In {arithmetic['save']} networks the spikes save, at most {arithmetic['least, %'][1:]} % of the ANN's energy."
+        f" In {arithmetic['cost']} they cost." in words_of()
     )
-    assert said in " ".join(README.split()) and spikes["accuracy"]["shown"] and low < 0 < high
-    assert spikes["energy"]["memory/segment"]["ci95_mj"][1] < 0
-    assert len(result["variants"][0]["seeds"]) == 5
+    assert (
+        f"In {traffic['save']} networks the spikes save, at most {traffic['least, %'][1:]} % of the ANN's energy; in "
+        f"{traffic['cost']} they cost, at most {traffic['most, %'][1:]} %. Where traffic is priced by memory size, they"
+        f" save in {size['save']} and cost in {size['cost']}. Where a weight is read only once a clip, they save in "
+        f"{a_clip['save'].replace('0', 'none')} and cost in {a_clip['cost']}." in words_of()
+    )
 
 
-def test_what_the_readme_says_of_games_is_in_their_json():
+def test_what_the_readme_says_of_the_whole_gain_is_in_its_json():
+    (found,) = read_result(ROOT / "results" / "avdigits.json")["attribution"]
+    whole, spikes = found["whole"]["accuracy"], found["links"][-1]["accuracy"]
+    low, high = whole["ci95"]
+    others = sum(link["accuracy"]["difference"] for link in found["links"][:-1])
+    assert (
+        f"the SNN is {whole['difference']:.2f} points more accurate ({low:.2f} to {high:.2f}; corrected p "
+        f"{whole['p_holm']:.2f}): shape, norm, memory and bits bring {others:+.2f} points, and spikes "
+        f"{spikes['difference']:+.2f}" in words_of()
+    )
+    assert whole["shown"] and spikes["shown"]
+
+
+def test_every_page_of_results_is_what_its_json_says():
+    results = {file.stem: read_result(file) for file in sorted((ROOT / "results").glob("*.json"))}
+    pages = {"README": index(results)} | {stem: page_of(result, stem) for stem, result in results.items()}
+    assert [name for name, text in pages.items() if (ROOT / "results" / f"{name}.md").read_text() != text] == []
+
+
+def test_what_controls_md_says_of_games_is_in_their_json():
     result = read_result(ROOT / "results" / "games.json")
-    (found,) = result["attribution"]
-    spikes = found["links"][-1]
-    shares = [share_of_dense(result, found, spikes, model) for model in ("compute", "memory", "memory/segment")]
-    said = (
-        f"{-shares[0]:.1f} % by arithmetic and {-shares[1]:.1f} % with traffic, but they cost {shares[2]:.1f} % where"
-    )
-    assert said in " ".join(README.split())
-    bounds = [spikes["energy"][model]["ci95_mj"] for model in ("compute", "memory", "memory/segment")]
-    assert bounds[0][1] < 0 and bounds[1][1] < 0 < bounds[2][0]
-    assert not spikes["accuracy"]["shown"] and len(result["variants"][0]["seeds"]) == 5
-    seen = read_result(ROOT / "results" / "games-events.json")
-    (events,) = seen["attribution"]
-    models = ("compute", "memory", "memory/segment", "sram")
-    shares = [abs(share_of_dense(seen, events, events["links"][-1], model)) for model in models]
-    assert "as events it is {:.1f}, {:.1f}, {:.1f} and {:.1f} %".format(*shares) in " ".join(README.split())
-    ends = [events["links"][-1]["energy"][model]["ci95_mj"] for model in models]
-    assert max(ends[0][1], ends[1][1]) < 0 < min(ends[2][0], ends[3][0])
-    controls = " ".join((ROOT / "docs/explanations/controls.md").read_text(encoding="utf-8").split())
     (best,) = rivalries(result["variants"], "compute")
-    before, after = (variant_named(result, spikes[end]) for end in ("from", "to"))
+    link = result["attribution"][0]["links"][-1]
+    before, after = (variant_named(result, link[end]) for end in ("from", "to"))
     assert before is not None and after is not None
     more = 100 * (before["best"]["compute"]["mean"] / after["best"]["compute"]["mean"] - 1)
-    assert (
-        f"{-best.percent:.1f} % less by arithmetic" in controls and f"only {more:.1f} % more than the SNN" in controls
-    )
+    words = words_of("docs/explanations/controls.md")
+    assert f"{-best.percent:.1f} % less by arithmetic" in words and f"only {more:.1f} % more than the SNN" in words
 
 
 def test_the_table_of_peers_is_in_their_json():
@@ -156,30 +122,6 @@ def test_the_table_of_peers_is_in_their_json():
         arithmetic, *others = (link["energy"][model]["ci95_mj"] for model in ("compute", *models))
         assert arithmetic[1] < 0 < min(interval[0] for interval in others)
     assert [found["links"][-1]["accuracy"]["shown"] for found in result["attribution"]] == [True, False, True]
-
-
-def test_what_the_readme_says_of_other_networks_is_in_their_json():
-    said = " ".join(README.split())
-    peers = read_result(ROOT / "results" / "peers-spiking.json")["attribution"]
-    avel, cmran, cmbs = (-found["links"][-1]["accuracy"]["difference"] for found in peers)
-    assert f"cost AVEL {avel:.1f} points and CMBS {cmbs:.1f}; CMRAN measured {cmran:.1f} less (not shown)" in said
-    result = read_result(ROOT / "results" / "avdigits-braincog.json")
-    (found,) = result["attribution"]
-    energy = found["links"][-1]["energy"]
-    cost = [share_of_dense(result, found, found["links"][-1], model) for model in energy]
-    assert f"spiking encoder they cost {min(cost):.1f} to {max(cost):.1f} %" in said
-    assert min(one["ci95_mj"][0] for one in energy.values()) > 0
-    chains = {one["variant"]: one for one in read_result(ROOT / "results" / "avdigits-spiking.json")["attribution"]}
-    one, sixteen = (chains[name]["links"][-1]["accuracy"] for name in ("snn-s1", "snn-s16"))
-    less = f"{-one['difference']:.1f} and {-sixteen['difference']:.1f} points less (not shown)"
-    assert f"Accuracy measured {less}" in said and not one["shown"] and not sixteen["shown"]
-    for stem, words in (
-        ("avdigits-wide", "{:.1f} % where traffic is priced"),
-        ("games", "and {:.1f} % by memory size"),
-    ):
-        result = read_result(ROOT / "results" / f"{stem}.json")
-        (found,) = result["attribution"]
-        assert words.format(share_of_dense(result, found, found["links"][-1], "sram")) in said
 
 
 def test_what_is_said_of_the_price_of_few_bits_is_in_the_json():
@@ -212,15 +154,17 @@ def test_one_spiking_network_saves_by_arithmetic_and_with_reuse_at_once():
     )
     reached = [variant_named(result, name) for name in ("wide-lean", "snn-guided-wide-quantised")]
     lean, best = (one["test_segment_accuracy"]["mean"] for one in reached if one is not None)
-    said = f"{-first.percent:.1f} and {-second.percent:.1f} %, at {lean:.0f} % accuracy where controls reach {best:.0f}"
-    assert f"one saves {said}" in " ".join(README.split())
+    assert (
+        f"by arithmetic ({-first.percent:.1f} %) and with a weight read once a segment ({-second.percent:.1f} %). It "
+        f"reaches {lean:.0f} % accuracy where controls reach {best:.0f}" in words_of()
+    )
     one_step = next(found for found in result["attribution"] if found["variant"] == "wide-s1")["links"][-1]["accuracy"]
     said = f"measured {one_step['difference']:.1f} points more than its control of one bit (corrected p"
     page = " ".join((ROOT / "docs/explanations/controls.md").read_text(encoding="utf-8").split())
     assert f"{said} {one_step['p_holm']:.3f}, not shown)" in page and not one_step["shown"]
 
 
-def test_what_the_readme_says_of_the_search_is_in_its_json():
+def test_what_controls_md_says_of_the_search_is_in_its_json():
     result = read_result(ROOT / "results" / "avdigits-front.json")
     for model in [*result["energy_models"], *result["reusing_models"]]:
         found = rivalries(result["variants"], model)
@@ -231,14 +175,13 @@ def test_what_the_readme_says_of_the_search_is_in_its_json():
     ]
     assert nearest[0].keys() & nearest[1].keys() == {"snn-guided-s1", "snn-guided-s1-lean"}
     first, second = (found["snn-guided-s1"] for found in nearest)
-    said = (
-        f"takes {-first.percent:.1f} % less than its control by arithmetic, and {-second.percent:.1f} % less with a "
-        f"weight read once a segment, but measured {-first.points:.1f} points less accurate (not shown)"
+    one_step = next(found for found in result["attribution"] if found["variant"] == "snn-guided-s1")["links"][-1]
+    low, high = one_step["accuracy"]["ci95"]
+    assert (
+        f"one simulation step: {-first.percent:.1f} and {-second.percent:.1f} % less than its control of one bit, at "
+        f"{first.points:.1f} points ({low:.1f} to {high:+.1f})" in words_of("docs/explanations/controls.md")
     )
-    assert said in " ".join(README.split())
-    one_step = next(found for found in result["attribution"] if found["variant"] == "snn-guided-s1")
-    assert not one_step["links"][-1]["accuracy"]["shown"]
-    assert len(result["attribution"]) == 5 and "integer codes found no saving." in " ".join(README.split())
+    assert not one_step["accuracy"]["shown"] and len(result["attribution"]) == 5
 
 
 def test_what_the_readme_says_of_time_is_measured():
@@ -261,7 +204,7 @@ def test_what_the_readme_says_of_time_is_measured():
         "less than {} to {} of their inputs are not zero. Eight clips at a time, a trained SNN takes {:.2f} of the "
         "compiled ANN's time, its faster control {:.2f}, and the ANN in eight-bit ONNX Runtime {:.2f} "
     )
-    assert said.format(min(crossings), max(crossings), *times) in " ".join(README.split())
+    assert said.format(min(crossings), max(crossings), *times) in words_of()
     live = (ROOT / "docs/how-to/live.md").read_text(encoding="utf-8").partition("On one thread:")[2]
     ann, control, snn = (
         next([cell.strip() for cell in line.split("|")] for line in live.splitlines() if line.startswith(f"| {name} |"))
@@ -269,28 +212,13 @@ def test_what_the_readme_says_of_time_is_measured():
     )
     said = "takes the ANN {:.2f} of its own compiled time in ONNX Runtime, the control {:.2f} and the SNN {:.2f}"
     times = [float(one[3]) / float(ann[6]) for one in (ann, control, snn)]
-    assert said.format(*times) in " ".join(README.split())
-
-
-def test_what_the_readme_says_of_simulation_steps_is_in_its_json():
-    result = read_result(ROOT / "results" / "avdigits-spiking.json")
-    chains = {found["variant"]: found for found in result["attribution"]}
-    one, sixteen = (
-        share_of_dense(result, chains[name], chains[name]["links"][-1], "memory") for name in ("snn-s1", "snn-s16")
-    )
-    said = f"the spikes save {-one:.1f} % of the ANN's energy at one step, and cost {sixteen:.1f} % at sixteen."
-    assert said in " ".join(README.split())
-    assert chains["snn-s1"]["links"][-1]["energy"]["memory"]["ci95_mj"][1] < 0
-    means = {
-        name: variant_named(result, name)["test_segment_accuracy"]["mean"] for name in ("snn", "snn-s1", "snn-s16")
-    }
-    assert means["snn"] > max(means["snn-s1"], means["snn-s16"])
+    assert said.format(*times) in words_of()
 
 
 def test_the_coverage_that_the_readme_gives_is_that_of_the_simulation():
     table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     held = [float(row) for row in re.findall(r"^\| 5 \|(?: [\d.]+ \|){3} ([\d.]+) \|$", table, re.MULTILINE)]
-    assert len(held) == 6 and f"{min(held)} to {max(held)} % had the true difference" in " ".join(README.split())
+    assert len(held) == 6 and f"{min(held)} to {max(held)} % had the true difference" in words_of()
 
 
 def test_the_readme_is_of_one_screen_and_one_table():
