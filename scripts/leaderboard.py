@@ -58,8 +58,8 @@ def table(result: Result) -> list[dict[str, str]]:
 def page(results: dict[str, Result]) -> str:
     parts = [
         "# Leaderboard",
-        "Four networks, dense and spiking, and the controls of each spiking one, on three data sets. Each was tuned by "
-        "six trials at the same points, on the validation split, and then trained with five seeds.",
+        "Four networks, dense and spiking, and controls of each spiking one, on three data sets. Within a set all were "
+        "tuned by as many trials, at the same points, on the validation split, and then trained with five seeds.",
         "`make leaderboard` does all of it, in about three hours on two cores; broken off, it goes on where it "
         'stopped. `make leaderboard OPTIONS="--launcher ray"` runs it on a Ray cluster.',
         '"From" and "to" are the 95 % interval of the accuracy: Student\'s over seeds, for the same clips. Differences '
@@ -71,6 +71,7 @@ def page(results: dict[str, Result]) -> str:
     for name, result in results.items():
         parts += [
             f"## {SETS[name]}",
+            f"{(result.get('tuning') or {})['trials']} trials each; {result['test_clips']} test clips.",
             "\n".join(markdown_table(table(result))),
             equal_accuracy_sentence([*best_rivalries(result).values()]),
             f"Tests, all energy models and how it was measured: [{SETS[name]}](leaderboard-{name}.md).",
