@@ -208,7 +208,8 @@ def index(results: dict[str, Result]) -> str:
     parts = [
         "# Results",
         "What do spikes themselves do? A spiking network is set beside its last control, which has the same shape, "
-        "norm, memory and bits ([controls](../docs/explanations/controls.md)). Five seeds each.",
+        "norm, memory and bits ([controls](../docs/explanations/controls.md)). Five seeds each. The "
+        "[leaderboard](leaderboard.md) ranks all networks.",
         f"**Accuracy.** {accuracy_digest(found)}",
         "**Energy**, of the spikes alone, in percent of the ANN's; zeros are skipped by all networks. In how many "
         "networks do they save, and in how many do they cost?",
