@@ -1,4 +1,5 @@
-"""A training step beside its matrix products and LSTMs alone, which are run again one after another.
+"""A training step beside its matrix products and LSTMs alone, and beside its batch norms alone, which are run again one
+after another: how far a step is from its products, and how much a kernel of norm and neurons together could spare.
 
 .venv/bin/python benchmarks/products.py
 
@@ -29,18 +30,20 @@ PRODUCTS = (
     "mm", "addmm", "bmm", "baddbmm", "mkldnn_rnn_layer", "mkldnn_rnn_layer_backward",
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
 )  # fmt: skip
+NORMS = ("native_batch_norm", "native_batch_norm_backward")
 CPU = torch.device("cpu")
 
 
 class Recorded(TorchDispatchMode):
-    """Every call of `PRODUCTS` with what it was given."""
+    """Every call of the operations `names` with what it was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: tuple[str, ...]) -> None:
         super().__init__()
+        self.names = names
         self.calls: list[Callable[[], Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket.__name__ in PRODUCTS:
+        if func.overloadpacket.__name__ in self.names:
             self.calls.append(partial(func, *args, **(kwargs or {})))
         return func(*args, **(kwargs or {}))
 
@@ -54,7 +57,8 @@ class Recorded(TorchDispatchMode):
 def main() -> None:
     flush_denormals()
     print(f"{processor()}, {torch.get_num_threads()} threads, float32, PyTorch {torch.__version__}")
-    print("| network | clips | step | products | step / products |\n| --- | --- | --- | --- | --- |")
+    print("| network | clips | step | products | step / products | norms / step |")
+    print("| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as directory:
         write_synthetic(directory, clips=16)
         changes = {"data.directory": directory, "training.device": "cpu"}
@@ -62,11 +66,12 @@ def main() -> None:
             settings = changes if name.startswith("ave/") else {"training.device": "cpu"}
             step = step_of(read_config(CONFIGS / f"{name}.yaml", Experiment, settings), batch, CPU)
             step()
-            with Recorded() as recorded:
+            with Recorded(PRODUCTS) as products, Recorded(NORMS) as norms:
                 step()
-            rows = side_by_side({"step": step, "products": recorded.again}, CPU)
-            taken, products = (1000 * rows[way]["seconds"] for way in ("step", "products"))
-            print(f"| {name} | {batch} | {taken:.1f} | {products:.1f} | {taken / products:.2f} |", flush=True)
+            rows = side_by_side({"step": step, "products": products.again, "norms": norms.again}, CPU)
+            taken, alone, normed = (1000 * rows[way]["seconds"] for way in ("step", "products", "norms"))
+            cells = (name, str(batch), f"{taken:.1f}", f"{alone:.1f}", f"{taken / alone:.2f}", f"{normed / taken:.3f}")
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ def test_what_the_readme_says_of_all_networks_is_in_their_json():
     arithmetic, traffic, size, _, a_clip, *_ = energy_digest(found)
     assert (
         f"In {arithmetic['save']} networks the spikes save, at most {arithmetic['least, %'][1:]} % of the ANN's energy."
-        f" In {arithmetic['cost']} they cost." in words_of()
+        f" In {arithmetic['cost']} they cost, and in {arithmetic['neither shown']} neither is shown." in words_of()
     )
     assert (
-        f"In {traffic['save']} networks the spikes save, at most {traffic['least, %'][1:]} % of the ANN's energy; in "
+        f"In {traffic['save']} networks the spikes save, at most {traffic['least, %'][1:]} % of the ANN's energy. In "
         f"{traffic['cost']} they cost, at most {traffic['most, %'][1:]} %. Where traffic is priced by memory size, they"
         f" save in {size['save']} and cost in {size['cost']}. Where a weight is read only once a clip, they save in "
         f"{a_clip['save'].replace('0', 'none')} and cost in {a_clip['cost']}." in words_of()
