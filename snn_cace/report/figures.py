@@ -136,7 +136,7 @@ def waterfall(
     scale: float = 1,
     from_zero: bool = False,
 ) -> None:
-    """A bar from `start` to the sum of the steps so far, with each step's interval; the last, spikes, stands out. All
+    """A bar from `start` to the sum of the steps so far, with each step's interval; the last stands out. All
     are drawn `scale` times as large.
     """
     start = scale * start
@@ -236,7 +236,7 @@ def verdicts(result: Result) -> Figure | None:
                         color=colour(result["energy_models"].index(priced)), fillstyle="none" if shared else "full",
                         label=model_words(model) if row == 0 else None,
                     )  # fmt: skip
-    for axes, title in zip(panels, ("over its last control's: spikes alone", "over the ANN's"), strict=True):
+    for axes, title in zip(panels, ("over its last control's", "over the ANN's"), strict=True):
         axes.axvline(1, color=INK, linewidth=1)
         axes.set_xlabel(f"energy {title}")
         axes.margins(0.08, 0.15)

@@ -42,7 +42,7 @@ def page_data(result: Result) -> dict[str, Any]:
 
 
 def variant_data(result: Result, variant: Variant, place: int, counts: list[str]) -> dict[str, Any]:
-    """A network, the ANN that it is compared with, and the control that it differs from by its spikes alone."""
+    """A network, the ANN that it is compared with, and its last control."""
     dense, control = counterpart(result, variant), last_control(result, variant)
     spent = {count: counted["energy_mj"] for count, counted in variant["counts"].items()}
     spent[BEST] = {model: best["mean"] for model, best in variant["best"].items()}
@@ -60,7 +60,7 @@ def variant_data(result: Result, variant: Variant, place: int, counts: list[str]
 
 def chain_data(result: Result, found: Attribution, models: list[str]) -> dict[str, Any]:
     """The steps of a chain: accuracy in points, energy in percent of the ANN's, each with its interval. Of the last
-    step, the spikes, by model: whether they save or cost, which fewer than five seeds do not tell, and in words.
+    step, by model: whether what spikes saves or costs, which fewer than five seeds do not tell, and in words.
     """
     dense = variant_named(result, found["dense"])
     assert dense is not None
@@ -98,19 +98,40 @@ def verdict_of(interval: list[float] | None, seeds: int) -> str:
     return "saves" if interval[1] < 0 else "costs"
 
 
+def what_spikes(found: Attribution) -> str:
+    """What the last link of a chain tells of: `The spikes of snn`, or `Memory and spikes of snn`."""
+    part = found["links"][-1]["part"]
+    return f"{'The spikes' if part == 'spikes' else part.capitalize()} of {found['variant']}"
+
+
+def last_steps(result: Result) -> list[str]:
+    """What tells each spiking network from its last control, and why, where that is more than its spikes."""
+    names: dict[str, list[str]] = {}
+    for found in result["attribution"]:
+        names.setdefault(found["links"][-1]["part"], []).append(found["variant"])
+    said = []
+    for part, spiking in names.items():
+        what = "its spikes alone" if part == "spikes" else f"{part}: no control of this comparison tells them apart"
+        if part.endswith("memory and spikes"):  # its place in the chain is before bits, but for nodes without a leak
+            what = f"{part}: without a leak a neuron has no control leaky, which would keep its memory"
+        of = f" of {', '.join(spiking)}" if len(names) > 1 else ""
+        said.append(f"The last control{of} differs from the spiking network by {what}.")
+    return said
+
+
 def chain_verdict(result: Result, found: Attribution) -> str:
-    """What the spikes of a chain do to energy by each model, each network at its best count, and whether all agree."""
+    """What the last step of a chain does to energy by each model, each network at its best count; whether all agree."""
     if fewest_seeds(result) < ENOUGH_SEEDS:
-        return f"The spikes of {found['variant']}: too few seeds to conclude from, by whichever model."
-    return f"The spikes of {found['variant']} {across_models(verdicts_of(result, found))}"
+        return f"{what_spikes(found)}: too few seeds to conclude from, by whichever model."
+    return f"{what_spikes(found)} {across_models(verdicts_of(result, found))}"
 
 
 def energy_words(found: Attribution, model: str, share: float, verdict: str, seeds: int) -> str:
-    """What the spikes of a chain do to energy, in percent of the ANN's, by one model."""
-    name = found["variant"]
+    """What the last step of a chain does to energy, in percent of the ANN's, by one model."""
+    what = what_spikes(found)
     how = f"% of {found['dense']}'s energy ({model_words(model)}, each network at its best count)"
     if verdict:
-        return f"The spikes of {name} {verdict[:-1]} {abs(share):.1f} {how}."
+        return f"{what} {verdict[:-1]} {abs(share):.1f} {how}."
     if seeds < ENOUGH_SEEDS:
-        return f"The spikes of {name} changed the energy by {share:+.1f} {how}: {too_few(seeds)}."
-    return f"No difference in energy is shown for the spikes of {name}: {share:+.1f} {how}."
+        return f"{what} changed the energy by {share:+.1f} {how}: {too_few(seeds)}."
+    return f"No difference in energy is shown for {what[0].lower()}{what[1:]}: {share:+.1f} {how}."

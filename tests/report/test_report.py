@@ -16,7 +16,7 @@ from snn_cace.cli import main
 from snn_cace.report.comparison import NEEDED, in_present_terms, write_report
 from snn_cace.report.conclusions import accuracy_words, cautions, change, change_range, limits, notes, sentences
 from snn_cace.report.figures import firing_rates, save
-from snn_cace.report.interactive import energy_words, verdict_of
+from snn_cace.report.interactive import energy_words, last_steps, verdict_of
 from snn_cace.report.tables import (
     attribution_table,
     config_differences,
@@ -296,10 +296,48 @@ def test_a_stored_result_of_the_repository_opens_without_what_it_leaves_out(tmp_
 def test_spikes_save_or_cost_only_by_an_interval_over_five_seeds():
     assert [verdict_of(bounds, 5) for bounds in ([-3, -1], [1, 3], [-1, 1])] == ["saves", "costs", ""]
     assert verdict_of([-3, -1], 4) == verdict_of(None, 5) == ""
-    found = {"variant": "snn", "dense": "ann"}
+    found = {"variant": "snn", "dense": "ann", "links": [{"part": "spikes"}]}
     how = "% of ann's energy (arithmetic alone, each network at its best count)"
     assert energy_words(found, "compute", -2.0, "saves", 5) == f"The spikes of snn save 2.0 {how}."
     assert energy_words(found, "compute", -2.0, "", 5).startswith(
         "No difference in energy is shown for the spikes of snn"
     )
     assert energy_words(found, "compute", -2.0, "", 1).endswith(f"-2.0 {how}: one seed is too few to conclude from.")
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("part", "differs", "verdict"),
+    [
+        ("spikes", "by its spikes alone.", "The spikes of small-spiking"),
+        (
+            "memory and spikes",
+            "by memory and spikes: without a leak a neuron has no control leaky, which would keep its memory.",
+            "Memory and spikes of small-spiking",
+        ),
+        (
+            "memory, bits and spikes",
+            "by memory, bits and spikes: no control of this comparison tells them apart.",
+            "Memory, bits and spikes of small-spiking",
+        ),
+    ],
+)
+def test_the_page_says_spikes_alone_only_where_a_control_tells_them_apart(
+    result: dict[str, Any], tmp_path: Path, part: str, differs: str, verdict: str
+):
+    result["attribution"][0]["links"][-1]["part"] = part
+    page = re.sub(r"<script.*?</script>", "", written(result, tmp_path), flags=re.DOTALL)
+    assert f"The last control differs from the spiking network {differs}" in page
+    assert f"{verdict}: too few seeds" in page
+    assert ("its spikes alone" in page) == (part == "spikes")
+
+
+def test_last_controls_that_differ_in_other_things_are_named(result: dict[str, Any]):
+    (found,) = result["attribution"]
+    other = copy.deepcopy(found) | {"variant": "other"}
+    other["links"][-1]["part"] = "spikes"
+    result["attribution"].append(other)
+    assert [line.partition(" differs ")[0] for line in last_steps(result)] == [
+        "The last control of small-spiking",
+        "The last control of other",
+    ]
