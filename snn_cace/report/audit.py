@@ -42,8 +42,8 @@ def percent(share: float | None) -> str:
 
 
 def energy_table(result: dict[str, Any], model: str = "model", unit: str = "µJ a clip, ") -> Table:
-    """A row per model: energy per clip by each count, energy over the twin's and the break-even rate, both in percent;
-    never: even silence costs more than the twin. model, unit: words of the headings.
+    """A row per model: energy per clip by each count, energy over the twin's and the break-even rate, both in percent.
+    model, unit: words of the headings.
     """
     rows = []
     for name in result["counts"]["conservative"]["energy_mj"]:
@@ -51,9 +51,18 @@ def energy_table(result: dict[str, Any], model: str = "model", unit: str = "µJ 
         row = {model: model_words(name)}
         row |= {unit + COUNT_WORDS[n]: microjoules(result["counts"][n]["energy_mj"][name]) for n in COUNT_WORDS}
         row["spiking part, % of its twin"] = percent(twin.get("ratio"))
-        row["break-even rate, %"] = percent(twin["break_even"]) if twin.get("break_even") else "never" if twin else "-"
+        row["break-even rate, %"] = break_even_words(twin, result["firing_rate"])
         rows.append(row)
     return rows
+
+
+def break_even_words(twin: dict[str, Any], rate: float | None) -> str:
+    """The firing rate at which a model's energy and its twin's are the same, in percent; of silence alone it is known
+    only where that costs more already.
+    """
+    if not twin or twin["break_even"]:
+        return percent(twin.get("break_even"))
+    return "never" if twin["ratio"] >= 1 else "always" if rate else "not known"
 
 
 def operation_table(result: dict[str, Any]) -> Table:
@@ -112,7 +121,8 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
     said += [f"Note: {note}" for note in result.get("notes", [])]
     twin = (
         "Twin: what fires or reads spikes, on values of ceil(log2(T + 1)) bits, run once. Break-even rate: the firing "
-        "rate at which both cost the same; never, where even silence costs more."
+        "rate at which both cost the same; never, where even silence costs more; always, where spikes cost nothing; "
+        "not known, where nothing fired and silence costs less."
     )
     return [
         Section("What was found", said),
