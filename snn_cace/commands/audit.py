@@ -183,13 +183,14 @@ def tensor_of(array: np.ndarray, file: str) -> torch.Tensor:
 
 def print_audit(result: dict[str, Any], findings: list[str] | None) -> None:
     """The same in a few lines."""
+    from snn_cace.counting.units import rate_percent
     from snn_cace.report.audit import audit_verdict, energy_table
     from snn_cace.report.conclusions import markdown_table
 
     rows = energy_table(result, "µJ per clip by", unit="")
     print("\n".join(markdown_table([row for row in rows if "once a" not in row["µJ per clip by"]])))
     if result["firing_rate"] is not None:
-        print(f"firing rate {result['firing_rate']:.4f} over {result['simulation_steps']} simulation steps")
+        print(f"firing rate {rate_percent(result['firing_rate'])} % over {result['simulation_steps']} simulation steps")
     print(audit_verdict(result))
     if silent := [name for name, layer in result["layers"].items() if layer["dead"] == 1]:
         print(f"note: no neuron of {', '.join(silent)} fired")

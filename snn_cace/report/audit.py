@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from snn_cace.comparison.schema import Result
+from snn_cace.counting.units import count, microjoules, rate_percent
 from snn_cace.report.conclusions import SELECTION, Table, across_models, model_words
 from snn_cace.report.interactive import chain_verdict
 from snn_cace.report.page import Section
-from snn_cace.report.tables import COUNT_WORDS, count, counted, microjoules
+from snn_cace.report.tables import COUNT_WORDS, counted
 
 OPERATIONS = {"macs": "MACs", "narrow_macs": "MACs of few bits", "acs": "ACs", "synops": "of these SynOps"}
 TRAFFIC = {"updates": "neuron_updates", "weights": "weight_reads"}
@@ -60,8 +61,10 @@ def break_even_words(twin: dict[str, Any], rate: float | None) -> str:
     """The firing rate at which a model's energy and its twin's are the same, in percent; of silence alone it is known
     only where that costs more already.
     """
-    if not twin or twin["break_even"]:
-        return percent(twin.get("break_even"))
+    if not twin:
+        return "-"
+    if twin["break_even"]:
+        return rate_percent(twin["break_even"])
     return "never" if twin["ratio"] >= 1 else "always" if rate else "not known"
 
 
@@ -88,7 +91,7 @@ def layer_table(result: dict[str, Any]) -> Table:
     return [
         {
             "layer": name,
-            "firing rate": f"{layer['firing_rate']:.4f}",
+            "firing rate, %": rate_percent(layer["firing_rate"]),
             "dead, %": percent(layer["dead"]),
             "saturated, %": percent(layer["saturated"]),
         }
@@ -116,7 +119,7 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
         f"% of weights and {percent(result['activation_sparsity'])} % of counted activations are zero.",
     ]
     if firing is not None:
-        said.append(f"{steps} simulation steps; {firing:.4f} spikes per neuron and step.")
+        said.append(f"{steps} simulation steps; firing rate {rate_percent(firing)} %, spikes per neuron and step.")
     said += [f"Never ran: {', '.join(result['idle'])}."] * bool(result["idle"])
     said += [f"Note: {note}" for note in result.get("notes", [])]
     twin = (

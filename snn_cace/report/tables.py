@@ -9,6 +9,7 @@ from typing import Any
 
 from snn_cace.comparison.schema import Counted, Result, Variant
 from snn_cace.config import dotted
+from snn_cace.counting.units import count, microjoules
 from snn_cace.report.conclusions import (
     Row,
     Table,
@@ -26,21 +27,9 @@ from snn_cace.report.figures import short_layer
 COUNT_WORDS = {"event_driven": "event-driven", "conservative": "conservative", "zero_skipping": "zero-skipping"}
 
 
-def count(value: float) -> str:
-    """An operation count with a unit: 885.4 M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f}"
-
-
 def counted(operations: Mapping[str, Any], keys: Mapping[str, str]) -> Row:
     """Operation counts by heading, of the keys that they have; older comparisons lack some."""
     return {heading: count(operations.get(key, 0.0)) for heading, key in keys.items()}
-
-
-def microjoules(millijoules: float) -> str:
-    return f"{1000 * millijoules:.3g}" if 1000 * millijoules < 1000 else f"{1000 * millijoules:.0f}"
 
 
 def shown_models(result: Result) -> list[str]:

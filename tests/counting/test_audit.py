@@ -384,7 +384,7 @@ def test_silence_does_not_tell_a_break_even_rate():
 @pytest.mark.parametrize(
     ("ratio", "break_even", "rate", "words"),
     [
-        (0.5, 0.25, 0.1, "25.0"),
+        (0.5, 0.25, 0.1, "25"),
         (1.5, None, 0.1, "never"),
         (1.5, None, 0.0, "never"),
         (0.5, None, 0.1, "always"),
