@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from snn_cace.cli import main
 from snn_cace.report.comparison import NEEDED, in_present_terms, write_report
 from snn_cace.report.conclusions import accuracy_words, cautions, change, change_range, limits, notes, sentences
-from snn_cace.report.figures import firing_rates, save
+from snn_cace.report.figures import against_steps, firing_rates, save
 from snn_cace.report.interactive import energy_words, last_steps, verdict_of
 from snn_cace.report.tables import (
     attribution_table,
@@ -189,6 +189,18 @@ def test_nothing_in_a_figure_is_cut_off(result: dict[str, Any], tmp_path: Path):
     save(firing_rates(result["variants"]), tmp_path, "rates")
     picture = imread(tmp_path / "rates.png")
     assert all((edge == 1).all() for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
+
+
+def test_steps_are_drawn_from_zero_and_no_dashes_are_named_without_an_ann(result: dict[str, Any]):
+    ann, snn, _ = result["variants"]
+    accuracy, _, early = against_steps([ann, snn]).axes
+    assert accuracy.get_xlabel().endswith("(ring: as trained; dashes: ANN)")
+    assert early.get_xlabel() == "mean simulation steps run per segment"
+    snn["anytime"] |= {"depths": snn["anytime"]["depths"][:1], "early_exit": []}
+    accuracy, rate, early = against_steps([snn]).axes
+    assert accuracy.get_xlabel().endswith("(ring: as trained)")
+    assert (accuracy.get_xlim()[0], rate.get_xlim()[0], rate.get_ylim()[0]) == (0, 0, 0)
+    assert not early.get_visible()
 
 
 def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: dict[str, Any], tmp_path: Path):
