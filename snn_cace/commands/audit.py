@@ -75,7 +75,8 @@ def audit(
         lines = check_claims(card, result) if card else []
         if card is not None:
             result["claims"] = {"claim": card.claim, "findings": lines}
-            sections.insert(0, Section(f"Claims: {card.claim}", lines or ["All that was claimed holds."]))
+            said = [f"Does not hold: {line}" for line in lines]
+            sections.insert(0, Section(f"Claims: {card.claim}", said or ["All that was claimed holds."]))
         write_json(path, result)
         write_text(path.with_name("audit.html"), as_html("audit.html", title=title, sections=sections))
         card_sections = [*sections[:1], *audit_card(result)] if card else audit_card(result)

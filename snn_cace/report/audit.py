@@ -125,7 +125,8 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
     twin = (
         "Twin: what fires or reads spikes, on values of ceil(log2(T + 1)) bits, run once. Break-even rate: the firing "
         "rate at which both cost the same; never, where even silence costs more; always, where spikes cost nothing; "
-        "not known, where nothing fired and silence costs less."
+        "not known, where nothing fired and silence costs less. Rows of weights read once a segment or clip have "
+        "neither: both are of weights read at every use."
     )
     return [
         Section("What was found", said),
