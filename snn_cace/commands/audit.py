@@ -161,6 +161,8 @@ def tensors_of(text: str) -> list[torch.Tensor]:
         except Exception as error:  # NumPy raises a dozen kinds for files that are damaged
             raise InputError(f"{text}: neither .npy nor .npz: {one_line(error)}") from None
         return [tensor_of(array, text) for array in arrays]
+    if Path(text).suffix in (".npy", ".npz"):
+        raise InputError(f"--inputs {text}: no file {text}")
     found = re.fullmatch(r"(\d+(?:x\d+)*)(?::(\d+))?", text)
     if found is None:
         raise InputError(f"--inputs {text}: give a shape such as 1x3x64x64, 2x16:1000 for whole numbers, or a file")

@@ -355,6 +355,7 @@ LINEAR = ["torch.nn:Linear", "--arguments", "{in_features: 2, out_features: 3}"]
         (["nowhere", "--inputs", "2"], "give MODULE:FACTORY"),
         (["torch.nn:GELU", "--inputs", "0x3"], "--inputs 0x3: sizes must be at least 1"),
         ([*LINEAR, "--inputs", "1x5"], "cannot be run on 1x5: RuntimeError"),
+        ([*LINEAR, "--inputs", "missing.npy"], "--inputs missing.npy: no file missing.npy"),
         ([*LINEAR, "--inputs", "nan.npy"], "nan.npy holds NaN or infinity"),
         ([*LINEAR, "--inputs", "text.npy"], "is no input; store numbers, clips first"),
         ([*LINEAR, "--inputs", "cut.npz"], "cut.npz: neither .npy nor .npz"),
