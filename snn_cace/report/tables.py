@@ -84,11 +84,11 @@ def summary_table(result: Result) -> Table:
 
 
 def result_table(result: Result) -> Table:
-    """Accuracy, energy at its best count and latency of each variant, and what was published where something was; "-"
-    where a comparison of an older version does not say.
+    """Accuracy, energy at its best count and latency of each variant, in the order of the chains, and what was published
+    where something was; "-" where a comparison of an older version does not say.
     """
     published, rows = any(variant["published"] for variant in result["variants"]), list[Row]()
-    for variant in result["variants"]:
+    for variant in in_order_of_steps(result):
         accuracy, best, known = variant["test_segment_accuracy"], variant["best"], variant["published"]
         spent = {model: microjoules(best[model]["mean"]) if model in best else "-" for model in shown_models(result)}
         rows.append(

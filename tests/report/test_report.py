@@ -24,6 +24,7 @@ from snn_cace.report.tables import (
     energy_table,
     module_table,
     result_table,
+    summary_table,
 )
 
 SAMPLE = Path(__file__).parent / "comparison.json"
@@ -77,7 +78,8 @@ def test_changes_are_percent_of_the_other():
 
 def test_the_result_is_one_row_for_each_variant_and_one_number_a_cell(result: dict[str, Any]):
     rows = result_table(result)
-    assert [row["variant"] for row in rows] == ["small-dense", "small-spiking", "small-spiking-rectified"]
+    assert [row["variant"] for row in rows] == ["small-dense", "small-spiking-rectified", "small-spiking"]
+    assert [row["variant"] for row in rows] == [row["network"] for row in summary_table(result)]
     assert all(row.keys() == rows[0].keys() for row in rows)
     assert all(re.fullmatch(r"[\d.]+", cell) for row in rows for cell in [*row.values()][1:])
     ann = result["variants"][0]
