@@ -9,6 +9,7 @@ from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report import figures
 from snn_cace.report.conclusions import (
     across_models,
+    change_range,
     counterpart,
     fewest_seeds,
     in_order_of_steps,
@@ -122,8 +123,22 @@ def last_steps(result: Result) -> list[str]:
 def chain_verdict(result: Result, found: Attribution) -> str:
     """What the last step of a chain does to energy by each model, each network at its best count; whether all agree."""
     if fewest_seeds(result) < ENOUGH_SEEDS:
-        return f"{what_spikes(found)}: too few seeds to conclude from, by whichever model."
+        return measured_words(result, found)
     return f"{what_spikes(found)} {across_models(verdicts_of(result, found))}"
+
+
+def measured_words(result: Result, found: Attribution) -> str:
+    """Of too few seeds: by which models the last step of a chain took less energy, and by which more."""
+    link, seeds = found["links"][-1], fewest_seeds(result)
+    shares = {model: share_of_dense(result, found, link, model) for model in link["energy"]}
+    by = {"less": [m for m in shares if shares[m] < 0], "more": [m for m in shares if shares[m] >= 0]}
+    few, most = sorted(by, key=lambda word: len(by[word]))
+    named_models = " and by ".join(f"{model_words(model)} ({abs(shares[model]):.1f} %)" for model in by[few])
+    said = f"{few} by {named_models}, {most} by all other models"
+    if not named_models:
+        said = f"{change_range([1 + share / 100 for share in shares.values()])} by every model"
+    few_seeds = f"measured, no finding with {seeds} seed{'s' if seeds > 1 else ''}"
+    return f"{what_spikes(found)}, in % of {found['dense']}'s energy ({few_seeds}): {said}."
 
 
 def energy_words(found: Attribution, model: str, share: float, verdict: str, seeds: int) -> str:

@@ -84,8 +84,8 @@ def summary_table(result: Result) -> Table:
 
 
 def result_table(result: Result) -> Table:
-    """Accuracy, energy at its best count and latency of each variant, in the order of the chains, and what was published
-    where something was; "-" where a comparison of an older version does not say.
+    """Accuracy, energy at its best count and latency of each variant, in the order of `summary_table`, and what was
+    published where something was; "-" where a comparison of an older version does not say.
     """
     published, rows = any(variant["published"] for variant in result["variants"]), list[Row]()
     for variant in in_order_of_steps(result):

@@ -16,7 +16,7 @@ from snn_cace.cli import main
 from snn_cace.report.comparison import NEEDED, in_present_terms, write_report
 from snn_cace.report.conclusions import accuracy_words, cautions, change, change_range, limits, notes, sentences
 from snn_cace.report.figures import against_steps, firing_rates, save
-from snn_cace.report.interactive import energy_words, last_steps, verdict_of
+from snn_cace.report.interactive import chain_verdict, energy_words, last_steps, verdict_of
 from snn_cace.report.tables import (
     attribution_table,
     config_differences,
@@ -342,8 +342,31 @@ def test_the_page_says_spikes_alone_only_where_a_control_tells_them_apart(
     result["attribution"][0]["links"][-1]["part"] = part
     page = re.sub(r"<script.*?</script>", "", written(result, tmp_path), flags=re.DOTALL)
     assert f"The last control differs from the spiking network {differs}" in page
-    assert f"{verdict}: too few seeds" in page
+    assert f"{verdict}, in % of small-dense&#39;s energy (measured, no finding with 2 seeds): " in page
     assert ("its spikes alone" in page) == (part == "spikes")
+
+
+def test_few_seeds_tell_what_was_measured_by_each_model_and_no_finding(result: dict[str, Any]):
+    """In percent of an ANN of 2 mJ; named are the models on the smaller side."""
+    (found,) = result["attribution"]
+    result["variants"][0]["best"] = {model: {"mean": 2.0} for model in ("compute", "memory", "memory/segment")}
+
+    def said(**differences_mj: float) -> str:
+        found["links"][-1]["energy"] = {
+            name.replace("_", "/"): {"difference_mj": mj, "ci95_mj": None} for name, mj in differences_mj.items()
+        }
+        start, _, verdict = chain_verdict(result, found).partition(": ")
+        of = "Memory, bits and spikes of small-spiking"
+        assert start == f"{of}, in % of small-dense's energy (measured, no finding with 2 seeds)"
+        return verdict
+
+    assert said(compute=-0.014, memory=0.1, memory_segment=0.2) == (
+        "less by arithmetic alone (0.7 %), more by all other models."
+    )
+    assert said(compute=0.1, memory=-0.02, memory_segment=-0.04) == (
+        "more by arithmetic alone (5.0 %), less by all other models."
+    )
+    assert said(compute=0.02, memory=0.04) == "1.0 to 2.0 % more by every model."
 
 
 def test_last_controls_that_differ_in_other_things_are_named(result: dict[str, Any]):
