@@ -184,8 +184,8 @@ def energy_table(result: Result) -> Table:
                     "energy model": model_words(model),
                     "best count": COUNT_WORDS[best["count"]],
                     "energy, µJ": microjoules(best["mean"]),
-                    "against the ANN": against[0],
-                    "against its last control": against[1],
+                    "against the ANN, % of the ANN's": against[0],
+                    "against its last control, % of the control's": against[1],
                 }
             )
     return rows
