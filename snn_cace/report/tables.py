@@ -285,7 +285,7 @@ def health_table(variant: Variant) -> Table:
                 "dead": f"{100 * layer['dead']:.1f} %",
                 "saturated": f"{100 * layer['saturated']:.1f} %",
                 "zeros": f"{100 * layer['activation_sparsity']:.1f} %",
-                "first spike at step": "never" if first is None else f"{first:.2f}",
+                "first spike at step, from 0": "never" if first is None else f"{first:.2f}",
             }
         )
     return rows

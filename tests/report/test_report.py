@@ -22,6 +22,7 @@ from snn_cace.report.tables import (
     config_differences,
     count_table,
     energy_table,
+    health_table,
     module_table,
     result_table,
     summary_table,
@@ -224,6 +225,12 @@ def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: d
         page = written(part, tmp_path / name)
         assert "other, seed 0, failed and is left out: the loss is nan" in page
         assert [*result_table(part)[-1].values()][:2] == ["other", "failed"]
+
+
+def test_the_first_spike_is_told_in_steps_from_0(result: dict[str, Any]):
+    snn = result["variants"][1]
+    next(iter(snn["layers"].values()))["mean_time_to_first_spike"] = 0.49
+    assert health_table(snn)[0]["first spike at step, from 0"] == "0.49"
 
 
 def test_configs_differ_in_what_they_differ_in(result: dict[str, Any]):
