@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from difflib import get_close_matches
 from pathlib import Path
 
-from snn_cace.errors import InputError, did_you_mean
+from snn_cace.errors import InputError
 
 CONFIGS = Path(__file__).with_name("configs")
 STUDIES = ("compare", "ablation")
@@ -32,14 +32,11 @@ def find_config(given: str, study: bool) -> Path:
         raise InputError(f"{given} is no file, and the name of several shipped configs; give {names}")
     if named:
         raise InputError(other_kind(given, study))
-    if hint := did_you_mean(
-        wanted, [name for file in files for name in (f"{file.parent.name}/{file.stem}", file.stem)]
-    ):
-        raise InputError(f"no config file {given}{hint}")
-    there = groupby(files, key=lambda file: file.parent.name)
-    names = "; ".join(f"{folder}/ {', '.join(file.stem for file in inside)}" for folder, inside in there)
-    kind = "study" if study else "experiment"
-    raise InputError(f"no config file {given}, and no shipped {kind} of that name; there are: {names}")
+    there = dict.fromkeys(f"{file.parent.name}/{file.stem}" if "/" in wanted else file.stem for file in files)
+    names, kind = ", ".join(get_close_matches(wanted, there, 3, 0)), "study" if study else "experiment"
+    raise InputError(
+        f"no config file {given}, and no shipped {kind} of that name; nearest are {names}; all: ls {CONFIGS}/*"
+    )
 
 
 def other_kind(given: str, study: bool) -> str:

@@ -173,7 +173,7 @@ def test_every_verb_has_help_of_two_screens_at_most_and_explains_every_option(ve
         (["compare", "--config", "missing.yaml", "--jobs", "0"], "jobs"),
         (["data", "check", "nowhere"], "nowhere has 6 problem(s), listed above"),
         (["compare", "--config", "nowhere.yaml"], "no config file nowhere.yaml"),
-        (["compare", "--config", "avdigts"], "no config file avdigts; did you mean avdigits?"),
+        (["compare", "--config", "avdigts"], "no shipped study of that name; nearest are avdigits, "),
         (["compare", "--config", "avdigits/ann"], "is one experiment; train it with snn-cace train --config"),
         (["compare", "--config", str(CONFIGS / "avdigits" / "ann.yaml")], "is one experiment; train it with"),
         (["train", "--output", "x", "--config", "avdigits"], "run it with snn-cace compare --config avdigits"),

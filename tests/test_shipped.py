@@ -22,13 +22,23 @@ def test_a_name_is_a_shipped_config_unless_a_file_is_called_so(tmp_path: Path, m
     assert find_config("avdigits", study=True) == Path("avdigits")
 
 
-def test_a_name_of_several_or_of_none_is_told_with_those_that_there_are():
+def test_a_name_of_several_is_told_with_those_that_there_are():
     with pytest.raises(InputError, match=r"snn .* give avdigits/snn or ave/snn or "):
         find_config("snn", study=False)
-    with pytest.raises(
-        InputError, match=r"no shipped study of that name; there are: ablation/ .*; compare/ avdigits, "
-    ):
-        find_config("nothing", study=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "study", "nearest"),
+    [("avdigts", True, "avdigits"), ("configs/avdigits/sn.yaml", False, "avdigits/snn"), ("nothing", True, "")],
+)
+def test_of_a_name_of_none_the_three_nearest_are_told_and_where_all_are(given: str, study: bool, nearest: str):
+    kind = "study" if study else "experiment"
+    with pytest.raises(InputError) as told:
+        find_config(given, study)
+    start, names, where = str(told.value).split("; ")
+    assert start == f"no config file {given}, and no shipped {kind} of that name"
+    assert names.startswith(f"nearest are {nearest}") and names.count(",") == 2
+    assert where == f"all: ls {CONFIGS}/*"
 
 
 def test_train_takes_a_name(capsys: pytest.CaptureFixture, tmp_path: Path):

@@ -32,6 +32,7 @@ class LayerSummary:
     segment with several events counts as that of the lowest index.
     neuron_rate_histogram: neurons by their rate, from 0 to the largest. spike_counts: pairs of neuron and segment with
     0, 1, ... spikes. first_spikes: with their first at step 0, 1, ..., and last those without any.
+    mean_time_to_first_spike: in steps from 0, of those with any.
     """
 
     firing_rate: float

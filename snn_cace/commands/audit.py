@@ -75,7 +75,8 @@ def audit(
         lines = check_claims(card, result) if card else []
         if card is not None:
             result["claims"] = {"claim": card.claim, "findings": lines}
-            sections.insert(0, Section(f"Claims: {card.claim}", lines or ["All that was claimed holds."]))
+            said = [f"Does not hold: {line}" for line in lines]
+            sections.insert(0, Section(f"Claims: {card.claim}", said or ["All that was claimed holds."]))
         write_json(path, result)
         write_text(path.with_name("audit.html"), as_html("audit.html", title=title, sections=sections))
         card_sections = [*sections[:1], *audit_card(result)] if card else audit_card(result)
@@ -160,6 +161,8 @@ def tensors_of(text: str) -> list[torch.Tensor]:
         except Exception as error:  # NumPy raises a dozen kinds for files that are damaged
             raise InputError(f"{text}: neither .npy nor .npz: {one_line(error)}") from None
         return [tensor_of(array, text) for array in arrays]
+    if Path(text).suffix in (".npy", ".npz"):
+        raise InputError(f"--inputs {text}: no file {text}")
     found = re.fullmatch(r"(\d+(?:x\d+)*)(?::(\d+))?", text)
     if found is None:
         raise InputError(f"--inputs {text}: give a shape such as 1x3x64x64, 2x16:1000 for whole numbers, or a file")
@@ -183,13 +186,14 @@ def tensor_of(array: np.ndarray, file: str) -> torch.Tensor:
 
 def print_audit(result: dict[str, Any], findings: list[str] | None) -> None:
     """The same in a few lines."""
+    from snn_cace.counting.units import rate_percent
     from snn_cace.report.audit import audit_verdict, energy_table
     from snn_cace.report.conclusions import markdown_table
 
     rows = energy_table(result, "µJ per clip by", unit="")
     print("\n".join(markdown_table([row for row in rows if "once a" not in row["µJ per clip by"]])))
     if result["firing_rate"] is not None:
-        print(f"firing rate {result['firing_rate']:.4f} over {result['simulation_steps']} simulation steps")
+        print(f"firing rate {rate_percent(result['firing_rate'])} % over {result['simulation_steps']} simulation steps")
     print(audit_verdict(result))
     if silent := [name for name, layer in result["layers"].items() if layer["dead"] == 1]:
         print(f"note: no neuron of {', '.join(silent)} fired")

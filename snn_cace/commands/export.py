@@ -58,20 +58,22 @@ def export_nir(trained: Trained, output: Path, target: Simulator, clips: dict[st
         import nir  # noqa: F401
 
         from snn_cace.export.certificate import certify
-        from snn_cace.export.nir import TARGETS, write_nir
+        from snn_cace.export.nir import TARGETS, blocks_of, write_nir
     from snn_cace.analysis.anytime import simulation_steps
     from snn_cace.files import write_json
 
     if not simulation_steps(trained.experiment):
         raise InputError(f"{trained.experiment.name} has no spiking slot: NIR holds spiking blocks; use --format onnx")
-    trained.network.float()
+    blocks = blocks_of(trained.network.float())
+    refused = {block.label: block.refused for block in blocks if block.refused}
+    if len(refused) == len(blocks):
+        reasons = "; ".join(dict.fromkeys(refused.values()))
+        raise InputError(f"no block can be exported: {reasons}; use --format onnx")
+    for label, reason in refused.items():
+        print(f"{label}: refused: {reason}")
     for name in TARGETS if target == "all" else [target]:
         blocks = write_nir(trained, output / name, name)
-        written = [block for block in blocks if block.refused is None]
-        print(f"{output / name}: {len(written)} of {len(blocks)} blocks")
-        for block in blocks:
-            if block.refused:
-                print(f"  {block.label}: refused: {block.refused}")
+        print(f"{output / name}: {len(blocks) - len(refused)} of {len(blocks)} blocks")
         if clips:
             with extra_packages(f"--verify with {name}", "export"):
                 inputs = {key: clips[key].float() for key in ("visual", "audio")}

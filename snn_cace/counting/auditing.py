@@ -69,7 +69,7 @@ class Audit:
 
     def against_twin(self) -> dict[str, dict[str, float | None]]:
         """By model: `ratio`, the energy of what spikes over its twin's, and `break_even`, the firing rate at which both
-        cost the same; None where even silence costs more.
+        cost the same; None where even silence costs more, or no spike costs anything.
         """
         found: dict[str, dict[str, float | None]] = {}
         rate = self.firing_rate

@@ -1,7 +1,8 @@
 """Whether somebody's claimed numbers hold: a card of claims beside an audit of the same network.
 
-Each finding names a mistake by the number that it would give. With A additions that spikes cause, M multiplications, F
-of them in layers that read no spikes, firing rate r, and T simulation steps:
+MACs and ACs are those of the audit's table, neuron updates included. A number without these holds too: MACs of layers
+that read no spikes, F, and SynOps. Each finding names a mistake by the number that it would give. With A ACs or SynOps,
+firing rate r, and T simulation steps:
 
 | claimed | means |
 | --- | --- |
@@ -22,6 +23,7 @@ from typing import Any
 
 from snn_cace.counting.energy import MILLIJOULES_PER_PICOJOULE
 from snn_cace.counting.models import MODELS
+from snn_cace.counting.units import count, microjoules, rate_percent
 from snn_cace.errors import InputError
 
 TOLERANCE = 0.05
@@ -57,8 +59,8 @@ class Claims:
         claim: in words.
         simulation_steps: T.
         firing_rate: spikes per neuron and simulation step.
-        macs: multiplications.
-        acs: additions.
+        macs: multiply-accumulates.
+        acs: accumulates.
         energy_mj: of the network, in millijoules.
         energy_model: by which, one of `snn_cace.counting.models`.
         accuracy: of the network.
@@ -94,29 +96,36 @@ def check_claims(claims: Claims, audit: dict[str, Any]) -> list[str]:
 def counts(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
     """Of operations, rates and steps."""
     event, steps = audit["counts"]["event_driven"], claims.simulation_steps or audit["simulation_steps"]
-    acs, macs = event["operations"]["synops"], event["operations"]["macs"]
+    macs, acs, synops = (event["operations"][key] for key in ("macs", "acs", "synops"))
+    conservative = audit["counts"]["conservative"]["operations"]
     analog = sum(m["macs"] for m in event["modules"] if not m["synops"] and not m["neuron_updates"])
     rate = audit["firing_rate"] if claims.firing_rate is None else claims.firing_rate
     if claims.simulation_steps not in (None, audit["simulation_steps"]):
         yield f"simulation steps: {claims.simulation_steps} claimed, {audit['simulation_steps']} ran"
     measured = audit["firing_rate"]
     if measured is None and claims.firing_rate:
-        yield f"firing rate: {claims.firing_rate:g} claimed, but nothing fires here"
-    if None not in (measured, claims.firing_rate) and not close(claims.firing_rate, measured):
-        yield f"firing rate: {claims.firing_rate:g} claimed, {measured:.4g} measured on these inputs"
-    if claims.acs is not None and not any(close(claims.acs, a) for a in (acs, event["operations"]["acs"])):
+        yield f"firing rate: {rate_percent(claims.firing_rate)} % claimed, but nothing fires here"
+    if measured is not None and claims.firing_rate is not None and not close(claims.firing_rate, measured):
+        claimed = rate_percent(claims.firing_rate)
+        yield f"firing rate: {claimed} % claimed, {rate_percent(measured)} % measured on these inputs"
+    if claims.acs is not None and not any(close(claims.acs, a) for a in (acs, synops, conservative["acs"])):
         mistakes = {
-            "steps forgotten": acs / steps,
-            "rate applied twice": acs * (rate or 1.0),
-            "rate applied twice and steps forgotten": acs * (rate or 1.0) / steps,
-            "first layer counted as accumulates": acs + analog,
+            "steps forgotten": lambda a: a / steps,
+            "rate applied twice": lambda a: a * (rate or 1.0),
+            "rate applied twice and steps forgotten": lambda a: a * (rate or 1.0) / steps,
+            "first layer counted as accumulates": lambda a: a + analog,
         }
-        why = [name for name, number in mistakes.items() if close(claims.acs, number) and not close(acs, number)]
-        yield f"ACs: {claims.acs:.4g} claimed, {acs:.4g} counted" + (f": {why[0]}" if why else "")
-    dense = audit["counts"]["conservative"]["operations"]["macs"]
-    if claims.macs is not None and not any(close(claims.macs, m) for m in (macs, analog, dense)):
+        why = [
+            name
+            for name, mistaken in mistakes.items()
+            for a in (acs, synops)
+            if close(claims.acs, mistaken(a)) and not close(a, mistaken(a))
+        ]
+        found = f"ACs: {count(claims.acs)} claimed, {count(acs)} counted, {count(synops)} of them SynOps"
+        yield found + (f": {why[0]}" if why else "")
+    if claims.macs is not None and not any(close(claims.macs, m) for m in (macs, analog, conservative["macs"])):
         few = claims.macs < TOLERANCE * analog
-        yield f"MACs: {claims.macs:.4g} claimed, {macs:.4g} counted" + (
+        yield f"MACs: {count(claims.macs)} claimed, {count(macs)} counted" + (
             ": first layer counted as accumulates" if few else ""
         )
 
@@ -129,14 +138,15 @@ def energies(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
         if claims.macs is not None and claims.acs is not None:
             spent = priced(audit, claims.macs, claims.acs)
             if not close(claims.energy_mj, spent):
-                yield f"energy: {claims.energy_mj:g} mJ claimed, but its own MACs and ACs cost {spent:.4g} mJ"
+                claimed, own = microjoules(claims.energy_mj), microjoules(spent)
+                yield f"energy: {claimed} µJ claimed, but its own MACs and ACs cost {own} µJ"
         with_memory = audit["counts"]["event_driven"]["energy_mj"]["memory"]
-        yield f"memory left out: with traffic of weights and membranes the network takes {with_memory:.4g} mJ"
+        yield f"memory left out: with traffic of weights and membranes the network takes {microjoules(with_memory)} µJ"
     found = [audit["counts"][name]["energy_mj"][claims.energy_model] for name in audit["counts"]]
     if not any(close(claims.energy_mj, spent) for spent in found):
         yield (
-            f"energy: {claims.energy_mj:g} mJ claimed, {min(found):.4g} to {max(found):.4g} counted by "
-            f"{claims.energy_model}"
+            f"energy: {microjoules(claims.energy_mj)} µJ claimed, {microjoules(min(found))} to "
+            f"{microjoules(max(found))} µJ counted by {claims.energy_model}"
         )
 
 
@@ -159,7 +169,8 @@ def comparisons(claims: Claims, audit: dict[str, Any]) -> Iterator[str]:
     if claims.baseline is not None and claims.baseline.macs and claims.baseline.energy_mj:
         spent = priced(audit, claims.baseline.macs, 0.0)
         if claims.energy_model == "compute" and not close(claims.baseline.energy_mj, spent):
-            yield f"baseline: {claims.baseline.energy_mj:g} mJ claimed, but its MACs of 32 bits cost {spent:.4g} mJ"
+            claimed = microjoules(claims.baseline.energy_mj)
+            yield f"baseline: {claimed} µJ claimed, but its MACs of 32 bits cost {microjoules(spent)} µJ"
     if claims.accuracy.picked_on == claims.accuracy.split:
         yield f"{claims.accuracy.split} split used for picking: accuracy on it is not held out"
     if claims.accuracy.percent is not None and claims.accuracy.seeds < 5:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from snn_cace.comparison.schema import Result
+from snn_cace.counting.units import count, microjoules, rate_percent
 from snn_cace.report.conclusions import SELECTION, Table, across_models, model_words
 from snn_cace.report.interactive import chain_verdict
 from snn_cace.report.page import Section
-from snn_cace.report.tables import COUNT_WORDS, count, counted, microjoules
+from snn_cace.report.tables import COUNT_WORDS, counted
 
 OPERATIONS = {"macs": "MACs", "narrow_macs": "MACs of few bits", "acs": "ACs", "synops": "of these SynOps"}
 TRAFFIC = {"updates": "neuron_updates", "weights": "weight_reads"}
@@ -42,8 +43,8 @@ def percent(share: float | None) -> str:
 
 
 def energy_table(result: dict[str, Any], model: str = "model", unit: str = "µJ a clip, ") -> Table:
-    """A row per model: energy per clip by each count, energy over the twin's and the break-even rate, both in percent;
-    never: even silence costs more than the twin. model, unit: words of the headings.
+    """A row per model: energy per clip by each count, energy over the twin's and the break-even rate, both in percent.
+    model, unit: words of the headings.
     """
     rows = []
     for name in result["counts"]["conservative"]["energy_mj"]:
@@ -51,9 +52,20 @@ def energy_table(result: dict[str, Any], model: str = "model", unit: str = "µJ 
         row = {model: model_words(name)}
         row |= {unit + COUNT_WORDS[n]: microjoules(result["counts"][n]["energy_mj"][name]) for n in COUNT_WORDS}
         row["spiking part, % of its twin"] = percent(twin.get("ratio"))
-        row["break-even rate, %"] = percent(twin["break_even"]) if twin.get("break_even") else "never" if twin else "-"
+        row["break-even rate, %"] = break_even_words(twin, result["firing_rate"])
         rows.append(row)
     return rows
+
+
+def break_even_words(twin: dict[str, Any], rate: float | None) -> str:
+    """The firing rate at which a model's energy and its twin's are the same, in percent; of silence alone it is known
+    only where that costs more already.
+    """
+    if not twin:
+        return "-"
+    if twin["break_even"]:
+        return rate_percent(twin["break_even"])
+    return "never" if twin["ratio"] >= 1 else "always" if rate else "not known"
 
 
 def operation_table(result: dict[str, Any]) -> Table:
@@ -79,7 +91,7 @@ def layer_table(result: dict[str, Any]) -> Table:
     return [
         {
             "layer": name,
-            "firing rate": f"{layer['firing_rate']:.4f}",
+            "firing rate, %": rate_percent(layer["firing_rate"]),
             "dead, %": percent(layer["dead"]),
             "saturated, %": percent(layer["saturated"]),
         }
@@ -107,12 +119,14 @@ def audit_sections(result: dict[str, Any]) -> list[Section]:
         f"% of weights and {percent(result['activation_sparsity'])} % of counted activations are zero.",
     ]
     if firing is not None:
-        said.append(f"{steps} simulation steps; {firing:.4f} spikes per neuron and step.")
+        said.append(f"{steps} simulation steps; firing rate {rate_percent(firing)} %, spikes per neuron and step.")
     said += [f"Never ran: {', '.join(result['idle'])}."] * bool(result["idle"])
     said += [f"Note: {note}" for note in result.get("notes", [])]
     twin = (
         "Twin: what fires or reads spikes, on values of ceil(log2(T + 1)) bits, run once. Break-even rate: the firing "
-        "rate at which both cost the same; never, where even silence costs more."
+        "rate at which both cost the same; never, where even silence costs more; always, where spikes cost nothing; "
+        "not known, where nothing fired and silence costs less. Rows of weights read once a segment or clip have "
+        "neither: both are of weights read at every use."
     )
     return [
         Section("What was found", said),

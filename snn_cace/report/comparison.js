@@ -99,14 +99,14 @@ function drawWhy(model, words) {
 function drawStrip(model) {
   const strip = document.getElementById("strip");
   if (!strip) return;
-  const heads = [element("th", "energy by spikes, % of the ANN’s"), ...data.models.map(({ title }) => element("th", title))];
+  const heads = [element("th", "energy by the last step, % of the ANN’s"), ...data.models.map(({ title }) => element("th", title))];
   strip.tHead.rows[0].replaceChildren(...heads);
   strip.tBodies[0].replaceChildren(...data.chains.map((chain) => {
     const row = document.createElement("tr");
-    const spikes = chain.links[chain.links.length - 1].energy;
+    const { part, energy } = chain.links[chain.links.length - 1];
     const cells = data.models.map(({ key }) =>
-      element("td", signed(spikes[key][0], 1), `${chain.verdicts[key]} ${key === model ? "chosen" : ""}`.trim()));
-    row.append(element("td", chain.variant), ...cells);
+      element("td", signed(energy[key][0], 1), `${chain.verdicts[key]} ${key === model ? "chosen" : ""}`.trim()));
+    row.append(element("td", `${chain.variant}: ${part}`), ...cells);
     return row;
   }));
 }

@@ -150,7 +150,7 @@ def write_report(source: Path, directory: Path) -> str:
         pointing=attention.pointing_table(
             (v["name"], v["config"]["model"]["guidance"], v["pointing"]) for v in result["variants"] if whole
         ),
-        chain_verdict=interactive.chain_verdict,
+        interactive=interactive,
         as_yaml=yaml_text.dump,
         figures=drawn,
         plotly=get_plotlyjs(),

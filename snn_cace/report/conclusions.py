@@ -90,7 +90,7 @@ def attribution_of(result: Result, name: str) -> Attribution | None:
 
 
 def last_control(result: Result, variant: Variant) -> Variant | None:
-    """The network that a spiking variant differs from by its spikes alone."""
+    """The control that stands last in a spiking variant's chain."""
     found = attribution_of(result, variant["name"])
     return variant_named(result, found["links"][-1]["from"]) if found else None
 

@@ -136,7 +136,7 @@ def waterfall(
     scale: float = 1,
     from_zero: bool = False,
 ) -> None:
-    """A bar from `start` to the sum of the steps so far, with each step's interval; the last, spikes, stands out. All
+    """A bar from `start` to the sum of the steps so far, with each step's interval; the last stands out. All
     are drawn `scale` times as large.
     """
     start = scale * start
@@ -236,7 +236,7 @@ def verdicts(result: Result) -> Figure | None:
                         color=colour(result["energy_models"].index(priced)), fillstyle="none" if shared else "full",
                         label=model_words(model) if row == 0 else None,
                     )  # fmt: skip
-    for axes, title in zip(panels, ("over its last control's: spikes alone", "over the ANN's"), strict=True):
+    for axes, title in zip(panels, ("over its last control's", "over the ANN's"), strict=True):
         axes.axvline(1, color=INK, linewidth=1)
         axes.set_xlabel(f"energy {title}")
         axes.margins(0.08, 0.15)
@@ -275,13 +275,17 @@ def against_steps(variants: list[Variant]) -> Figure | None:
             **options,
         )
     accuracy.set_ylabel("test segment accuracy, %")
-    accuracy.set_xlabel("simulation steps per segment, no retraining\n(ring: as trained; dashes: ANN)")
+    dashes = "; dashes: ANN" if any(variant["kind"] == "ann" for variant in variants) else ""
+    accuracy.set_xlabel(f"simulation steps per segment, no retraining\n(ring: as trained{dashes})")
     rate.set_ylabel("firing rate")
     rate.set_xlabel("simulation steps per segment")
     early.set_ylabel("accuracy, %, with early exit")
-    early.set_xlabel("mean simulation steps run per clip")
-    whole_steps(accuracy)
-    whole_steps(rate)
+    early.set_xlabel("mean simulation steps run per segment")
+    early.set_visible(any(variant["anytime"]["early_exit"] for _, variant in spiking))
+    rate.set_ylim(0, 1.1 * rate.get_ylim()[1])
+    for axes in (accuracy, rate, early):
+        axes.set_xlim(left=0)  # a single point has a range too
+        whole_steps(axes)
     legend_below(figure, accuracy)
     return figure
 

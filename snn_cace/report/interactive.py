@@ -9,6 +9,7 @@ from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report import figures
 from snn_cace.report.conclusions import (
     across_models,
+    change_range,
     counterpart,
     fewest_seeds,
     in_order_of_steps,
@@ -42,7 +43,7 @@ def page_data(result: Result) -> dict[str, Any]:
 
 
 def variant_data(result: Result, variant: Variant, place: int, counts: list[str]) -> dict[str, Any]:
-    """A network, the ANN that it is compared with, and the control that it differs from by its spikes alone."""
+    """A network, the ANN that it is compared with, and its last control."""
     dense, control = counterpart(result, variant), last_control(result, variant)
     spent = {count: counted["energy_mj"] for count, counted in variant["counts"].items()}
     spent[BEST] = {model: best["mean"] for model, best in variant["best"].items()}
@@ -60,7 +61,7 @@ def variant_data(result: Result, variant: Variant, place: int, counts: list[str]
 
 def chain_data(result: Result, found: Attribution, models: list[str]) -> dict[str, Any]:
     """The steps of a chain: accuracy in points, energy in percent of the ANN's, each with its interval. Of the last
-    step, the spikes, by model: whether they save or cost, which fewer than five seeds do not tell, and in words.
+    step, by model: whether what spikes saves or costs, which fewer than five seeds do not tell, and in words.
     """
     dense = variant_named(result, found["dense"])
     assert dense is not None
@@ -98,19 +99,54 @@ def verdict_of(interval: list[float] | None, seeds: int) -> str:
     return "saves" if interval[1] < 0 else "costs"
 
 
+def what_spikes(found: Attribution) -> str:
+    """What the last link of a chain tells of: `The spikes of snn`, or `Memory and spikes of snn`."""
+    part = found["links"][-1]["part"]
+    return f"{'The spikes' if part == 'spikes' else part.capitalize()} of {found['variant']}"
+
+
+def last_steps(result: Result) -> list[str]:
+    """What tells each spiking network from its last control, and why, where that is more than its spikes."""
+    names: dict[str, list[str]] = {}
+    for found in result["attribution"]:
+        names.setdefault(found["links"][-1]["part"], []).append(found["variant"])
+    said = []
+    for part, spiking in names.items():
+        what = "its spikes alone" if part == "spikes" else f"{part}: no control of this comparison tells them apart"
+        if part.endswith("memory and spikes"):  # its place in the chain is before bits, but for nodes without a leak
+            what = f"{part}: without a leak a neuron has no control leaky, which would keep its memory"
+        of = f" of {', '.join(spiking)}" if len(names) > 1 else ""
+        said.append(f"The last control{of} differs from the spiking network by {what}.")
+    return said
+
+
 def chain_verdict(result: Result, found: Attribution) -> str:
-    """What the spikes of a chain do to energy by each model, each network at its best count, and whether all agree."""
+    """What the last step of a chain does to energy by each model, each network at its best count; whether all agree."""
     if fewest_seeds(result) < ENOUGH_SEEDS:
-        return f"The spikes of {found['variant']}: too few seeds to conclude from, by whichever model."
-    return f"The spikes of {found['variant']} {across_models(verdicts_of(result, found))}"
+        return measured_words(result, found)
+    return f"{what_spikes(found)} {across_models(verdicts_of(result, found))}"
+
+
+def measured_words(result: Result, found: Attribution) -> str:
+    """Of too few seeds: by which models the last step of a chain took less energy, and by which more."""
+    link, seeds = found["links"][-1], fewest_seeds(result)
+    shares = {model: share_of_dense(result, found, link, model) for model in link["energy"]}
+    by = {"less": [m for m in shares if shares[m] < 0], "more": [m for m in shares if shares[m] >= 0]}
+    few, most = sorted(by, key=lambda word: len(by[word]))
+    named_models = " and by ".join(f"{model_words(model)} ({abs(shares[model]):.1f} %)" for model in by[few])
+    said = f"{few} by {named_models}, {most} by all other models"
+    if not named_models:
+        said = f"{change_range([1 + share / 100 for share in shares.values()])} by every model"
+    few_seeds = f"measured, no finding with {seeds} seed{'s' if seeds > 1 else ''}"
+    return f"{what_spikes(found)}, in % of {found['dense']}'s energy ({few_seeds}): {said}."
 
 
 def energy_words(found: Attribution, model: str, share: float, verdict: str, seeds: int) -> str:
-    """What the spikes of a chain do to energy, in percent of the ANN's, by one model."""
-    name = found["variant"]
+    """What the last step of a chain does to energy, in percent of the ANN's, by one model."""
+    what = what_spikes(found)
     how = f"% of {found['dense']}'s energy ({model_words(model)}, each network at its best count)"
     if verdict:
-        return f"The spikes of {name} {verdict[:-1]} {abs(share):.1f} {how}."
+        return f"{what} {verdict[:-1]} {abs(share):.1f} {how}."
     if seeds < ENOUGH_SEEDS:
-        return f"The spikes of {name} changed the energy by {share:+.1f} {how}: {too_few(seeds)}."
-    return f"No difference in energy is shown for the spikes of {name}: {share:+.1f} {how}."
+        return f"{what} changed the energy by {share:+.1f} {how}: {too_few(seeds)}."
+    return f"No difference in energy is shown for {what[0].lower()}{what[1:]}: {share:+.1f} {how}."

@@ -9,6 +9,7 @@ from typing import Any
 
 from snn_cace.comparison.schema import Counted, Result, Variant
 from snn_cace.config import dotted
+from snn_cace.counting.units import count, microjoules
 from snn_cace.report.conclusions import (
     Row,
     Table,
@@ -26,21 +27,9 @@ from snn_cace.report.figures import short_layer
 COUNT_WORDS = {"event_driven": "event-driven", "conservative": "conservative", "zero_skipping": "zero-skipping"}
 
 
-def count(value: float) -> str:
-    """An operation count with a unit: 885.4 M."""
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f}"
-
-
 def counted(operations: Mapping[str, Any], keys: Mapping[str, str]) -> Row:
     """Operation counts by heading, of the keys that they have; older comparisons lack some."""
     return {heading: count(operations.get(key, 0.0)) for heading, key in keys.items()}
-
-
-def microjoules(millijoules: float) -> str:
-    return f"{1000 * millijoules:.3g}" if 1000 * millijoules < 1000 else f"{1000 * millijoules:.0f}"
 
 
 def shown_models(result: Result) -> list[str]:
@@ -95,11 +84,11 @@ def summary_table(result: Result) -> Table:
 
 
 def result_table(result: Result) -> Table:
-    """Accuracy, energy at its best count and latency of each variant, and what was published where something was; "-"
-    where a comparison of an older version does not say.
+    """Accuracy, energy at its best count and latency of each variant, in the order of `summary_table`, and what was
+    published where something was; "-" where a comparison of an older version does not say.
     """
     published, rows = any(variant["published"] for variant in result["variants"]), list[Row]()
-    for variant in result["variants"]:
+    for variant in in_order_of_steps(result):
         accuracy, best, known = variant["test_segment_accuracy"], variant["best"], variant["published"]
         spent = {model: microjoules(best[model]["mean"]) if model in best else "-" for model in shown_models(result)}
         rows.append(
@@ -195,8 +184,8 @@ def energy_table(result: Result) -> Table:
                     "energy model": model_words(model),
                     "best count": COUNT_WORDS[best["count"]],
                     "energy, µJ": microjoules(best["mean"]),
-                    "against the ANN": against[0],
-                    "against its last control": against[1],
+                    "against the ANN, % of the ANN's": against[0],
+                    "against its last control, % of the control's": against[1],
                 }
             )
     return rows
@@ -296,7 +285,7 @@ def health_table(variant: Variant) -> Table:
                 "dead": f"{100 * layer['dead']:.1f} %",
                 "saturated": f"{100 * layer['saturated']:.1f} %",
                 "zeros": f"{100 * layer['activation_sparsity']:.1f} %",
-                "first spike at step": "never" if first is None else f"{first:.2f}",
+                "first spike at step, from 0": "never" if first is None else f"{first:.2f}",
             }
         )
     return rows

@@ -74,8 +74,11 @@ def read_tensors(path: Path) -> Any:
         content = torch.load(path, map_location="cpu", weights_only=True)
         altered = first_altered(path)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        reason = "not a checkpoint" if "weights_only" in reason else reason  # PyTorch's advice is to trust the file
+        reason = f"{one_line(error).partition('. ')[0]}; copy it again"
+        if "weights_only" in str(error):  # PyTorch's advice is to trust the file
+            reason = "not a checkpoint"
+        elif isinstance(error, FileNotFoundError | PermissionError):
+            reason = one_line(error)
         raise InputError(f"{path} is not a readable PyTorch file of tensors: {reason}") from None
     if altered is not None:
         raise InputError(f"{path} is damaged: {altered} does not have the checksum it was saved with; copy it again")

@@ -30,6 +30,7 @@ from snn_cace.counting.foreign import NEURONS, Neuron
 from snn_cace.counting.operations import count_operations
 from snn_cace.counting.rules import UncountedOperationError
 from snn_cace.model import CaceNet
+from snn_cace.report.audit import audit_sections, break_even_words, energy_table
 
 torch.manual_seed(0)
 
@@ -354,6 +355,7 @@ LINEAR = ["torch.nn:Linear", "--arguments", "{in_features: 2, out_features: 3}"]
         (["nowhere", "--inputs", "2"], "give MODULE:FACTORY"),
         (["torch.nn:GELU", "--inputs", "0x3"], "--inputs 0x3: sizes must be at least 1"),
         ([*LINEAR, "--inputs", "1x5"], "cannot be run on 1x5: RuntimeError"),
+        ([*LINEAR, "--inputs", "missing.npy"], "--inputs missing.npy: no file missing.npy"),
         ([*LINEAR, "--inputs", "nan.npy"], "nan.npy holds NaN or infinity"),
         ([*LINEAR, "--inputs", "text.npy"], "is no input; store numbers, clips first"),
         ([*LINEAR, "--inputs", "cut.npz"], "cut.npz: neither .npy nor .npz"),
@@ -369,6 +371,30 @@ def test_bad_input_is_one_line(arguments: list[str], message: str, tmp_path: Pat
     said = capsys.readouterr().err
     assert message in said
     assert len(said.splitlines()) == 1
+
+
+def test_silence_does_not_tell_a_break_even_rate():
+    """Neurons that never fire save the wide layer behind them; how much a spike would cost there is not seen."""
+    network = nn.Sequential(neuron.IFNode(v_threshold=1e9), nn.Linear(8, 4000))
+    found = counting.audit(network, torch.ones(1, 8)).as_json()
+    rows = [row for row in energy_table(found) if "once a" not in row["model"]]
+    assert {row["break-even rate, %"] for row in rows} == {"not known"}
+    said = audit_sections(found)[1].lines[0]
+    assert "not known, where nothing fired" in said and "Rows of weights read once a segment or clip" in said
+
+
+@pytest.mark.parametrize(
+    ("ratio", "break_even", "rate", "words"),
+    [
+        (0.5, 0.25, 0.1, "25"),
+        (1.5, None, 0.1, "never"),
+        (1.5, None, 0.0, "never"),
+        (0.5, None, 0.1, "always"),
+        (0.5, None, 0.0, "not known"),
+    ],
+)
+def test_break_even_rates_are_a_number_or_a_word(ratio: float, break_even: float | None, rate: float, words: str):
+    assert break_even_words({"ratio": ratio, "break_even": break_even}, rate) == words
 
 
 def test_inputs_come_from_files(tmp_path: Path, capsys):

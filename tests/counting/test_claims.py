@@ -15,6 +15,7 @@ from snn_cace.cli import main
 from snn_cace.config import read_config
 from snn_cace.counting.claims import Accuracy, Baseline, Claims, check_claims
 from snn_cace.errors import InputError
+from snn_cace.report.audit import operation_table
 
 STEPS, RATE = 4, 0.25
 
@@ -47,22 +48,22 @@ def test_what_is_true_holds():
 
 def test_a_firing_rate_of_a_network_that_never_fires_does_not_hold():
     silent = AUDIT | {"firing_rate": None}
-    assert "firing rate: 0.25 claimed, but nothing fires here" in check_claims(TRUE, silent)
+    assert "firing rate: 25 % claimed, but nothing fires here" in check_claims(TRUE, silent)
 
 
 @pytest.mark.parametrize(
     ("wrong", "finding"),
     [
-        ({"acs": RATE * ADDITIONS * 1.0001}, "ACs: 100 claimed, 400 counted: steps forgotten"),
-        ({"acs": ADDITIONS + FIRST}, "ACs: 1680 claimed, 400 counted: first layer counted as accumulates"),
+        ({"acs": RATE * ADDITIONS * 1.0001}, "ACs: 100 claimed, 560 counted, 400 of them SynOps: steps forgotten"),
+        ({"acs": ADDITIONS + FIRST}, "ACs: 1.68 k claimed, 560 counted, 400 of them SynOps: first layer counted as"),
         ({"acs": RATE * ADDITIONS / STEPS}, "rate applied twice and steps forgotten"),
-        ({"acs": 3 * ADDITIONS}, "ACs: 1200 claimed, 400 counted"),
+        ({"acs": 3 * ADDITIONS}, "ACs: 1.2 k claimed, 560 counted, 400 of them SynOps"),
         ({"macs": 0.0}, "first layer counted as accumulates"),
         ({"simulation_steps": 2}, "simulation steps: 2 claimed, 4 ran"),
-        ({"firing_rate": 0.1}, "firing rate: 0.1 claimed, 0.25 measured"),
-        ({"energy_mj": 1.0}, "energy: 1 mJ claimed"),
+        ({"firing_rate": 0.1}, "firing rate: 10 % claimed, 25 % measured"),
+        ({"energy_mj": 1.0}, " µJ counted by memory"),
         ({"energy_model": "compute"}, "memory left out"),
-        ({"energy_model": "compute", "baseline": Baseline(8, 1.0, 99.0)}, "baseline: 99 mJ claimed, but its MACs"),
+        ({"energy_model": "compute", "baseline": Baseline(8, 1.0, 99.0)}, "baseline: 99000 µJ claimed, but its MACs"),
         ({"baseline": Baseline(bits=32)}, "baseline not quantised: 4 steps are worth 3 bits, not 32"),
         ({"accuracy": Accuracy(90.0, seeds=5, picked_on="test")}, "test split used for picking"),
         ({"accuracy": Accuracy(90.0, seeds=1)}, "accuracy of 1 seed(s): too few"),
@@ -70,6 +71,17 @@ def test_a_firing_rate_of_a_network_that_never_fires_does_not_hold():
 )
 def test_each_mistake_is_named(wrong: dict, finding: str):
     assert any(finding in line for line in check_claims(replace(TRUE, **wrong), AUDIT))
+
+
+def test_counted_numbers_are_those_of_the_audit_s_table():
+    """An update of a neuron is an accumulate: 4 steps of 40 neurons stand beside the 400 of spikes."""
+    row = operation_table(AUDIT)[0]
+    assert (row["count"], row["MACs"], row["ACs"], row["SynOps"]) == ("event-driven", "1.28 k", "560", "400")
+    assert check_claims(replace(TRUE, acs=560), AUDIT) == []
+    (finding,) = check_claims(replace(TRUE, acs=560 / STEPS), AUDIT)
+    assert finding == "ACs: 140 claimed, 560 counted, 400 of them SynOps: steps forgotten"
+    (finding,) = check_claims(replace(TRUE, macs=5e3), AUDIT)
+    assert finding == "MACs: 5 k claimed, 1.28 k counted"
 
 
 def test_a_rate_that_is_applied_twice_is_told_from_forgotten_steps():
@@ -83,7 +95,7 @@ def test_a_printed_energy_is_recomputed_from_its_own_counts():
 
     def recomputed(energy_mj: float) -> bool:
         claims = Claims(macs=2.75e9, acs=0.50e9, energy_mj=energy_mj)
-        return any("its own MACs and ACs cost 13.1 mJ" in line for line in check_claims(claims, AUDIT))
+        return any("its own MACs and ACs cost 13100 µJ" in line for line in check_claims(claims, AUDIT))
 
     assert not recomputed(13.10)
     assert recomputed(1.310)
@@ -97,7 +109,8 @@ def test_a_card_is_read_and_its_findings_are_printed(tmp_path: Path, capsys):
     said = capsys.readouterr().out
     assert "does not hold: MACs: 0 claimed, 6 counted" in said
     assert "test split used for picking" in said
-    assert "Claims: nothing is multiplied" in (tmp_path / "out" / "audit.html").read_text()
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "Claims: nothing is multiplied" in page and "Does not hold: MACs: 0 claimed, 6 counted" in page
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,27 @@ def test_the_verb_writes_files_boundaries_and_certificates(tmp_path: Path, capsy
     assert "is not empty; give a fresh --output" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_refusals_are_told_once_and_nothing_is_written_without_a_block(
+    tmp_path: Path, capsys: pytest.CaptureFixture, others: bool
+):
+    """others: whether there is a block beside the two of the temporal encoder, which NIR cannot say."""
+    told = 2 if others else 0
+    experiment = small_experiment(write_ave(tmp_path / "ave"))
+    experiment.model.slots.temporal_encoder = {"block": "spiking", "node": "alif"}
+    if others:
+        experiment.model.slots.event_head["block"] = "spiking"
+    save_checkpoint(RunFiles(tmp_path / "run").best, CaceNet(experiment.model, SHAPE), experiment)
+    words = ["export", "--checkpoint", str(tmp_path / "run"), "--output", str(tmp_path / "out"), "--format", "nir"]
+    assert main(words) == (0 if told else 2)
+    printed = capsys.readouterr()
+    assert printed.out.count("refused: NIR has no alif neuron") == told
+    assert (tmp_path / "out").exists() == bool(told)
+    if not told:
+        (line,) = printed.err.strip().splitlines()
+        assert line.endswith("no block can be exported: NIR has no alif neuron; use --format onnx")
+
+
 def test_an_ann_has_no_block_to_write(tmp_path: Path, capsys: pytest.CaptureFixture):
     experiment = small_experiment(write_ave(tmp_path / "ave"))
     save_checkpoint(RunFiles(tmp_path / "run").best, CaceNet(experiment.model, SHAPE), experiment)

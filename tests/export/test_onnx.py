@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from small import CLASSES, SEGMENTS, peer_experiment, write_ave
 
-from neurons import NODES
+from neurons import NODES, Node
 from snn_cace.cli import main
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
@@ -82,6 +84,26 @@ def test_onnx_runtime_says_what_pytorch_says_with_every_node(tmp_path: Path, exp
     assert max(found["largest_differences"].values()) < 1e-5
     longer = {"visual": torch.randn(1, 23, 2, 3, 8), "audio": torch.randn(1, 23, 6)}
     assert max(check_onnx(network, tmp_path / "network.onnx", longer, 1)["largest_differences"].values()) < 1e-5
+
+
+@dataclass(kw_only=True)
+class Resonator(Node):
+    """Two membranes that turn into each other."""
+
+    name: ClassVar[str] = "resonator"
+    states: ClassVar[tuple[str, ...]] = ("v", "w")
+
+    def step(self, current, state, fire, leak=None):
+        v, w = 0.8 * state[0] - 0.4 * state[1] + current, 0.4 * state[0] + 0.8 * state[1]
+        return fire(v - self.threshold), (v, w)
+
+
+def test_a_neuron_of_plain_operations_from_elsewhere_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    network = built(small("avel", "spiking", node=f"{Path(__file__).stem}:Resonator", learn_threshold=False))
+    write_onnx(network, tmp_path / "network.onnx", torch.Size([10, 2, 3, 8]))
+    clips = {"visual": torch.randn(3, 10, 2, 3, 8), "audio": torch.randn(3, 10, 6)}
+    assert max(check_onnx(network, tmp_path / "network.onnx", clips, 1)["largest_differences"].values()) < 1e-5
 
 
 def test_clips_of_one_segment_are_exported_as_such(tmp_path: Path):

@@ -15,15 +15,17 @@ from matplotlib.image import imread
 from snn_cace.cli import main
 from snn_cace.report.comparison import NEEDED, in_present_terms, write_report
 from snn_cace.report.conclusions import accuracy_words, cautions, change, change_range, limits, notes, sentences
-from snn_cace.report.figures import firing_rates, save
-from snn_cace.report.interactive import energy_words, verdict_of
+from snn_cace.report.figures import against_steps, firing_rates, save
+from snn_cace.report.interactive import chain_verdict, energy_words, last_steps, verdict_of
 from snn_cace.report.tables import (
     attribution_table,
     config_differences,
     count_table,
     energy_table,
+    health_table,
     module_table,
     result_table,
+    summary_table,
 )
 
 SAMPLE = Path(__file__).parent / "comparison.json"
@@ -77,7 +79,8 @@ def test_changes_are_percent_of_the_other():
 
 def test_the_result_is_one_row_for_each_variant_and_one_number_a_cell(result: dict[str, Any]):
     rows = result_table(result)
-    assert [row["variant"] for row in rows] == ["small-dense", "small-spiking", "small-spiking-rectified"]
+    assert [row["variant"] for row in rows] == ["small-dense", "small-spiking-rectified", "small-spiking"]
+    assert [row["variant"] for row in rows] == [row["network"] for row in summary_table(result)]
     assert all(row.keys() == rows[0].keys() for row in rows)
     assert all(re.fullmatch(r"[\d.]+", cell) for row in rows for cell in [*row.values()][1:])
     ann = result["variants"][0]
@@ -115,7 +118,11 @@ def test_each_network_stands_at_the_count_in_which_it_costs_least(result: dict[s
     assert ann == {"event-driven, conservative", "zero-skipping"}
     rows = module_table(result["variants"][1])
     assert rows[-1]["module"] == "sum"
-    assert {row["energy model"] for row in energy_table(result)} > {"arithmetic alone"}
+    rows = energy_table(result)
+    assert {row["energy model"] for row in rows} > {"arithmetic alone"}
+    _, snn, control = (variant["best"]["compute"]["mean"] for variant in result["variants"])
+    row = next(row for row in rows if row["variant"] == "small-spiking")
+    assert row["against its last control, % of the control's"] == change(snn, control)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -191,6 +198,18 @@ def test_nothing_in_a_figure_is_cut_off(result: dict[str, Any], tmp_path: Path):
     assert all((edge == 1).all() for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
 
 
+def test_steps_are_drawn_from_zero_and_no_dashes_are_named_without_an_ann(result: dict[str, Any]):
+    ann, snn, _ = result["variants"]
+    accuracy, _, early = against_steps([ann, snn]).axes
+    assert accuracy.get_xlabel().endswith("(ring: as trained; dashes: ANN)")
+    assert early.get_xlabel() == "mean simulation steps run per segment"
+    snn["anytime"] |= {"depths": snn["anytime"]["depths"][:1], "early_exit": []}
+    accuracy, rate, early = against_steps([snn]).axes
+    assert accuracy.get_xlabel().endswith("(ring: as trained)")
+    assert (accuracy.get_xlim()[0], rate.get_xlim()[0], rate.get_ylim()[0]) == (0, 0, 0)
+    assert not early.get_visible()
+
+
 def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: dict[str, Any], tmp_path: Path):
     ann, snn, _ = result["variants"]
     failure = {"variant": "other", "seed": 0, "reason": "the loss is nan"}
@@ -206,6 +225,12 @@ def test_a_missing_variant_a_lone_ann_and_a_lone_snn_still_make_a_page(result: d
         page = written(part, tmp_path / name)
         assert "other, seed 0, failed and is left out: the loss is nan" in page
         assert [*result_table(part)[-1].values()][:2] == ["other", "failed"]
+
+
+def test_the_first_spike_is_told_in_steps_from_0(result: dict[str, Any]):
+    snn = result["variants"][1]
+    next(iter(snn["layers"].values()))["mean_time_to_first_spike"] = 0.49
+    assert health_table(snn)[0]["first spike at step, from 0"] == "0.49"
 
 
 def test_configs_differ_in_what_they_differ_in(result: dict[str, Any]):
@@ -296,10 +321,71 @@ def test_a_stored_result_of_the_repository_opens_without_what_it_leaves_out(tmp_
 def test_spikes_save_or_cost_only_by_an_interval_over_five_seeds():
     assert [verdict_of(bounds, 5) for bounds in ([-3, -1], [1, 3], [-1, 1])] == ["saves", "costs", ""]
     assert verdict_of([-3, -1], 4) == verdict_of(None, 5) == ""
-    found = {"variant": "snn", "dense": "ann"}
+    found = {"variant": "snn", "dense": "ann", "links": [{"part": "spikes"}]}
     how = "% of ann's energy (arithmetic alone, each network at its best count)"
     assert energy_words(found, "compute", -2.0, "saves", 5) == f"The spikes of snn save 2.0 {how}."
     assert energy_words(found, "compute", -2.0, "", 5).startswith(
         "No difference in energy is shown for the spikes of snn"
     )
     assert energy_words(found, "compute", -2.0, "", 1).endswith(f"-2.0 {how}: one seed is too few to conclude from.")
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("part", "differs", "verdict"),
+    [
+        ("spikes", "by its spikes alone.", "The spikes of small-spiking"),
+        (
+            "memory and spikes",
+            "by memory and spikes: without a leak a neuron has no control leaky, which would keep its memory.",
+            "Memory and spikes of small-spiking",
+        ),
+        (
+            "memory, bits and spikes",
+            "by memory, bits and spikes: no control of this comparison tells them apart.",
+            "Memory, bits and spikes of small-spiking",
+        ),
+    ],
+)
+def test_the_page_says_spikes_alone_only_where_a_control_tells_them_apart(
+    result: dict[str, Any], tmp_path: Path, part: str, differs: str, verdict: str
+):
+    result["attribution"][0]["links"][-1]["part"] = part
+    page = re.sub(r"<script.*?</script>", "", written(result, tmp_path), flags=re.DOTALL)
+    assert f"The last control differs from the spiking network {differs}" in page
+    assert f"{verdict}, in % of small-dense&#39;s energy (measured, no finding with 2 seeds): " in page
+    assert ("its spikes alone" in page) == (part == "spikes")
+
+
+def test_few_seeds_tell_what_was_measured_by_each_model_and_no_finding(result: dict[str, Any]):
+    """In percent of an ANN of 2 mJ; named are the models on the smaller side."""
+    (found,) = result["attribution"]
+    result["variants"][0]["best"] = {model: {"mean": 2.0} for model in ("compute", "memory", "memory/segment")}
+
+    def said(**differences_mj: float) -> str:
+        found["links"][-1]["energy"] = {
+            name.replace("_", "/"): {"difference_mj": mj, "ci95_mj": None} for name, mj in differences_mj.items()
+        }
+        start, _, verdict = chain_verdict(result, found).partition(": ")
+        of = "Memory, bits and spikes of small-spiking"
+        assert start == f"{of}, in % of small-dense's energy (measured, no finding with 2 seeds)"
+        return verdict
+
+    assert said(compute=-0.014, memory=0.1, memory_segment=0.2) == (
+        "less by arithmetic alone (0.7 %), more by all other models."
+    )
+    assert said(compute=0.1, memory=-0.02, memory_segment=-0.04) == (
+        "more by arithmetic alone (5.0 %), less by all other models."
+    )
+    assert said(compute=0.02, memory=0.04) == "1.0 to 2.0 % more by every model."
+
+
+def test_last_controls_that_differ_in_other_things_are_named(result: dict[str, Any]):
+    (found,) = result["attribution"]
+    other = copy.deepcopy(found) | {"variant": "other"}
+    other["links"][-1]["part"] = "spikes"
+    result["attribution"].append(other)
+    assert [line.partition(" differs ")[0] for line in last_steps(result)] == [
+        "The last control of small-spiking",
+        "The last control of other",
+    ]

@@ -43,6 +43,14 @@ def test_a_mutated_checkpoint_has_its_weights_or_is_refused_in_one_line(
         assert torch.equal(value, state[key]) if isinstance(value, torch.Tensor) else value == state[key]
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.999])
+def test_a_checkpoint_that_is_cut_short_is_to_be_copied_again(sound: Path, tmp_path: Path, share: float):
+    content = sound.read_bytes()
+    (tmp_path / "cut.ckpt").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=r"cut\.ckpt is not a readable PyTorch file of tensors: [^.]*; copy it again$"):
+        load_checkpoint(tmp_path / "cut.ckpt")
+
+
 def test_a_checkpoint_with_another_bit_in_its_weights_is_refused(sound: Path, tmp_path: Path):
     content = bytearray(sound.read_bytes())
     with zipfile.ZipFile(sound) as parts:
