@@ -52,7 +52,7 @@ data/games-events/extraction.json: | data/games-videos/SHA256SUMS
 # Some hours on two cores: every network on three data sets, equally tuned. What was broken off goes on;
 # OPTIONS="--launcher ray" runs it on a cluster.
 leaderboard: data/games/extraction.json data/games-events/extraction.json
-	for set in avdigits games games-events; do $(BIN)/snn-cace compare --config configs/leaderboard/$$set.yaml \
+	for set in avdigits games games-events; do $(BIN)/snn-cace compare --config configs/compare/leaderboard-$$set.yaml \
 		--output runs/leaderboard/$$set $(OPTIONS) || exit; done
 	$(BIN)/python scripts/leaderboard.py runs/leaderboard
 

@@ -64,8 +64,7 @@ def command(result: Result, name: str) -> str:
     """What makes the comparison again."""
     if name == "demo":
         return "make demo"
-    folder = "leaderboard" if result["name"].startswith("leaderboard-") else "compare"
-    return f"snn-cace compare --config configs/{folder}/{result['name'].removeprefix('leaderboard-')}.yaml"
+    return f"snn-cace compare --config configs/compare/{result['name']}.yaml"
 
 
 def lead(result: Result) -> str:

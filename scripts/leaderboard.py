@@ -22,7 +22,7 @@ from snn_cace.report.tables import microjoules
 from snn_cace.training.checkpoints import RunFiles, load_checkpoint, save_checkpoint
 
 SETS = {"avdigits": "AV-Digits", "games": "Videos of games", "games-events": "Videos of games, as events"}
-"""Title by name: of `configs/leaderboard/NAME.yaml`, of `results/leaderboard-NAME.json`, of runs."""
+"""Title by name: of `configs/compare/leaderboard-NAME.yaml`, of `results/leaderboard-NAME.json`, of runs."""
 KINDS = {"ann": "dense", "control": "control", "snn": "SNN"}
 WEIGHTS = RESULTS / "weights"
 

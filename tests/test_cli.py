@@ -417,9 +417,7 @@ def test_every_shipped_config_is_an_experiment(config: Path):
 
 
 @pytest.mark.parametrize(
-    "config",
-    sorted(path for kind in ("compare", "ablation", "leaderboard") for path in CONFIGS.glob(f"{kind}/*.yaml")),
-    ids=lambda path: path.stem,
+    "config", sorted([*CONFIGS.glob("compare/*.yaml"), *CONFIGS.glob("ablation/*.yaml")]), ids=lambda path: path.stem
 )
 def test_every_shipped_comparison_names_experiments_on_one_data_set(config: Path, tmp_path: Path):
     from snn_cace.comparison.plan import Comparison, check_names, plan_runs, rows_of, varied_experiments
