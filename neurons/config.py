@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from neurons.nodes import find_node, name_of
+from neurons.nodes import find_node, name_of, try_step
 from neurons.nodes.alif import Adaptation
 from neurons.nodes.ilif import Levels
 from neurons.nodes.lif import Leak
@@ -91,7 +91,10 @@ class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
         one_of("norm", self.norm, NORMS)
         if self.coding == "latency" and self.steps < 2:
             raise ValueError(f"latency coding needs at least 2 simulation steps, not {self.steps}")
-        if self.neuron.fixed_length and self.membrane != "reset":
+        neuron = self.neuron
+        if ":" in self.node and neuron.has_steps:
+            try_step(self.node, neuron)
+        if neuron.fixed_length and self.membrane != "reset":
             raise ValueError(f"{self.node} has weights per simulation step; use membrane: reset")
 
     @property
@@ -105,7 +108,10 @@ class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
             has = f"only {', '.join(own)}" if own else "but keys of the block alone"
             raise ValueError(f"node_parameters: {self.node} has no '{min(unknown)}', {has}")
         shared: dict[str, Any] = {name: getattr(self, name) for name in names if name in flat}
-        return kind(**shared | self.node_parameters)
+        try:
+            return kind(**shared | self.node_parameters)
+        except TypeError as error:  # one without a default is missing
+            raise ValueError(f"node: {self.node}: {error}; see node_parameters") from None
 
     @classmethod
     def of(cls, neuron: Node, **block: Any) -> BlockConfig:

@@ -23,7 +23,7 @@ def find_node(name: str) -> type[Node]:
     """The neuron that a config names.
 
     Raises:
-        ValueError: there is none of this name, or what is imported by it is none.
+        ValueError: there is none of this name, or what is imported by it is none, or lacks a name or an equation.
     """
     if name in NODES:
         return NODES[name]
@@ -36,7 +36,36 @@ def find_node(name: str) -> type[Node]:
         raise ValueError(f"node: {name} cannot be imported: {' '.join(f'{error!r}'.split())}") from None
     if not (isinstance(found, type) and issubclass(found, Node)):
         raise ValueError(f"node: {name} is no class derived from neurons.Node")
+    if not hasattr(found, "name"):
+        raise ValueError(f"node: {name} has no name; give the class one: name = '{attribute.lower()}'")
+    if found.step is Node.step and found.module is Node.module:
+        raise ValueError(f"node: {name} has no equation; write step(self, current, state, fire, leak=None)")
     return found
+
+
+def try_step(name: str, node: Node) -> None:
+    """Run one step of the `node` that a config names so, on a small tensor; random numbers stay as they are.
+
+    Raises:
+        ValueError: it fails, or returns something else than `Node.step` says.
+    """
+    import torch
+
+    current, *states = torch.zeros(1 + len(node.states), 1, 2)
+    with torch.random.fork_rng([]), torch.no_grad():
+        try:
+            returned = node.step(current, tuple(states), node.surrogate_function())
+        except Exception as error:  # a step may raise whatever it does
+            lacks = isinstance(error, IndexError) or "unpack" in str(error)
+            hint = "; list in states all that step unpacks" if lacks else ""
+            raise ValueError(f"node: {name}: step fails with states {node.states}: {error}{hint}") from None
+    match returned:
+        case (spikes, tuple() | list() as after) if all(
+            getattr(x, "shape", None) == current.shape for x in (spikes, *after)
+        ) and len(after) == len(states):
+            return
+    wanted = str(tuple(node.states)).replace("'", "")
+    raise ValueError(f"node: {name}: step must return spikes, {wanted}, each a tensor of the current's shape")
 
 
 def name_of(node: Node) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import torch
 from small import small_experiment, write_ave
 
-from neurons import Node, NodeCost
+from neurons import BlockConfig, Node, NodeCost
 from snn_cace.cli import main
 from snn_cace.config import Experiment, as_dict, as_yaml, from_dict, put_over
 from snn_cace.errors import InputError
@@ -36,6 +38,79 @@ class Forgetful(Node):
 
     def cost(self, steps: int) -> NodeCost:
         return NodeCost(macs=1, acs=1, states=2)
+
+
+class Noisy(Forgetful):
+    name = "noisy"
+
+    def step(self, current, state, fire, leak=None):
+        return super().step(current + torch.randn_like(current), state, fire)
+
+
+FAULTY = """
+from dataclasses import dataclass
+from neurons import Node
+
+class NoEquation(Node):
+    name = "no-equation"
+
+class NoName(Node):
+    def step(self, current, state, fire, leak=None):
+        return fire(current - self.threshold), state
+
+class FewStates(NoName):
+    name = "few-states"
+    def step(self, current, state, fire, leak=None):
+        v, u = state
+        return fire(v), (v, u)
+
+class NoTuple(NoName):
+    name = "no-tuple"
+    states = ("v", "u")
+    def step(self, current, state, fire, leak=None):
+        return fire(current), current
+
+class OneNumber(NoName):
+    name = "one-number"
+    def step(self, current, state, fire, leak=None):
+        return fire(current), (current.mean(),)
+
+@dataclass(kw_only=True)
+class NoDefault(NoName):
+    name = "no-default"
+    keep: float
+"""
+FAULTS = {
+    "NoEquation": "has no equation; write step(self, current, state, fire, leak=None)",
+    "NoName": "has no name; give the class one: name = 'noname'",
+    "FewStates": ": step fails with states ('v',): not enough values to unpack (expected 2, got 1); "
+    "list in states all that step unpacks",
+    "NoTuple": ": step must return spikes, (v, u), each a tensor of the current's shape",
+    "OneNumber": ": step must return spikes, (v,), each a tensor of the current's shape",
+    "NoDefault": "missing 1 required keyword-only argument: 'keep'; see node_parameters",
+}
+
+
+@pytest.mark.parametrize("where", ["model.spiking", "model.slots.temporal_encoder"])
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_faulty_neuron_is_refused_in_one_line_before_anything_is_written(
+    name: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "faulty", raising=False)
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    (tmp_path / "x.yaml").write_text(f"model.slots.temporal_encoder.block: spiking\n{where}.node: faulty:{name}\n")
+    assert main(["train", "--config", str(tmp_path / "x.yaml"), "--output", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and f"faulty:{name}" in said[0] and said[0].endswith(FAULTS[name])
+    assert not (tmp_path / "run").exists()
+
+
+def test_trying_a_neuron_draws_no_random_numbers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    before = torch.get_rng_state()
+    BlockConfig(NAME.replace("Forgetful", "Noisy"))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.slow
