@@ -36,7 +36,8 @@ class NodeChoice:
         node: `if`, `lif`, `plif` (learned tau), `alif` (adaptive threshold), `gated_lif`, `ilif` (several spikes a
             step), or the parallel `psn`, `masked_psn`, `sliding_psn`, equations in `neurons.nodes`; or one of your own,
             `package.module:Class`.
-        node_parameters: parameters that a neuron of your own has beside those here, by name.
+        node_parameters: parameters that a neuron of your own has beside those here, by name. Where another `node` is
+            named over a base or a default, those of the node before are dropped.
     """
 
     node: str = "lif"
@@ -105,8 +106,7 @@ class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
         own = [name for name in names if name not in flat]
         unknown = self.node_parameters.keys() - set(own)
         if unknown:
-            has = f"only {', '.join(own)}" if own else "but keys of the block alone"
-            raise ValueError(f"node_parameters: {self.node} has no '{min(unknown)}', {has}")
+            raise ValueError(f"node_parameters: {self.node} takes {', '.join(own) or 'none'}; leave {min(unknown)} out")
         shared: dict[str, Any] = {name: getattr(self, name) for name in names if name in flat}
         try:
             return kind(**shared | self.node_parameters)

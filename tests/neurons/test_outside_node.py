@@ -14,7 +14,7 @@ from small import small_experiment, write_ave
 
 from neurons import BlockConfig, Node, NodeCost
 from snn_cace.cli import main
-from snn_cace.config import Experiment, as_dict, as_yaml, from_dict, put_over
+from snn_cace.config import Experiment, as_dict, as_yaml, from_dict, put_over, read_config
 from snn_cace.errors import InputError
 
 NAME = f"{Path(__file__).stem}:Forgetful"
@@ -113,6 +113,27 @@ def test_trying_a_neuron_draws_no_random_numbers(monkeypatch: pytest.MonkeyPatch
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_another_node_drops_the_parameters_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Named in a file over its base, in a slot over the defaults, or in an option; the same node again keeps them."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    spiking = {"node": NAME, "node_parameters": {"keep": 0.75}}
+    (tmp_path / "own.yaml").write_text(f"model.spiking: {spiking}\nmodel.slots.feed_forward.block: spiking\n")
+    (tmp_path / "back.yaml").write_text("base: own.yaml\nmodel.spiking.node: lif\n")
+    assert read_config(tmp_path / "back.yaml", Experiment).model.spiking == BlockConfig()
+
+    def node_parameters(**changes: object) -> dict[str, float]:
+        model = read_config(tmp_path / "own.yaml", Experiment, {"model": changes}).model
+        return model.slots.slot("feed_forward").spiking(model.spiking).node_parameters
+
+    assert node_parameters(spiking={"node": "lif"}) == node_parameters(slots={"feed_forward": {"node": "lif"}}) == {}
+    assert node_parameters(spiking={"node": NAME}) == {"keep": 0.75}
+    assert node_parameters(slots={"feed_forward": {"node": NAME}}) == {"keep": 0.75}
+    noisy = {"node": NAME.replace("Forgetful", "Noisy"), "node_parameters": {"keep": 0.25}}
+    assert node_parameters(spiking=noisy) == node_parameters(slots={"feed_forward": noisy}) == {"keep": 0.25}
+    with pytest.raises(InputError, match=r"node_parameters: lif takes none; leave keep out"):
+        node_parameters(spiking={"node": "lif", "node_parameters": {"keep": 1}})
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_a_neuron_from_elsewhere_trains_is_counted_and_has_its_controls(
@@ -129,5 +150,5 @@ def test_a_neuron_from_elsewhere_trains_is_counted_and_has_its_controls(
     assert [v["name"].removeprefix("small-spiking") for v in variants] == ["", "-leaky", "-quantised"]
     operations = variants[0]["counts"]["conservative"]["operations"]
     assert operations["state_reads"] == 2 * operations["neuron_updates"] > 0
-    with pytest.raises(InputError, match=r"node_parameters: .*Forgetful has no 'kept', only keep"):
+    with pytest.raises(InputError, match=r"node_parameters: .*Forgetful takes keep; leave kept out"):
         from_dict(put_over(plain, own, {"model.spiking.node_parameters": {"kept": 1}}), Experiment, "test")
