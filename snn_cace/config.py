@@ -163,7 +163,7 @@ class Slot:
         Raises:
             ValueError: a number out of range, an unknown name, or parts that do not go together.
         """
-        dropped = {"node_parameters": {}} if names_another_node(self.overrides, vars(shared)) else {}
+        dropped: dict[str, Any] = {"node_parameters": {}} if names_another_node(self.overrides, vars(shared)) else {}
         return dataclasses.replace(shared, **dropped | self.overrides)
 
 

@@ -6,6 +6,7 @@ A config may also name a neuron from elsewhere, a class below `Node`, as `packag
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any, TypeVar
 
 from neurons.nodes.alif import ALIF
 from neurons.nodes.gated import GatedLIF
@@ -13,6 +14,8 @@ from neurons.nodes.ilif import ILIF
 from neurons.nodes.lif import IF, LIF, PLIF
 from neurons.nodes.node import Node
 from neurons.nodes.psn import PSN, MaskedPSN, SlidingPSN
+
+Kind = TypeVar("Kind")
 
 NODES: dict[str, type[Node]] = {
     kind.name: kind for kind in (IF, LIF, PLIF, ALIF, GatedLIF, ILIF, PSN, MaskedPSN, SlidingPSN)
@@ -29,17 +32,35 @@ def find_node(name: str) -> type[Node]:
         return NODES[name]
     if ":" not in name:
         raise ValueError(f"node must be one of {', '.join(NODES)}, or package.module:Class, not '{name}'")
-    module, _, attribute = name.partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except Exception as error:  # a module may raise whatever it does while it is imported
-        raise ValueError(f"node: {name} cannot be imported: {' '.join(f'{error!r}'.split())}") from None
-    if not (isinstance(found, type) and issubclass(found, Node)):
-        raise ValueError(f"node: {name} is no class derived from neurons.Node")
+    found = imported_class("node", name, Node)
     if not hasattr(found, "name"):
-        raise ValueError(f"node: {name} has no name; give the class one: name = '{attribute.lower()}'")
+        raise ValueError(f"node: {name} has no name; give the class one: name = '{found.__name__.lower()}'")
     if found.step is Node.step and found.module is Node.module:
         raise ValueError(f"node: {name} has no equation; write step(self, current, state, fire, leak=None)")
+    return found
+
+
+def imported(name: str) -> Any:
+    """What `package.module:Class` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def imported_class(key: str, name: str, base: type[Kind]) -> type[Kind]:
+    """The class below `base` that the config's `key` names.
+
+    Raises:
+        ValueError: it cannot be imported, or is no such class.
+    """
+    try:
+        found = imported(name)
+    except Exception as error:  # a module may raise whatever it does while it is imported
+        module, why = name.partition(":")[0], " ".join(str(error).split()) or type(error).__name__
+        is_absent = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        hint = f"; run where {module} lies, or name that directory in PYTHONPATH" if is_absent else ""
+        raise ValueError(f"{key}: {name} cannot be imported: {why}{hint}") from None
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ValueError(f"{key}: {name} is no class derived from {base.__module__}.{base.__name__}")
     return found
 
 

@@ -113,6 +113,18 @@ def test_trying_a_neuron_draws_no_random_numbers(monkeypatch: pytest.MonkeyPatch
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_module_that_is_not_found_is_looked_for_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not so one that is found and misses another."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "misses.py").write_text("import absent_library")
+    with pytest.raises(
+        ValueError, match=r"'nowhere'; run where nowhere.own lies, or name that directory in PYTHONPATH"
+    ):
+        BlockConfig("nowhere.own:Neuron")
+    with pytest.raises(ValueError, match=r"node: misses:Neuron cannot be imported: No module named 'absent_library'$"):
+        BlockConfig("misses:Neuron")
+
+
 def test_another_node_drops_the_parameters_of_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Named in a file over its base, in a slot over the defaults, or in an option; the same node again keeps them."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
