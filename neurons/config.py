@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from neurons.nodes import find_node, name_of
+from neurons.nodes import find_node, name_of, try_step
 from neurons.nodes.alif import Adaptation
 from neurons.nodes.ilif import Levels
 from neurons.nodes.lif import Leak
@@ -36,7 +36,8 @@ class NodeChoice:
         node: `if`, `lif`, `plif` (learned tau), `alif` (adaptive threshold), `gated_lif`, `ilif` (several spikes a
             step), or the parallel `psn`, `masked_psn`, `sliding_psn`, equations in `neurons.nodes`; or one of your own,
             `package.module:Class`.
-        node_parameters: parameters that a neuron of your own has beside those here, by name.
+        node_parameters: parameters that a neuron of your own has beside those here, by name. Where another `node` is
+            named over a base or a default, those of the node before are dropped.
     """
 
     node: str = "lif"
@@ -91,7 +92,10 @@ class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
         one_of("norm", self.norm, NORMS)
         if self.coding == "latency" and self.steps < 2:
             raise ValueError(f"latency coding needs at least 2 simulation steps, not {self.steps}")
-        if self.neuron.fixed_length and self.membrane != "reset":
+        neuron = self.neuron
+        if ":" in self.node and neuron.has_steps:
+            try_step(self.node, neuron)
+        if neuron.fixed_length and self.membrane != "reset":
             raise ValueError(f"{self.node} has weights per simulation step; use membrane: reset")
 
     @property
@@ -102,10 +106,12 @@ class BlockConfig(Order, Levels, Adaptation, Leak, NodeChoice):
         own = [name for name in names if name not in flat]
         unknown = self.node_parameters.keys() - set(own)
         if unknown:
-            has = f"only {', '.join(own)}" if own else "but keys of the block alone"
-            raise ValueError(f"node_parameters: {self.node} has no '{min(unknown)}', {has}")
+            raise ValueError(f"node_parameters: {self.node} takes {', '.join(own) or 'none'}; leave {min(unknown)} out")
         shared: dict[str, Any] = {name: getattr(self, name) for name in names if name in flat}
-        return kind(**shared | self.node_parameters)
+        try:
+            return kind(**shared | self.node_parameters)
+        except TypeError as error:  # one without a default is missing
+            raise ValueError(f"node: {self.node}: {error}; see node_parameters") from None
 
     @classmethod
     def of(cls, neuron: Node, **block: Any) -> BlockConfig:

@@ -163,7 +163,13 @@ class Slot:
         Raises:
             ValueError: a number out of range, an unknown name, or parts that do not go together.
         """
-        return dataclasses.replace(shared, **self.overrides)
+        dropped: dict[str, Any] = {"node_parameters": {}} if names_another_node(self.overrides, vars(shared)) else {}
+        return dataclasses.replace(shared, **dropped | self.overrides)
+
+
+def names_another_node(changes: dict[str, Any], base: dict[str, Any]) -> bool:
+    """Whether both are keys of a block whose node differs, so that the parameters of one are not the other's."""
+    return "node" in changes and "node" in base and changes["node"] != base["node"]
 
 
 @dataclass
@@ -630,6 +636,8 @@ def joined(first: Any, second: Any, where: str, key: str) -> dict[str, Any]:
 def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """`base` with `changes` over it, both nested, mapping by mapping."""
     result = dict(base)
+    if names_another_node(changes, base):
+        result.pop("node_parameters", None)
     for key, value in changes.items():
         inner = result.get(key)
         result[key] = merged(inner if isinstance(inner, dict) else {}, value) if isinstance(value, dict) else value

@@ -14,6 +14,7 @@ import pytest
 
 from snn_cace.cli import VERBS, find_verb
 from snn_cace.commands import SHORT, make_parser, parameters, with_full_names
+from snn_cace.config import Experiment, carried_slots, read_config
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
@@ -60,6 +61,23 @@ def test_the_python_of_a_tutorial_runs(page: Path, monkeypatch: pytest.MonkeyPat
     names: dict[str, object] = {}
     for block in blocks(page, "python"):
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_the_neuron_of_its_guide_does_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    module, use = blocks(ROOT / "docs" / "how-to" / "neuron.md", "python")
+    (config,) = blocks(ROOT / "docs" / "how-to" / "neuron.md", "yaml")
+    (tmp_path / "resonator.py").write_text(module)
+    (tmp_path / "resonator.yaml").write_text(config)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.syspath_prepend(tmp_path)
+    exec(compile(use, "neuron.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"# (\[.*\])", use)
+    model = read_config(tmp_path / "resonator.yaml", Experiment).model
+    neuron = model.spiking.neuron
+    assert (neuron.omega, neuron.decay, neuron.cost(steps=4).macs) == (1.5, 0.9, 4)
+    assert carried_slots(model, leaky=False) == ["temporal_encoder"]  # whose memory no control has
 
 
 def write_videos(directory: Path) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from neurons.nodes import imported
 from snn_cace.commands import writing
 from snn_cace.config import read_config
 from snn_cace.errors import InputError, one_line
-from snn_cace.networks.spec import imported
 
 if TYPE_CHECKING:
     import torch

@@ -118,6 +118,7 @@ def described(
 
 def print_summary(result: dict[str, Any]) -> None:
     """Accuracy, and how much the network, each layer, and the network with fewer simulation steps fire."""
+    from neurons import LayerActivity
     from snn_cace.counting.models import MODELS
 
     light = [name for name, model in MODELS.items() if model.compared]
@@ -130,6 +131,8 @@ def print_summary(result: dict[str, Any]) -> None:
             f"  {name}: firing rate {layer['firing_rate']:.3f}, dead {100 * layer['dead']:.1f} %, "
             f"saturated {100 * layer['saturated']:.1f} %"
         )
+        if warning := LayerActivity(layer["firing_rate"], layer["dead"], layer["saturated"]).warning(name):
+            print(f"  unhealthy layer {warning}")
     for count, counted in result["counts"].items():
         spent = {name: energy for name, energy in counted["energy_mj"].items() if name in light}
         energies = ", ".join(f"{1000 * energy:.4g} by {model}" for model, energy in spent.items())

@@ -176,5 +176,7 @@ class Stream:
 def refuse_unstreamable(experiment: Experiment) -> None:
     """Raise InputError naming what keeps a network from running segment by segment."""
     if not experiment.model.causal:
-        raise InputError(f"{experiment.name} sees later segments; train it with model.causal: true to stream")
+        both_ways = experiment.model.slots.slot("temporal_encoder").direction == "bidirectional"
+        forward = " and model.slots.temporal_encoder.direction: forward" if both_ways else ""
+        raise InputError(f"{experiment.name} sees later segments; train it with model.causal: true{forward} to stream")
     refuse_drawn(experiment.model, "so a stream is no whole-clip run; use another coding")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from snn_cace.errors import InputError, one_line
+from neurons import nodes
+from snn_cace.errors import InputError
 
 if TYPE_CHECKING:
     from snn_cace.config import ModelConfig
@@ -49,7 +49,7 @@ class NetworkSpec:
 
     def build(self, model: ModelConfig, shape: FeatureShape, weak: bool) -> Network:
         """The network with fresh weights, for features of this shape."""
-        return imported(self.weak_modules if weak and self.weak_modules else self.modules)(model, shape, weak)
+        return nodes.imported(self.weak_modules if weak and self.weak_modules else self.modules)(model, shape, weak)
 
     def slots(self, model: ModelConfig, weak: bool) -> list[str]:
         """The slots that it has."""
@@ -89,22 +89,9 @@ class NetworkSpec:
         raise InputError(f"model.network: {model.network} has no original whose weights could be read")
 
 
-def imported(name: str) -> Any:
-    """What `package.module:Class` names."""
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
-
-
 def imported_class(key: str, name: str, base: type[Kind]) -> type[Kind]:
-    """The class below `base` that the config's `key` names.
-
-    Raises:
-        InputError: it cannot be imported, or is no such class.
-    """
+    """`neurons.nodes.imported_class`, with an InputError where that has a ValueError."""
     try:
-        found = imported(name)
-    except Exception as error:  # a module may raise whatever it does while it is imported
-        raise InputError(f"{key}: {name} cannot be imported: {one_line(error)}") from None
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise InputError(f"{key}: {name} is no class derived from {base.__module__}.{base.__name__}")
-    return found
+        return nodes.imported_class(key, name, base)
+    except ValueError as error:
+        raise InputError(str(error)) from None

@@ -46,7 +46,7 @@ class EpochLines(ProgressBar):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.is_global_zero:
-            values = [f"{name} {float(value):.2f}" for name, value in trainer.progress_bar_metrics.items()]
+            values = [f"{name} {float(value):.4g}" for name, value in trainer.progress_bar_metrics.items()]
             print(f"epoch {trainer.current_epoch}: {', '.join(values)}", flush=True)
 
 

@@ -115,6 +115,8 @@ class EventLocaliser(L.LightningModule):
         self.log_dict(scores, prog_bar=True, sync_dist=True)
         self.activity.stop()
         self.activity.add_processes()
+        if self.activity.spikes:
+            self.log("firing_rate", self.activity.firing_rate, prog_bar=True, sync_dist=True)
         for layer, activity in self.activity.activity().items():
             values = {f"{name}/{layer}": value for name, value in vars(activity).items()}
             self.log_dict(values, sync_dist=True)

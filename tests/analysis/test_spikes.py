@@ -16,6 +16,7 @@ from neurons import SpikingLayer
 from snn_cace.analysis.anytime import Depth, anytime, carries_membranes, early_exit, evaluated_steps, with_steps
 from snn_cace.analysis.record import record_network
 from snn_cace.cli import main
+from snn_cace.commands.spikes import print_summary
 from snn_cace.config import Experiment
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import read_prices, with_reuse
@@ -182,6 +183,15 @@ def test_the_verb_writes_json_csv_figures_and_tensorboard(run: Path, tmp_path: P
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err
     assert (tmp_path / "out" / "spikes.json").read_bytes() == before
+
+
+def test_a_layer_with_half_of_its_neurons_dead_is_marked(capsys: pytest.CaptureFixture):
+    layers = {name: {"firing_rate": 0.1, "dead": dead, "saturated": 0.0} for name, dead in (("a", 0.5), ("b", 0.49))}
+    some = {"split": "test", "segment_accuracy": 50.0, "firing_rate": 0.1, "counts": {}, "anytime": {"depths": []}}
+    print_summary(some | {"layers": layers})
+    _, a, warning, b = capsys.readouterr().out.splitlines()
+    assert "dead 50.0 %" in a and "dead 49.0 %" in b
+    assert warning.startswith("  unhealthy layer a: 50 % of its neurons never fire; try a lower threshold")
 
 
 def test_what_cannot_be_analysed_is_said_in_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -57,7 +57,10 @@ def test_a_data_set_from_elsewhere_is_trained_on_compared_and_reported(tmp_path:
     ("name", "message"),
     [
         ("tones", "data.reader: no reader 'tones'; give ave, avdigits, .*or package.module:Class"),
-        ("nowhere:Tones", "data.reader: nowhere:Tones cannot be imported: No module named 'nowhere'"),
+        (
+            "nowhere:Tones",
+            "data.reader: nowhere:Tones cannot be imported: No module named 'nowhere'; run where nowhere lies",
+        ),
         ("pathlib:Path", "data.reader: pathlib:Path is no class derived from"),
     ],
 )

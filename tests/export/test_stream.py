@@ -98,7 +98,10 @@ def test_early_exit_stops_when_confident_and_carries_membranes_on():
 def test_what_cannot_stream_is_refused_by_name():
     experiment = causal()
     experiment.model.causal = False
-    with pytest.raises(InputError, match=r"small-spiking sees later segments; train it with model.causal: true"):
+    with pytest.raises(InputError, match=r"small-spiking sees later segments; train it with model.causal: true to"):
+        Stream(settled_network(experiment), experiment)
+    experiment.model.slots.temporal_encoder["direction"] = "bidirectional"
+    with pytest.raises(InputError, match=r"model.causal: true and model.slots.temporal_encoder.direction: forward to"):
         Stream(settled_network(experiment), experiment)
     experiment = causal()
     experiment.model.spiking.coding = "poisson"

@@ -111,8 +111,14 @@ def test_output_that_is_no_terminal_gets_a_line_an_epoch(
     train(small_experiment(ave, epochs=2), tmp_path / "run")
     printed = capsys.readouterr()
     accuracies = [e["val/segment_accuracy"] for e in json.loads(RunFiles(tmp_path / "run").history.read_text())]
-    lines = [f"epoch {epoch}: val/segment_accuracy {value:.2f}" for epoch, value in enumerate(accuracies)]
+    lines = [f"epoch {epoch}: val/segment_accuracy {value:.4g}" for epoch, value in enumerate(accuracies)]
     assert printed.out.splitlines()[-2:] == lines and "\r" not in printed.out and printed.err == ""
+    train(small_experiment(ave, epochs=1, block="spiking"), tmp_path / "spiking")
+    (epoch,) = json.loads(RunFiles(tmp_path / "spiking").history.read_text())
+    audio, visual = (epoch[f"firing_rate/{which}_temporal.projection.layer"] for which in ("audio", "visual"))
+    assert epoch["firing_rate"] == pytest.approx((8 * audio + 16 * visual) / 24)  # of so many neurons
+    line = f"epoch 0: val/segment_accuracy {epoch['val/segment_accuracy']:.4g}, firing_rate {epoch['firing_rate']:.4g}"
+    assert line in capsys.readouterr().out.splitlines()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert isinstance(epoch_progress(), TQDMProgressBar)
 
