@@ -97,7 +97,7 @@ def spikes_table(result: Result) -> str:
     rows = []
     for chain in chains:
         for model in models:
-            energy, low, high = map(signed, chain["links"][-1]["energy"][model])
+            energy, low, high = map(signed, chain["steps"][-1]["energy"][model])
             named = {"network": chain["variant"]} if len(chains) > 1 else {}
             rows.append(named | {"energy model": model_words(model), "%": energy, "from": low, "to": high})
     return "\n".join(markdown_table(rows))

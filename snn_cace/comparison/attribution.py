@@ -4,6 +4,9 @@ Each link takes one step from the dense network to the spiking one: the shape an
 membranes, the bits of its values, and, last, its spikes. Differences of neighbours add up to the whole difference, in
 accuracy and in energy. Accuracy is tested as everywhere (`comparison.statistics`). Energy is of each network at its
 best count; its interval is Student's over seeds, since seeds are all that it varies with here.
+
+The energy of the last link is that of the blocks that spike or read spikes. All other modules are the same in both
+networks. What they differ by, since zeros are skipped and training leaves other zeros, stands apart: `elsewhere`.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -86,14 +89,30 @@ def attribution(chain: Chain, variants: dict[str, Variant], tests: list[Differen
 
     links = [link(chain.adds(a, b), earlier, later) for (a, earlier), (b, later) in pairwise(chain.members)]
     last, first = chain.whole
-    return {"variant": last, "dense": first, "links": links, "whole": link("whole", first, last)}
+    found: Attribution = {"variant": last, "dense": first, "links": links, "whole": link("whole", first, last)}
+    control, spiking, models = variants[links[-1]["from"]], variants[last], links[-1]["energy"]
+    found["elsewhere"] = {model: energy_difference(control, spiking, model, "elsewhere") for model in models}
+    links[-1]["energy"] = {model: energy_difference(control, spiking, model, "blocks") for model in models}
+    return found
 
 
-def energy_difference(before: Variant, after: Variant, model: str) -> EnergyDifference:
+Where = Literal["everywhere", "blocks", "elsewhere"]
+
+
+def energies_of(variant: Variant, model: str, where: Where) -> dict[int, float]:
+    """Millijoules per clip by seed, at a variant's best count: of all of it, of the compared blocks, or of the rest."""
+    whole = np.array(variant["best"][model]["values"])
+    if where != "everywhere":
+        blocks = variant["counts"][variant["best"][model]["count"]]["spiking_blocks"]["energy_values_mj"][model]
+        whole = np.array(blocks) if where == "blocks" else whole - blocks
+    return dict(zip(variant["seeds"], whole.tolist(), strict=True))
+
+
+def energy_difference(before: Variant, after: Variant, model: str, where: Where = "everywhere") -> EnergyDifference:
     """Millijoules per clip of one variant less another's, each at its best count, paired over common seeds; None for
     the interval of one seed.
     """
-    by_seed = [dict(zip(v["seeds"], v["best"][model]["values"], strict=True)) for v in (before, after)]
+    by_seed = [energies_of(variant, model, where) for variant in (before, after)]
     common = sorted(by_seed[0].keys() & by_seed[1].keys())
     differences = np.array([by_seed[1][seed] - by_seed[0][seed] for seed in common])
     interval = student_interval(differences) if len(differences) > 1 else None

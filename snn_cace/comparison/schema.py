@@ -28,10 +28,11 @@ class Best(Spread):
 
 class Blocks(TypedDict):
     """What is compared of a network: the slots that spike, and modules elsewhere that read rates. share: of the whole
-    network's energy.
+    network's energy. energy_values_mj: by seed; older files have none.
     """
 
     energy_mj: dict[str, float]
+    energy_values_mj: NotRequired[dict[str, list[float]]]
     slots: list[str]
     parameters: int
     share: dict[str, float]
@@ -119,15 +120,18 @@ class EnergyDifference(TypedDict):
 Link = TypedDict(
     "Link", {"part": str, "from": str, "to": str, "accuracy": Difference, "energy": dict[str, EnergyDifference]}
 )
-"""A step of a chain: what it adds, and its differences."""
+"""A step of a chain: what it adds, and its differences; the last one's energy is that of the compared blocks alone."""
 
 
 class Attribution(TypedDict):
-    """The chain from the dense network to the spiking variant."""
+    """The chain from the dense network to the spiking variant. elsewhere: the last step's energy outside the compared
+    blocks, where training left other zeros; older files count it to the last link.
+    """
 
     variant: str
     dense: str
     links: list[Link]
+    elsewhere: NotRequired[dict[str, EnergyDifference]]
     whole: Link
 
 

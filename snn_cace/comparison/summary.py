@@ -304,6 +304,7 @@ def summarise_count(
         "spiking_blocks": {
             **mean_of([vars(summed(modules)) for modules in blocks]),
             "energy_mj": mean_of(energies),
+            "energy_values_mj": {model: [one[model] for one in energies] for model in whole[0]},
             "slots": within.slots,
             "parameters": parameters_of(blocks[0]),
             "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in whole[0]},

@@ -68,15 +68,14 @@ function drawEnergy(found, title) {
     yaxis: { title: { text: "test segment accuracy, %" } } }));
 }
 
-function waterfall(id, title, unit, start, values) {
-  const chain = chosenChain();
+function waterfall(id, title, unit, start, steps, values) {
   let base = start;
   const bases = values.map(([change]) => { const before = base; base += change; return before; });
   const bars = {
-    type: "bar", x: chain.links.map((link) => link.part), base: bases, y: values.map(([change]) => change),
+    type: "bar", x: steps.map((step) => step.part), base: bases, y: values.map(([change]) => change),
     error_y: { symmetric: false, array: values.map(([change, , high]) => (high === null ? 0 : high - change)),
       arrayminus: values.map(([change, low]) => (low === null ? 0 : change - low)), color: "#888" },
-    marker: { color: chain.links.map((_, place) => (place === chain.links.length - 1 ? "#b3541e" : "#0072b2")) },
+    marker: { color: steps.map((_, place) => (place === steps.length - 1 ? "#b3541e" : "#0072b2")) },
     customdata: values, hovertemplate: `%{x}: %{customdata[0]:+.2f} ${unit} (%{customdata[1]:+.2f} to ` +
       "%{customdata[2]:+.2f})<extra></extra>",
   };
@@ -89,11 +88,10 @@ function waterfall(id, title, unit, start, values) {
 function drawWhy(model, words) {
   const chain = chosenChain();
   if (!chain) return;
-  const of = (link) => link.accuracy;
-  waterfall("why-accuracy", `Accuracy, from ${chain.dense} to ${chain.variant}`, "%", chain.accuracy,
-    chain.links.map(of));
-  waterfall("why-energy", `Energy, ${words}: the ANN is 100`, "% of the ANN's", 100,
-    chain.links.map((link) => link.energy[model]));
+  waterfall("why-accuracy", `Accuracy, from ${chain.dense} to ${chain.variant}`, "%", chain.accuracy, chain.links,
+    chain.links.map((link) => link.accuracy));
+  waterfall("why-energy", `Energy, ${words}: the ANN is 100`, "% of the ANN's", 100, chain.steps,
+    chain.steps.map((step) => step.energy[model]));
 }
 
 function drawStrip(model) {
@@ -103,7 +101,7 @@ function drawStrip(model) {
   strip.tHead.rows[0].replaceChildren(...heads);
   strip.tBodies[0].replaceChildren(...data.chains.map((chain) => {
     const row = document.createElement("tr");
-    const { part, energy } = chain.links[chain.links.length - 1];
+    const { part, energy } = chain.steps[chain.steps.length - 1];
     const cells = data.models.map(({ key }) =>
       element("td", signed(energy[key][0], 1), `${chain.verdicts[key]} ${key === model ? "chosen" : ""}`.trim()));
     row.append(element("td", `${chain.variant}: ${part}`), ...cells);

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypedDict
 
 from snn_cace.comparison.front import EQUAL_POINTS, Rivalry, rivalries
-from snn_cace.comparison.schema import Attribution, Difference, Link, Result, Variant
+from snn_cace.comparison.schema import Attribution, Difference, EnergyDifference, Link, Result, Variant
 from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.counting.models import MODELS
 
@@ -293,7 +293,7 @@ def chain_sentences(result: Result, found: Attribution) -> list[str]:
     points = [f"{link['accuracy']['difference']:+.1f} from {link['part']}" for link in found["links"]]
     low, high = found["links"][-1]["accuracy"]["ci95"]
     points[-1] = points[-1].replace(" from ", f" ({low:+.1f} to {high:+.1f}) from ", 1)
-    energy = [f"{share_of_dense(result, found, link, model):+.1f} from {link['part']}" for link in found["links"]]
+    energy = [f"{share_of_dense(result, found, step, model):+.1f} from {step['part']}" for step in energy_steps(found)]
     spent, chain = share_of_dense(result, found, found["whole"], model), f"from {found['dense']} to {found['variant']}"
     return [
         f"Of the {whole:+.1f} points {chain}, {come_from(points)}.",
@@ -307,11 +307,29 @@ def come_from(parts: Sequence[str]) -> str:
     return f"{', '.join([first.replace(' from ', ' come from '), *between])} and {last}"
 
 
-def share_of_dense(result: Result, found: Attribution, link: Link, model: str) -> float:
-    """A link's difference in energy in percent of the dense network's energy: so links add up."""
+class EnergyStep(TypedDict):
+    """A step of a chain as far as energy goes."""
+
+    part: str
+    to: str
+    energy: dict[str, EnergyDifference]
+
+
+def energy_steps(found: Attribution) -> list[EnergyStep]:
+    """The steps that add up to a chain's whole difference in energy; what lies elsewhere is one, before the last."""
+    steps: list[EnergyStep] = [
+        {"part": link["part"], "to": link["to"], "energy": link["energy"]} for link in found["links"]
+    ]
+    if "elsewhere" in found:
+        steps.insert(-1, {"part": "zeros elsewhere", "to": steps[-1]["to"], "energy": found["elsewhere"]})
+    return steps
+
+
+def share_of_dense(result: Result, found: Attribution, step: EnergyStep | Link, model: str) -> float:
+    """A step's difference in energy in percent of the dense network's energy: so steps add up."""
     dense = variant_named(result, found["dense"])
     assert dense is not None
-    return 100 * link["energy"][model]["difference_mj"] / dense["best"][model]["mean"]
+    return 100 * step["energy"][model]["difference_mj"] / dense["best"][model]["mean"]
 
 
 def energy_sentence(result: Result, variant: Variant) -> str:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from snn_cace.comparison.front import pareto_front
 from snn_cace.comparison.schema import Result, Variant
 from snn_cace.files import replacing, write_text
-from snn_cace.report.conclusions import counterpart, last_control, model_words, variant_named
+from snn_cace.report.conclusions import counterpart, energy_steps, last_control, model_words, variant_named
 
 COLOURS = ("#2a7f9e", "#d1603d", "#5f9440", "#8a63ad", "#b8860b", "#6f6f6f", "#c2185b", "#4f8ccc")
 INK = "#26282b"
@@ -122,7 +122,9 @@ def attribution(result: Result) -> Figure | None:
         points = [(link["accuracy"]["difference"], link["accuracy"]["ci95"]) for link in steps]
         waterfall(accuracy, first["test_segment_accuracy"]["mean"], points, labels)
         accuracy.set_ylabel("test segment accuracy, %")
-        energies = [(link["energy"][model]["difference_mj"], link["energy"][model]["ci95_mj"]) for link in steps]
+        spends = energy_steps(chain)
+        labels = [first["name"], *(f"{step['part']}\n({step['to']})" for step in spends)]
+        energies = [(step["energy"][model]["difference_mj"], step["energy"][model]["ci95_mj"]) for step in spends]
         waterfall(spent, first["best"][model]["mean"], energies, labels, MICROJOULES_PER_MILLIJOULE, from_zero=True)
         spent.set_ylabel(f"energy, µJ, {model_words(model)}")
     return figure

@@ -11,6 +11,7 @@ from snn_cace.report.conclusions import (
     across_models,
     change_range,
     counterpart,
+    energy_steps,
     fewest_seeds,
     in_order_of_steps,
     last_control,
@@ -65,22 +66,26 @@ def chain_data(result: Result, found: Attribution, models: list[str]) -> dict[st
     """
     dense = variant_named(result, found["dense"])
     assert dense is not None
-    links: list[dict[str, Any]] = []
-    for link in found["links"]:
+    steps: list[dict[str, Any]] = []
+    for step in energy_steps(found):
         energy: dict[str, list[Any]] = {}
         for model in models:
-            bounds = link["energy"][model]["ci95_mj"] or (None, None)  # none over one seed
+            bounds = step["energy"][model]["ci95_mj"] or (None, None)  # none over one seed
             interval = [None if bound is None else 100 * bound / dense["best"][model]["mean"] for bound in bounds]
-            energy[model] = [share_of_dense(result, found, link, model), *interval]
-        accuracy = [link["accuracy"]["difference"], *link["accuracy"]["ci95"]]
-        links.append({"part": link["part"], "to": link["to"], "accuracy": accuracy, "energy": energy})
+            energy[model] = [share_of_dense(result, found, step, model), *interval]
+        steps.append({"part": step["part"], "energy": energy})
+    links = [
+        {"part": link["part"], "accuracy": [link["accuracy"]["difference"], *link["accuracy"]["ci95"]]}
+        for link in found["links"]
+    ]
     seeds, verdicts = fewest_seeds(result), verdicts_of(result, found)
-    shares = {model: links[-1]["energy"][model][0] for model in models}
+    shares = {model: steps[-1]["energy"][model][0] for model in models}
     return {
         "variant": found["variant"],
         "dense": found["dense"],
         "accuracy": dense["test_segment_accuracy"]["mean"],
         "links": links,
+        "steps": steps,
         "verdicts": verdicts,
         "said": {model: energy_words(found, model, shares[model], verdicts[model], seeds) for model in models},
     }

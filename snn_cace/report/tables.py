@@ -16,6 +16,7 @@ from snn_cace.report.conclusions import (
     against_baseline,
     change,
     counterpart,
+    energy_steps,
     in_order_of_steps,
     last_control,
     model_heading,
@@ -106,8 +107,8 @@ def result_table(result: Result) -> Table:
 
 
 def attribution_table(result: Result) -> Table:
-    """A row per link of every chain, and one for the whole."""
-    rows = []
+    """A row per link of every chain, one for zeros elsewhere, which accuracy has none of, and one for the whole."""
+    rows = list[Row]()
     for found in result["attribution"]:
         for link in [*found["links"], found["whole"]]:
             test = link["accuracy"]
@@ -124,6 +125,12 @@ def attribution_table(result: Result) -> Table:
                     **by_model("% of the ANN's", shares),
                 }
             )
+        if "elsewhere" in found:
+            step = energy_steps(found)[-2]
+            shares = {model: f"{share_of_dense(result, found, step, model):+.1f}" for model in shown_models(result)}
+            empty = dict.fromkeys(rows[-2], "-")
+            named = {"variant": found["variant"], "step": rows[-2]["step"], "what it adds": step["part"]}
+            rows.insert(-2, empty | named | by_model("% of the ANN's", shares))
     return rows
 
 

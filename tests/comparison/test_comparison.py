@@ -13,6 +13,7 @@ from neurons import LIF, Node
 from snn_cace.cli import main
 from snn_cace.comparison.plan import Variant, refuse_other_study
 from snn_cace.config import as_yaml
+from snn_cace.report.conclusions import energy_steps
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     whole = chain["whole"]["accuracy"]["difference"]
     assert sum(link["accuracy"]["difference"] for link in chain["links"]) == pytest.approx(whole)
     for model in ann["best"]:
-        spent = sum(link["energy"][model]["difference_mj"] for link in chain["links"])
+        spent = sum(step["energy"][model]["difference_mj"] for step in energy_steps(chain))
         assert spent == pytest.approx(snn["best"][model]["mean"] - ann["best"][model]["mean"])
     assert [depth["steps"] for depth in snn["anytime"]["depths"]] == [1, 2, 4]
     last = snn["anytime"]["depths"][-1]["segment_accuracy"]
