@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from keep_result import accuracy_digest, all_spikes, energy_digest, index
 from keep_result import page as page_of
+from leaderboard import SETS, best_two, ranked
 
 from snn_cace.comparison.front import rivalries
 from snn_cace.config import Experiment, read_config
 from snn_cace.contracts import ENOUGH_SEEDS
 from snn_cace.report.comparison import read_result
-from snn_cace.report.conclusions import share_of_dense, variant_named
+from snn_cace.report.conclusions import energy_steps, share_of_dense, variant_named
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,13 +41,14 @@ def test_every_file_that_a_page_names_exists(page: Path):
 def test_the_table_of_the_readme_is_the_chain_of_the_demo():
     result = read_result(ROOT / "results" / "demo.json")
     (found,) = result["attribution"]
-    accuracy = {v["name"]: f"{v['test_segment_accuracy']['mean']:.2f}" for v in result["variants"]}
-    rows, energy = [[found["dense"], "-", accuracy[found["dense"]], "-", "-", "-", "100"]], 100.0
+    variants = {variant["name"]: variant for variant in result["variants"]}
+    accuracy = {name: f"{v['test_segment_accuracy']['mean']:.2f}" for name, v in variants.items()}
+    rows = [[found["dense"], "-", accuracy[found["dense"]], "-", "-", "-", "100"]]
     for link in found["links"]:
         test = link["accuracy"]
-        energy += share_of_dense(result, found, link, "compute")
+        one, dense = (variants[name]["best"]["compute"]["mean"] for name in (link["to"], found["dense"]))
         points = [f"{value:+.2f}" for value in (test["difference"], *test["ci95"])]
-        rows.append([link["to"], link["part"], accuracy[link["to"]], *points, f"{energy:.1f}"])
+        rows.append([link["to"], link["part"], accuracy[link["to"]], *points, f"{100 * one / dense:.1f}"])
     table = [line.strip("| ").split(" | ") for line in README.splitlines() if line.startswith("|")]
     assert table[2:] == rows
     assert result["variants"][0]["seeds"] == [0, 1]
@@ -63,14 +65,24 @@ def test_what_the_readme_says_of_all_networks_is_in_their_json():
     arithmetic, traffic, size, _, a_clip, *_ = energy_digest(found)
     assert (
         f"In {arithmetic['save']} networks the spikes save, at most {arithmetic['least, %'][1:]} % of the ANN's energy."
-        f" In {arithmetic['cost']} they cost, and in {arithmetic['neither shown']} neither is shown." in words_of()
+        f" In {arithmetic['cost']} they cost, and in {arithmetic['neither shown']} neither is shown. The median is "
+        f"{arithmetic['median, %']} %." in words_of()
     )
     assert (
         f"In {traffic['save']} networks the spikes save, at most {traffic['least, %'][1:]} % of the ANN's energy. In "
         f"{traffic['cost']} they cost, at most {traffic['most, %'][1:]} %. Where traffic is priced by memory size, they"
         f" save in {size['save']} and cost in {size['cost']}. Where a weight is read only once a clip, they save in "
-        f"{a_clip['save'].replace('0', 'none')} and cost in {a_clip['cost']}." in words_of()
+        f"{a_clip['save']} and cost in {a_clip['cost']}." in words_of()
     )
+
+
+def test_what_the_readme_says_of_the_leaderboard_is_in_its_json():
+    results = [read_result(ROOT / "results" / f"leaderboard-{name}.json") for name in SETS]
+    best = [[f"{v['test_segment_accuracy']['mean']:.1f}" for v in best_two(result)] for result in results]
+    silent, spiking = zip(*best, strict=True)
+    assert f"on each of three data sets: {silent[0]}, {silent[1]} and {silent[2]} %." in words_of()
+    assert f"SNN reaches {spiking[0]}, {spiking[1]} and {spiking[2]} %" in words_of()
+    assert [ranked(result)[0]["kind"] for result in results] == ["control"] * 3
 
 
 def test_what_the_readme_says_of_the_whole_gain_is_in_its_json():
@@ -90,6 +102,25 @@ def test_every_page_of_results_is_what_its_json_says():
     results = {file.stem: read_result(file) for file in sorted((ROOT / "results").glob("*.json"))}
     pages = {"README": index(results)} | {stem: page_of(result, stem) for stem, result in results.items()}
     assert [name for name, text in pages.items() if (ROOT / "results" / f"{name}.md").read_text() != text] == []
+
+
+def test_what_is_said_of_zeros_elsewhere_and_of_the_originals_faults_is_in_their_json():
+    result = read_result(ROOT / "results" / "leaderboard-games.json")
+    chains = {found["variant"]: found for found in result["attribution"]}
+    (*_, cace, spikes), (*_, cmbs, others) = (energy_steps(chains[f"snn-{name}"]) for name in ("cace-net", "cmbs"))
+    shares = [
+        share_of_dense(result, chains[f"snn-{name}"], step, "compute")
+        for name, step in (("cace-net", cace), ("cmbs", cmbs), ("cace-net", spikes), ("cmbs", others))
+    ]
+    assert (
+        "it is {:+.1f} % of the ANN's energy in CACE-Net and {:+.1f} % in CMBS, where the spikes' own share is {:.1f} "
+        "and {:.1f} %".format(*shares)
+        in words_of("docs/explanations/controls.md")
+    )
+    peers = read_result(ROOT / "results" / "peers.json")["variants"]
+    page = (ROOT / "docs/explanations/peers.md").read_text(encoding="utf-8").partition("AVEL's parts bring?")[2]
+    reached = sorted(f"{variant['test_segment_accuracy']['mean']:.2f}" for variant in peers)
+    assert sorted(re.findall(r"\| ([\d.]+) \|$", page, re.MULTILINE)) == reached
 
 
 def test_what_controls_md_says_of_games_is_in_their_json():
