@@ -169,6 +169,16 @@ def accuracy_digest(found: Sequence[Spikes]) -> str:
     )
 
 
+SMALL = 0.5
+"""Percent of an ANN's energy."""
+
+
+def small_savings(found: Sequence[Spikes]) -> str:
+    saved = [-one.percent["compute"] for one in found if one.interval["compute"][1] < 0]
+    few = sum(percent < SMALL for percent in saved)
+    return f"Of the {len(saved)} that save by arithmetic, {few} save less than {SMALL} %."
+
+
 def energy_digest(found: Sequence[Spikes]) -> Table:
     """A row per energy model: in how many networks spikes save and cost, and how much."""
     rows = []
@@ -207,15 +217,20 @@ def index(results: dict[str, Result]) -> str:
     parts = [
         "# Results",
         "What do spikes themselves do? A spiking network is set beside its last control, which has the same shape, "
-        "norm, memory and bits ([controls](../docs/explanations/controls.md)). Five seeds each. The "
-        "[leaderboard](leaderboard.md) ranks all networks.",
+        "norm, memory and bits (8 values for the SNN's 5 at four steps: [controls](../docs/explanations/controls.md)). "
+        "Five seeds each. The [leaderboard](leaderboard.md) ranks all networks.",
         f"**Accuracy.** {accuracy_digest(found)}",
-        "**Energy**, of the spikes alone, in percent of the ANN's; zeros are skipped by all networks. In how many "
-        "networks do they save, and in how many do they cost?",
+        "**Energy**, of the spikes alone, in percent of the ANN's; zeros are skipped by all networks. They save, or "
+        "cost, where the 95 % interval over seeds leaves out zero, however small the difference. "
+        + small_savings(found),
         "\n".join(markdown_table(energy_digest(found))),
+        f"The networks are not independent: {sum('games' not in one.stem for one in found)} are on AV-Digits, with the "
+        "same test clips, and many are variants of one. Accuracy is corrected for the tests of its own comparison; the "
+        "intervals of energy are not corrected for several models. In the leaderboard and in avdigits-tuned each "
+        "network has the settings that its own search picked: there a difference is of spikes and search together.",
         "## Each network",
         'Points are of test accuracy; "from" and "to" are their 95 % interval. "Shown": the interval leaves out '
-        "zero, and so does the test after Holm's correction. The comparisons' pages have the intervals of energy.",
+        "zero, and the corrected p is below 0.05. The comparisons' pages have the intervals of energy.",
         "\n".join(markdown_table(rows)),
         f"Elsewhere: {', '.join(f'[{stem}]({stem}.md)' for stem in others)}.",
     ]

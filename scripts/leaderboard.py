@@ -60,13 +60,14 @@ def page(results: dict[str, Result]) -> str:
         "# Leaderboard",
         "Four networks, dense and spiking, and controls of each spiking one, on three data sets. Within a set all were "
         "tuned by as many trials, at the same points, on the validation split, and then trained with five seeds.",
-        "`make leaderboard` does all of it, in about three hours on two cores; broken off, it goes on where it "
+        "`make leaderboard` does all of it, in about two hours on two cores; broken off, it goes on where it "
         'stopped. `make leaderboard OPTIONS="--launcher ray"` runs it on a Ray cluster.',
         '"From" and "to" are the 95 % interval of the accuracy: Student\'s over seeds, for the same clips. Differences '
         "between two networks, tested over seeds and clips, stand on each set's own page. A network is on the front "
         "where none is both more accurate and cheaper by arithmetic. [Controls](../docs/explanations/controls.md) says "
-        "what a control is. The weights of each set's best network without spikes, and of its best SNN, are in "
-        "[weights](weights/README.md).",
+        "what a control is. Which network is best is seen on the test split, of many networks without spikes and few "
+        "with: the first place is no test. The weights of each set's best network without spikes, and of its best SNN, "
+        "are in [weights](weights/README.md).",
     ]
     for name, result in results.items():
         parts += [

@@ -1,12 +1,12 @@
 """Attribution of the difference between ANN and SNN: the chain dense → rectified → leaky → quantised → spiking.
 
 Each link takes one step from the dense network to the spiking one: the shape and norm of its blocks, the memory of its
-membranes, the bits of its values, and, last, its spikes. Differences of neighbours add up to the whole difference, in
-accuracy and in energy. Accuracy is tested as everywhere (`comparison.statistics`). Energy is of each network at its
-best count; its interval is Student's over seeds, since seeds are all that it varies with here.
+membranes, the bits of its values, and, last, its spikes. Differences of neighbours add up to the whole difference; in
+energy `elsewhere` is one of them. Accuracy is tested as everywhere (`comparison.statistics`). Energy is of each network
+at its best count; its interval is Student's over seeds, since seeds are all that it varies with here.
 
-The energy of the last link is that of the blocks that spike or read spikes. All other modules are the same in both
-networks. What they differ by, since zeros are skipped and training leaves other zeros, stands apart: `elsewhere`.
+The energy of the last link is that of the modules that spike or read spikes, at each network's best count. All others
+are the same in both. What they differ by, since zeros are skipped and training leaves other zeros, is `elsewhere`.
 """
 
 from __future__ import annotations
@@ -92,19 +92,20 @@ def attribution(chain: Chain, variants: dict[str, Variant], tests: list[Differen
     found: Attribution = {"variant": last, "dense": first, "links": links, "whole": link("whole", first, last)}
     control, spiking, models = variants[links[-1]["from"]], variants[last], links[-1]["energy"]
     found["elsewhere"] = {model: energy_difference(control, spiking, model, "elsewhere") for model in models}
-    links[-1]["energy"] = {model: energy_difference(control, spiking, model, "blocks") for model in models}
+    links[-1]["energy"] = {model: energy_difference(control, spiking, model, "touched") for model in models}
     return found
 
 
-Where = Literal["everywhere", "blocks", "elsewhere"]
+Where = Literal["everywhere", "touched", "elsewhere"]
 
 
 def energies_of(variant: Variant, model: str, where: Where) -> dict[int, float]:
-    """Millijoules per clip by seed, at a variant's best count: of all of it, of the compared blocks, or of the rest."""
-    whole = np.array(variant["best"][model]["values"])
+    """Millijoules per clip by seed, at a variant's best count: of all of it, of what spikes touch, or of the rest."""
+    best = variant["best"][model]
+    whole = np.array(best["values"])
     if where != "everywhere":
-        blocks = variant["counts"][variant["best"][model]["count"]]["spiking_blocks"]["energy_values_mj"][model]
-        whole = np.array(blocks) if where == "blocks" else whole - blocks
+        touched = np.array(variant["counts"][best["count"]]["touched_values_mj"][model])
+        whole = touched if where == "touched" else whole - touched
     return dict(zip(variant["seeds"], whole.tolist(), strict=True))
 
 

@@ -28,11 +28,10 @@ class Best(Spread):
 
 class Blocks(TypedDict):
     """What is compared of a network: the slots that spike, and modules elsewhere that read rates. share: of the whole
-    network's energy. energy_values_mj: by seed; older files have none.
+    network's energy.
     """
 
     energy_mj: dict[str, float]
-    energy_values_mj: NotRequired[dict[str, list[float]]]
     slots: list[str]
     parameters: int
     share: dict[str, float]
@@ -47,11 +46,14 @@ class CountedBeside(TypedDict, total=False):
 
 
 class Counted(CountedBeside):
-    """Operations and energies by one count."""
+    """Operations and energies by one count. touched_values_mj: by seed, of the modules that spike or read spikes, which
+    are the same in each count; older files have none.
+    """
 
     operations: dict[str, float]
     energy_mj: dict[str, float]
     energy_values_mj: dict[str, list[float]]
+    touched_values_mj: NotRequired[dict[str, list[float]]]
     spiking_blocks: Blocks
     modules: list[dict[str, Any]]
 
@@ -120,12 +122,12 @@ class EnergyDifference(TypedDict):
 Link = TypedDict(
     "Link", {"part": str, "from": str, "to": str, "accuracy": Difference, "energy": dict[str, EnergyDifference]}
 )
-"""A step of a chain: what it adds, and its differences; the last one's energy is that of the compared blocks alone."""
+"""A step of a chain: what it adds, and its differences; the last one's energy is of what spikes touch alone."""
 
 
 class Attribution(TypedDict):
-    """The chain from the dense network to the spiking variant. elsewhere: the last step's energy outside the compared
-    blocks, where training left other zeros; older files count it to the last link.
+    """The chain from the dense network to the spiking variant. elsewhere: the last step's energy outside these
+    modules, where training left other zeros; older files count it to the last link.
     """
 
     variant: str

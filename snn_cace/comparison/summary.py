@@ -60,10 +60,13 @@ class Measured:
     def modules(self, count: str) -> list[ModuleCount]:
         return self.record.counted[count]
 
+    def touched(self, within: Compared, count: str) -> list[ModuleCount]:
+        """The modules that fill the compared slots, with all below them, and readers of rates, whichever count."""
+        return [m for m in self.modules(count) if self.slot_of(m.name) in within.slots or m.name in within.readers]
+
     def compared(self, within: Compared, count: str) -> list[ModuleCount]:
-        """The modules that fill the compared slots, with all below them, and, but conservatively, readers of rates."""
-        readers = () if count == "conservative" else within.readers
-        return [m for m in self.modules(count) if self.slot_of(m.name) in within.slots or m.name in readers]
+        """As `touched`, but conservatively without readers."""
+        return self.touched(Compared(within.slots, []) if count == "conservative" else within, count)
 
     def slot_of(self, name: str) -> str | None:
         slots = self.record.slots.items()
@@ -296,15 +299,16 @@ def summarise_count(
     blocks = [member.compared(within, count) for member in members]
     whole = [energies_mj(member.modules(count), prices) for member in members]
     energies = [energies_mj(modules, prices) for modules in blocks]
+    touched = [energies_mj(member.touched(within, count), prices) for member in members]
     total = mean_of([vars(summed(member.modules(count))) for member in members])
     result: Counted = {
         "operations": total,
         "energy_mj": mean_of(whole),
         "energy_values_mj": {model: [energies[model] for energies in whole] for model in whole[0]},
+        "touched_values_mj": {model: [energies[model] for energies in touched] for model in whole[0]},
         "spiking_blocks": {
             **mean_of([vars(summed(modules)) for modules in blocks]),
             "energy_mj": mean_of(energies),
-            "energy_values_mj": {model: [one[model] for one in energies] for model in whole[0]},
             "slots": within.slots,
             "parameters": parameters_of(blocks[0]),
             "share": {m: fmean(w[m] / t[m] for w, t in zip(energies, whole, strict=True)) for m in whole[0]},

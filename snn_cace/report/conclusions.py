@@ -408,9 +408,9 @@ def notes(result: Result) -> list[str]:
         "Controls: made from each spiking variant, with its settings, seeds and tuning. rectified: a rectifier for the "
         "node; leaky: with the node's linear memory; quantised: with "
         "the fewest bits that tell the levels of its rate apart (3 bits, 8 values, where S = 4 gives 5), trained so. "
-        "Links of a chain add up to the whole difference; what spikes do is the last. Its energy is that of the blocks "
-        "that spike or read spikes; zeros elsewhere are those of modules that are the same in both networks, in which "
-        "training leaves other zeros.",
+        "Links, and zeros elsewhere in energy, add up to the whole difference; what spikes do is the last link. Its "
+        "energy is that of the modules that spike or read spikes. Zeros elsewhere are those of the other modules, "
+        "which are the same in both networks, and in which training leaves other zeros.",
         f"Operations: per clip, counted while {result['measured_clips']} test clips ran, module by module; one that no "
         "rule knows stops the count. Currents that a segment reuses over simulation steps are counted once; "
         "what follows spikes is counted from measured spikes. Batch norms are folded into weights.",

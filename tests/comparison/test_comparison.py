@@ -70,6 +70,9 @@ def test_a_comparison_from_yaml_to_page(comparison: Path, tmp_path: Path, capsys
     for model in ann["best"]:
         spent = sum(step["energy"][model]["difference_mj"] for step in energy_steps(chain))
         assert spent == pytest.approx(snn["best"][model]["mean"] - ann["best"][model]["mean"])
+    for count, counted in snn["counts"].items():  # readers of rates are touched by spikes whichever count is best
+        touched, blocks = np.mean(counted["touched_values_mj"]["compute"]), counted["spiking_blocks"]["energy_mj"]
+        assert touched > blocks["compute"] if count == "conservative" else touched == pytest.approx(blocks["compute"])
     assert [depth["steps"] for depth in snn["anytime"]["depths"]] == [1, 2, 4]
     last = snn["anytime"]["depths"][-1]["segment_accuracy"]
     assert last["values"] == pytest.approx(snn["test_segment_accuracy"]["values"])
