@@ -57,7 +57,7 @@ leaderboard: data/games/extraction.json data/games-events/extraction.json
 	$(BIN)/python scripts/leaderboard.py runs/leaderboard
 
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -1,5 +1,5 @@
-"""Keep a comparison under results/: its JSON without what fills megabytes, two figures and a page, and a line in the
-index. Without arguments, every page and the index are made again from the JSON that is there.
+"""Keep a comparison under results/: its JSON without what fills megabytes, three figures and a page, and a row in the
+index for each spiking network. Without arguments, every page and the index are made again from the JSON that is there.
 
 .venv/bin/python scripts/keep_result.py runs/demo demo
 """
@@ -7,7 +7,6 @@ index. Without arguments, every page and the index are made again from the JSON 
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -30,7 +29,6 @@ from snn_cace.report.conclusions import (
     model_words,
     notes,
     sentences,
-    variant_named,
 )
 from snn_cace.report.interactive import page_data
 from snn_cace.report.tables import summary_table
@@ -147,16 +145,17 @@ def all_spikes(results: dict[str, Result]) -> list[Spikes]:
     """Every spiking network over enough seeds, once: runs that stand in two comparisons have the same numbers."""
     found: dict[tuple[float, ...], Spikes] = {}
     for stem, result in sorted(results.items(), key=lambda item: len(item[1]["attribution"])):
-        for chain in result["attribution"] if fewest_seeds(result) >= ENOUGH_SEEDS else ():
-            link, dense = chain["links"][-1], variant_named(result, chain["dense"])
-            assert dense is not None
-            percent, interval = dict[str, float](), dict[str, tuple[float, float]]()
-            for model in [*result["energy_models"], *result["reusing_models"]]:
-                added, scale = link["energy"][model], 100 / dense["best"][model]["mean"]
-                low, high = added["ci95_mj"] or (math.nan, math.nan)
-                percent[model], interval[model] = scale * added["difference_mj"], (scale * low, scale * high)
-            one = Spikes(chain["variant"], stem, link["accuracy"], percent, interval)
-            found.setdefault((link["accuracy"]["difference"], *percent.values()), one)
+        if fewest_seeds(result) >= ENOUGH_SEEDS:
+            for chain, drawn in zip(result["attribution"], page_data(result)["chains"], strict=True):
+                energy = drawn["steps"][-1]["energy"]
+                one = Spikes(
+                    chain["variant"],
+                    stem,
+                    chain["links"][-1]["accuracy"],
+                    {model: percent for model, (percent, _, _) in energy.items()},
+                    {model: (low, high) for model, (_, low, high) in energy.items()},
+                )
+                found.setdefault((one.accuracy["difference"], *one.percent.values()), one)
     return [*found.values()]
 
 

@@ -33,7 +33,6 @@ from snn_cace.counting.operations import COUNTS, ModuleCount, summed
 from snn_cace.data.readers import data_title, reader_name
 from snn_cace.files import read_json
 from snn_cace.networks import find_network
-from snn_cace.provenance import environment
 from snn_cace.training.checkpoints import RunFiles
 from snn_cace.training.metrics import PADDING
 
@@ -172,7 +171,7 @@ def summarise(
         "dataset_config": as_dict(first.data.avdigits) if reader_name(first.data) == "avdigits" else {},
         "protocol": first.training.protocol,
         "precision": str(first.training.precision),
-        "environment": environment(measured.record.device or "cpu"),
+        "environment": read_json(measured.run.files.provenance)["environment"],
         "measured_clips": measured.record.clips,
         "test_clips": len(next(iter(scores[baseline].values()))),
         "classes": measured.record.classes,

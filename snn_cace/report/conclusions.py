@@ -261,7 +261,7 @@ def equal_accuracy_table(result: Result) -> Table:
                 "spiking": best.spiking,
                 "cheapest without spikes": str(best.rival),
                 "points": f"{best.points:+.1f}",
-                "energy, % more": f"{best.percent:+.1f}",
+                "energy against it, %": f"{best.percent:+.1f}",
                 "from": f"{low:+.1f}",
                 "to": f"{high:+.1f}",
             }
@@ -273,14 +273,14 @@ def equal_accuracy_sentence(found: Sequence[Rivalry]) -> str:
     """By how many energy models spikes save, or cost, more than the 95 % interval leaves open."""
     known = [(one, one.interval) for one in found if one.interval]
     numbers = {
-        "less": sum(high < 0 and one.is_equal for one, (_, high) in known),
-        "less, but also less accurate,": sum(high < 0 and not one.is_equal for one, (_, high) in known),
-        "more": sum(low > 0 for _, (low, _) in known),
+        "cheaper": sum(high < 0 and one.is_equal for one, (_, high) in known),
+        "cheaper and less accurate": sum(high < 0 and not one.is_equal for one, (_, high) in known),
+        "dearer": sum(low > 0 for _, (low, _) in known),
     }
     counted = [f"{word} by {number}" for word, number in numbers.items() if number]
     return (
         f"Energy at equal accuracy (within {EQUAL_POINTS} points), of the best spiking network against the cheapest "
-        f"without spikes: {' and '.join(counted) or 'no difference shown by any'} of {len(found)} energy models and "
+        f"without spikes: {', '.join(counted) or 'no difference shown by any'}, of {len(found)} energy models and "
         "reuses of weights."
     )
 

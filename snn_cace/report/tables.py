@@ -65,6 +65,8 @@ def summary_table(result: Result) -> Table:
         name, step = variant["name"], steps.get(variant["name"])
         test = step["accuracy"] if step else against_baseline(result).get(name)
         dense, spent = counterpart(result, variant), variant["best"][model]["mean"]
+        if variant["kind"] == "ann" and dense is not variant:  # compared with the first row, not with that one
+            dense = None
         part = "-" if test is None else f"to {result['baseline']}"
         if step is not None:  # another chain's first step is from the ANN, not from the row above
             part = step["part"] if above == step["from"] else f"{step['part']}, from {step['from']}"

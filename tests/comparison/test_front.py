@@ -48,7 +48,7 @@ def test_what_is_paid_for_in_accuracy_comes_after_what_is_saved_at_equal_accurac
     assert (good.spiking, good.is_equal, poor.spiking, poor.is_equal) == ("good", True, "poor", False)
     assert (good.percent, poor.percent) == (pytest.approx(-5), pytest.approx(-50))
     said = equal_accuracy_sentence([good, poor])
-    assert "less by 1 and less, but also less accurate, by 1 of 2 energy models" in said
+    assert "cheaper by 1, cheaper and less accurate by 1, of 2 energy models" in said
 
 
 def test_a_front_has_what_is_not_beaten_in_both():
