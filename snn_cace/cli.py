@@ -14,7 +14,13 @@ from pathlib import Path
 
 from snn_cace import __version__
 from snn_cace.errors import InputError, did_you_mean, explained, one_line
-from snn_cace.processes import TerminatedError, errors_told_once, ignore_foreign_ranks, raise_on_sigterm
+from snn_cace.processes import (
+    TerminatedError,
+    errors_told_once,
+    ignore_foreign_ranks,
+    look_at_old_objects_seldom,
+    raise_on_sigterm,
+)
 
 VERBS = {
     "init": ("init:init", "write a commented ANN, SNN and comparison, to change and run"),
@@ -81,6 +87,7 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run `arguments`, or this process's own; returns the exit code."""
     whole_process = arguments is None
     if whole_process:
+        look_at_old_objects_seldom()
         atexit.register(gc.freeze)  # else collecting all that PyTorch has made takes seconds while the process ends
         os.environ["MPLBACKEND"] = "agg"  # figures are files; what a notebook sets may not be installed here
         ignore_foreign_ranks()

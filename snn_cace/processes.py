@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -120,6 +121,15 @@ def flush_denormals(flush: bool = True) -> None:
     from neurons.kernels.threads import in_every_thread
 
     in_every_thread(lambda: torch.set_flush_denormal(flush))
+
+
+def look_at_old_objects_seldom() -> None:
+    """Have the garbage collector look at objects that have stayed ten times less often; at young ones as before.
+
+    Importing PyTorch and Lightning makes a million that stay: looking at them again and again is a sixth of its time.
+    """
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, 100)
 
 
 RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")

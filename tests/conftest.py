@@ -12,6 +12,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import torch
 
+from snn_cace.processes import look_at_old_objects_seldom
+
+look_at_old_objects_seldom()
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 

@@ -21,6 +21,7 @@ def commands(readme: Path) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in re.findall(r"^snn-cace .*", readme.read_text(), re.MULTILINE)]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 @pytest.mark.parametrize("data", [True, False], ids=["directory", "avdigits"])
 def test_the_commands_of_the_readme_run(data: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -189,7 +189,7 @@ def test_every_command_that_computes_flushes_denormals(tmp_path: Path, monkeypat
 @pytest.mark.slow
 def test_every_process_of_a_comparison_flushes_denormals(tmp_path: Path):
     write_variants(tmp_path, epochs=1)
-    (tmp_path / "compare.yaml").write_text("name: small\nexperiments: [spiking.yaml]\nseeds: [0, 1]\n")
+    (tmp_path / "compare.yaml").write_text("name: small\nexperiments: [spiking.yaml]\nseeds: [0, 1]\ncontrols: []\n")
     words = ["compare", "--config", tmp_path / "compare.yaml", "--output", tmp_path / "out", "--jobs", 2]
     command = [sys.executable, "-m", "snn_cace", *map(str, words)]
     done = subprocess.run(command, env=spying(tmp_path), capture_output=True, text=True, timeout=300)

@@ -1,6 +1,6 @@
 """Preparation of the fork server of `processes.workers`: done once, before it forks."""
 
-from snn_cace.processes import end_by_kernel
+from snn_cace.processes import end_by_kernel, look_at_old_objects_seldom
 
 
 def prepare() -> None:
@@ -16,4 +16,5 @@ def prepare() -> None:
 
 
 end_by_kernel()
+look_at_old_objects_seldom()
 prepare()

@@ -143,6 +143,7 @@ def test_what_varies_twice_or_has_no_values_is_named(tmp_path: Path, text: str, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 def test_a_study_that_varies_is_one_table(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert main(["compare", "--config", str(study), "--output", str(tmp_path / "out"), "--device", "cpu"]) == 0
     result = json.loads((tmp_path / "out" / "comparison.json").read_text())

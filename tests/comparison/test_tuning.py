@@ -31,6 +31,7 @@ SEARCH = """
 name: small
 experiments: [dense.yaml, spiking.yaml]
 seeds: [0]
+controls: []
 tuning:
   trials: 4
   rungs: [1]

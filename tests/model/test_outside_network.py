@@ -40,6 +40,7 @@ class Outside(NetworkSpec):
         return ["temporal_encoder"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_network_from_elsewhere_trains_and_is_compared_in_other_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
