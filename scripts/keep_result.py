@@ -231,7 +231,8 @@ def index(results: dict[str, Result]) -> str:
         'Points are of test accuracy; "from" and "to" are their 95 % interval. "Shown": the interval leaves out '
         "zero, and the corrected p is below 0.05. The comparisons' pages have the intervals of energy.",
         "\n".join(markdown_table(rows)),
-        f"Elsewhere: {', '.join(f'[{stem}]({stem}.md)' for stem in others)}.",
+        "## Other comparisons",
+        "\n".join(f"- [{stem}]({stem}.md): {lead(results[stem])}" for stem in others),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -207,6 +207,23 @@ def test_one_spiking_network_saves_by_arithmetic_and_with_reuse_at_once():
     assert f"{said} {one_step['p_holm']:.3f}, not shown)" in page and not one_step["shown"]
 
 
+def test_what_is_said_of_one_simulation_step_is_in_its_json():
+    result = read_result(ROOT / "results" / "avdigits-wide-s1.json")
+    assert all(variant["seeds"] == [*range(5, 15)] for variant in result["variants"])
+    found = {(test["a"], test["b"]): test for test in result["tests"]}
+    control, mixed, straight = (found[f"wide-s1-{name}", "wide-s1"] for name in ("quantised", "mixed", "straight"))
+    assert control["shown"] and mixed["shown"] and not straight["shown"]
+    low, high = (-bound for bound in reversed(control["ci95"]))
+    page = words_of("docs/explanations/controls.md")
+    assert f"a lead of {-control['difference']:.1f} points ({low:.1f} to {high:.1f})" in page
+    gained = f"gains another {mixed['difference']:.1f}"
+    assert f"{gained} points ({mixed['ci95'][0]:.1f} to {mixed['ci95'][1]:.1f})" in page
+    said = f"measured {straight['difference']:+.1f} points ({straight['ci95'][0]:.1f} to {straight['ci95'][1]:+.1f}"
+    assert f"{said}; not shown)" in page
+    assert f"is shown {-control['difference']:.1f} points more accurate than its control of one bit" in words_of()
+    assert gained in words_of()
+
+
 def test_what_controls_md_says_of_the_search_is_in_its_json():
     result = read_result(ROOT / "results" / "avdigits-front.json")
     for model in [*result["energy_models"], *result["reusing_models"]]:
