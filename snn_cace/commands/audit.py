@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RANDOM = "inputs are random: firing rates, and all that depends on them, are not the network's on data"
 UNTRAINED = "a config has no trained weights: firing rates are those of the initial ones; give a run directory"
+PADDED = "clips of several lengths were counted as long as the longest; `snn-cace spikes` counts each as long as it is"
 MOST_VALUES = 1e9
 EXAMPLE = "torchvision.models:resnet18 --inputs 1x3x64x64"
 
@@ -142,7 +143,7 @@ def of_this_package(path: Path) -> tuple[nn.Module, list[Any], list[str]]:
     data = ClipData(experiment.data, feature_dtype(experiment.training.precision))
     clips = data.dataset("test")
     batch = clips.__getitems__(range(min(8, len(clips))))
-    notes = [] if network else [UNTRAINED]
+    notes = ([] if network else [UNTRAINED]) + ([PADDED] if "lengths" in batch else [])
     if network is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(experiment.training.seed)

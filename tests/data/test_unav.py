@@ -127,6 +127,8 @@ def test_it_is_trained_and_evaluated_by_the_command_line(tmp_path: Path, name: s
     # Test clips 1 and 6 have 3 and 6 segments.
     assert stored["segment_class"].shape == (2, 6, 4) and (stored["segment_class"][0, 3:] == -1).all()
     assert np.array_equal(stored["segment_class"][1, :, :3], stored["segment_logits"][1] > 0)
+    assert main(["audit", run, "--output", str(tmp_path / "audit")]) == 0
+    assert "note: clips of several lengths were counted as long as the longest" in capsys.readouterr().out
     assert main(["attention", "--checkpoint", run, "--output", str(tmp_path / "attention")]) == 2
     assert "attention names one class a segment" in capsys.readouterr().err
 
