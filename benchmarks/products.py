@@ -1,5 +1,6 @@
-"""A training step beside its matrix products and LSTMs alone, and beside its batch norms alone, which are run again one
-after another: how far a step is from its products, and how much a kernel of norm and neurons together could spare.
+"""A training step beside its matrix products and LSTMs alone, beside its batch norms alone, and beside the drawing of
+dropout's masks alone, which are run again one after another: how far a step is from its products, and how much a kernel
+of norm and neurons together, or another source of masks, could spare.
 
 .venv/bin/python benchmarks/products.py
 
@@ -31,6 +32,7 @@ PRODUCTS = (
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
 )  # fmt: skip
 NORMS = ("native_batch_norm", "native_batch_norm_backward")
+MASKS = ("bernoulli_",)
 CPU = torch.device("cpu")
 
 
@@ -57,8 +59,8 @@ class Recorded(TorchDispatchMode):
 def main() -> None:
     flush_denormals()
     print(f"{processor()}, {torch.get_num_threads()} threads, float32, PyTorch {torch.__version__}")
-    print("| network | clips | step | products | step / products | norms / step |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| network | clips | step | products | step / products | norms / step | masks / step |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as directory:
         write_synthetic(directory, clips=16)
         changes = {"data.directory": directory, "training.device": "cpu"}
@@ -66,11 +68,13 @@ def main() -> None:
             settings = changes if name.startswith("ave/") else {"training.device": "cpu"}
             step = step_of(read_config(CONFIGS / f"{name}.yaml", Experiment, settings), batch, CPU)
             step()
-            with Recorded(PRODUCTS) as products, Recorded(NORMS) as norms:
+            with Recorded(PRODUCTS) as products, Recorded(NORMS) as norms, Recorded(MASKS) as masks:
                 step()
-            rows = side_by_side({"step": step, "products": products.again, "norms": norms.again}, CPU)
-            taken, alone, normed = (1000 * rows[way]["seconds"] for way in ("step", "products", "norms"))
-            cells = (name, str(batch), f"{taken:.1f}", f"{alone:.1f}", f"{taken / alone:.2f}", f"{normed / taken:.3f}")
+            parts = {"products": products.again, "norms": norms.again, "masks": masks.again}
+            rows = side_by_side({"step": step, **parts}, CPU)
+            taken, alone, normed, drawn = (1000 * rows[way]["seconds"] for way in ("step", *parts))
+            ratios = (f"{taken / alone:.2f}", f"{normed / taken:.3f}", f"{drawn / taken:.3f}")
+            cells = (name, str(batch), f"{taken:.1f}", f"{alone:.1f}", *ratios)
             print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -18,7 +18,7 @@ EQUAL_ACCURACY = (
     "as accurate. That network may differ in shape, memory and bits too. Points are its accuracy less that network's; "
     f"where they are below -{EQUAL_POINTS}, what it saves is paid for in accuracy."
 )
-NO_CONTROL = "no control: shape, norm and spikes are not told apart"
+NOT_APART = "shape, norm and spikes are not told apart"
 SELECTION = {
     "validation": "The epoch was picked on the validation split; the test split was read once.",
     "paper": "The epoch was picked on the test split, as in the published protocol: these are not held-out figures.",
@@ -337,7 +337,8 @@ def energy_sentence(result: Result, variant: Variant) -> str:
     dense = counterpart(result, variant)
     assert dense is not None
     ratios = [variant["best"][model]["mean"] / dense["best"][model]["mean"] for model in result["energy_models"]]
-    return f"{variant['name']} takes {change_range(ratios)} energy than {dense['name']}, by model; {NO_CONTROL}."
+    change = change_range(ratios)
+    return f"{variant['name']} takes {change} energy than {dense['name']}, by model; no control: {NOT_APART}."
 
 
 def test_lines(result: Result) -> list[str]:
@@ -387,7 +388,8 @@ def cautions(result: Result) -> list[str]:
     if result["protocol"] == "paper":
         found.append(SELECTION["paper"])
     alone = [v["name"] for v in result["variants"] if v["kind"] == "snn" and not attribution_of(result, v["name"])]
-    found += [f"{name} has {NO_CONTROL}." for name in alone]
+    if alone:
+        found.append(f"No chain of controls leads to {', '.join(alone)}: {NOT_APART}.")
     return found
 
 

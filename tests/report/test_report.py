@@ -130,7 +130,7 @@ def test_each_network_stands_at_the_count_in_which_it_costs_least(result: dict[s
 def test_a_stored_comparison_without_controls_opens_and_says_so(tmp_path: Path):
     stored = in_present_terms(json.loads(BEFORE_CONTROLS.read_text()))
     page = written(json.loads(BEFORE_CONTROLS.read_text()), tmp_path)
-    wanted = "small-spiking has no control: shape, norm and spikes are not told apart."
+    wanted = "No chain of controls leads to small-spiking: shape, norm and spikes are not told apart."
     assert wanted in cautions(stored) and wanted in page
     assert any("no control" in line for line in sentences(stored))
     assert attribution_table(stored) == []

@@ -38,6 +38,7 @@ def without_chance(directory: Path, block: str, orders: dict[str, list[int]] = O
 
 def experiments(directory: Path) -> dict[str, Experiment]:
     dense = without_chance(directory / "data", "dense")
+    braincog = without_chance(directory / "data", "braincog")
     normed = without_chance(directory / "data", "spiking")
     normed.model.spiking.norm = "batch"
     normed.model.slots.feed_forward["block"] = "spiking"
@@ -51,7 +52,7 @@ def experiments(directory: Path) -> dict[str, Experiment]:
     ragged.data.batch_size = 3  # of eight clips: a last batch of two, and in validation one of a single clip
     ragged.model.spiking.norm = "batch"
     ragged.model.slots.feed_forward["block"] = "spiking"
-    return {"dense": dense, "ragged": ragged, "lonely": lonely, "normed": normed}
+    return {"dense": dense, "braincog": braincog, "ragged": ragged, "lonely": lonely, "normed": normed}
 
 
 @pytest.mark.slow
