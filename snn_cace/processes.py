@@ -126,8 +126,8 @@ def flush_denormals(flush: bool = True) -> None:
 def look_at_old_objects_seldom() -> None:
     """Have the garbage collector look at objects that have stayed ten times less often; at young ones as before.
 
-    Importing PyTorch and Lightning makes a million that stay; looking at them again and again slows every command's start
-    (`benchmarks/starting.sh`).
+    Importing PyTorch and Lightning makes a million that stay. Looking at them again and again slows the start of every
+    command (`benchmarks/starting.sh`).
     """
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, 100)
