@@ -32,7 +32,7 @@ PRODUCTS = (
     "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
 )  # fmt: skip
 NORMS = ("native_batch_norm", "native_batch_norm_backward")
-MASKS = ("bernoulli_",)
+MASKS = ("bernoulli_", "random_")
 CPU = torch.device("cpu")
 
 

@@ -18,6 +18,7 @@ from .controls import LearnedStep as LearnedStep
 from .controls import LinearMemory as LinearMemory
 from .controls import bits_for as bits_for
 from .controls import value_levels as value_levels
+from .dropout import Dropout as Dropout
 from .kernels.dispatch import eager as eager
 from .kernels.dispatch import why_eager as why_eager
 from .kernels.event import EventDriven as EventDriven

@@ -18,6 +18,7 @@ from torch import nn
 from neurons.coding import make_coding
 from neurons.config import KINDS, BlockConfig, Kind, block_of
 from neurons.controls import ControlLayer, control_coding
+from neurons.dropout import Dropout
 from neurons.kernels.dispatch import why_eager
 from neurons.kernels.event import Multiplies
 from neurons.layer import make_layer
@@ -146,7 +147,7 @@ class DroppedLinear(Multiplies):
 
     def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
         super().__init__(inputs, outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.multiply(self.dropout(values))

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import LookBack
+from neurons import Dropout, LookBack
 from snn_cace.config import ModelConfig
 
 
@@ -144,7 +144,7 @@ class AudioGuidedVisualAttention(nn.Module):
         self.self_spatial = SpatialAttention(visual_dim, visual_dim, hidden_dim)
         self.channel = ChannelAttention(visual_dim, audio_dim, hidden_dim)
         self.spatial = SpatialAttention(visual_dim, audio_dim, hidden_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, patches: torch.Tensor, attended: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
         self_guided = self.self_spatial(attended, attended.mean(-2))
@@ -170,7 +170,7 @@ class VisualGuidedAudioAttention(nn.Module):
         self.sound_attention = UnscaledAttention(audio_dim, audio_dim, audio_dim, audio_dim)
         self.sound_norm = nn.LayerNorm(audio_dim)
         self.cross_attention = UnscaledAttention(visual_dim, audio_dim, audio_dim, audio_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, attended: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
         attended_sound = attend_back(self.sound_attention.projections(audio, audio), self.sound_look_back)
@@ -210,7 +210,7 @@ class GuidanceAttention(nn.Module):
 
     def attended(self, patches: torch.Tensor) -> dict[str, torch.Tensor]:
         """norm(patches + dropout(self-attention(patches))) of each branch that there is: `[B, T, P, Cv]`."""
-        branches: dict[str, tuple[UnscaledAttention, nn.Dropout]] = {}
+        branches: dict[str, tuple[UnscaledAttention, Dropout]] = {}
         if self.picture is not None:
             branches["picture"] = (self.picture.self_attention, self.picture.dropout)
         if self.sound is not None:

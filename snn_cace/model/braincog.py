@@ -12,6 +12,7 @@ from torch import nn
 from neurons.collective import batch_norm
 from neurons.config import BlockConfig, Kind
 from neurons.controls import ControlLayer
+from neurons.dropout import Dropout
 from neurons.layer import SpikingLayer
 from neurons.nodes.node import Node
 from neurons.padding import Padded
@@ -100,7 +101,7 @@ class BrainCogEncoder(nn.Module):
         super().__init__()
         self.simulation_steps = simulation_steps
         self.linear = nn.Linear(inputs, outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = PerSegmentBatchNorm(outputs)
         self.layer: SpikingLayer | ControlLayer
         if kind == "spiking":

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import Linear
 
-from neurons import LookBack
+from neurons import Dropout, LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, EventsOutput, FeatureShape, ParsedOutput
 from snn_cace.model.attention import GuidanceAttention
@@ -51,7 +51,7 @@ class CaceNet(Network):
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
 
         self.visual_projection = visual_projection(config, shape.visual_channels)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.guidance = GuidanceAttention(config, audio_dim)
         self.audio_temporal, self.visual_temporal = temporal_encoders(config, (audio_dim, d), (visual_dim, 2 * d))
         relations = relation_blocks(config, 2 * d, d)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from neurons import Dropout
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.model.attention import ChannelSpatialAttention
@@ -26,7 +27,7 @@ class CmranNet(Network):
         super().__init__(shape, weak)
         visual_dim, audio_dim = config.visual_dim, shape.audio_channels
         self.visual_projection = visual_projection(config, shape.visual_channels)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.guidance: ChannelSpatialAttention | None = None
         if config.guidance == "audio":
             self.guidance = ChannelSpatialAttention(visual_dim, audio_dim, config.attention_dim)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import Linear
 from torch.nn import functional as F
 
-from neurons import LookBack
+from neurons import Dropout, LookBack
 from snn_cace.model.dense import ORIGINAL, DenseParts
 
 
@@ -26,7 +26,7 @@ class FeedForward(nn.Module):
     ) -> None:
         super().__init__()
         self.linear1 = Linear(width, hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.linear2 = Linear(hidden, outputs or width)
         self.norm = dense.make_norm(hidden)
         self.round_inputs, self.round_hidden = dense.make_rounding(width), dense.make_rounding(hidden)
@@ -94,8 +94,8 @@ class RelationLayer(nn.Module):
         self.feed_forward = feed_forward
         self.norm1 = nn.LayerNorm(d_model)
         self.norm2 = nn.LayerNorm(d_model)
-        self.dropout1 = nn.Dropout(dropout)
-        self.dropout2 = nn.Dropout(dropout)
+        self.dropout1 = Dropout(dropout)
+        self.dropout2 = Dropout(dropout)
 
     def forward(self, query: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
         query = self.norm1(query + self.dropout1(self.attention(query, memory)))
@@ -141,7 +141,7 @@ class Interaction(nn.Module):
         super().__init__()
         self.attention = attention
         self.norm = nn.LayerNorm(d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         joint = first * second

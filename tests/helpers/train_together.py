@@ -7,13 +7,12 @@ Without dropout of any kind: processes draw for themselves, so what is compared 
 import sys
 from pathlib import Path
 
-import torch
-
+from neurons import Dropout
 from snn_cace.config import Experiment, read_config
 from snn_cace.training.run import train
 
 if __name__ == "__main__":
-    torch.nn.Dropout.forward = lambda self, values: values
+    Dropout.forward = lambda self, values: values
     output, *configs = map(Path, sys.argv[1:])
     for config in configs:
         train(read_config(config, Experiment), output / config.stem, quiet=True)

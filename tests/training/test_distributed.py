@@ -14,6 +14,7 @@ import pytest
 import torch
 from small import small_experiment, write_ave
 
+from neurons import Dropout
 from snn_cace.config import Experiment, as_yaml
 from snn_cace.data.batches import BatchShare
 from snn_cace.errors import InputError
@@ -63,7 +64,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path: Path, monkeypatch: pyte
     tests = Path(__file__).parents[1]
     monkeypatch.syspath_prepend(str(tests / "data"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tests / "data"), *sys.path]))
-    monkeypatch.setattr(torch.nn.Dropout, "forward", lambda self, values: values)
+    monkeypatch.setattr(Dropout, "forward", lambda self, values: values)
     found = experiments(tmp_path)
     for name, experiment in found.items():
         experiment.training.devices = 2
