@@ -29,6 +29,12 @@ class FeatureShape:
     classes: int
     labels: LabelKind = "single"
 
+    def __str__(self) -> str:
+        return (
+            f"{self.visual_channels} channels of pictures, {self.audio_channels} of sound, {self.classes} classes "
+            f"({self.labels})"
+        )
+
 
 class Decided:
     """What decides something of each segment, the same way for every loss, metric and record."""

@@ -229,8 +229,16 @@ def fitting_data(trained: Trained, experiment: Experiment) -> ClipData:
         raise InputError(f"the network of {trained.path} runs as it is; leave out --model overrides")
     data = ClipData(experiment.data, feature_dtype(experiment.training.precision))
     if data.shape != trained.network.shape:
-        raise InputError(f"{data.directory} has {data.shape}, the network of {trained.path} {trained.network.shape}")
+        raise other_shape(data, trained)
     return data
+
+
+def other_shape(data: ClipData, trained: Trained) -> InputError:
+    """What is said of clips that a network was not made for."""
+    return InputError(
+        f"{data.directory} has {data.shape}; {trained.path} takes {trained.network.shape}: give it such clips, or "
+        "train a network on these"
+    )
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def check_arrays(found: Reader, summary: Summary) -> None:
     if labels is None:
         return
     names = check_names(found, summary)
-    summary.lines += describe_classes(labels, names)
+    summary.lines += describe_classes(labels, names, found.layout.lengths)
     if isinstance(found, AveReader):
         with summary.told():
             check_annotations(found.directory, labels, names, summary)
@@ -113,9 +113,11 @@ def check_names(found: Reader, summary: Summary) -> list[str]:
         return [f"class {index}" for index in range(found.layout.classes)]
 
 
-def describe_classes(labels: np.ndarray, names: list[str]) -> list[str]:
-    """labels `[N, T, C + 1]` of bool, background being the one beyond the events' names."""
-    background = float(labels[..., -1].mean())
+def describe_classes(labels: np.ndarray, names: list[str], lengths: np.ndarray | None) -> list[str]:
+    """labels `[N, T, C + 1]` of bool, background being the one beyond the events' names; lengths `[N]`, the segments of
+    each clip where they differ."""
+    own = np.ones(labels.shape[:2], bool) if lengths is None else np.arange(labels.shape[1]) < lengths[:, None]
+    background = float(labels[own][:, -1].mean())
     silent = int(labels[..., -1].all(1).sum())
     lines = [f"background       {100 * background:.1f} % of segments; {silent} clips without any event"]
     lines.append("class            clips  segments")

@@ -146,8 +146,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     r"vggish/abcdefghij2\.npy holds \[9, 3\], the first clip's file \[10, 3\]": lambda d: np.save(
         d / "vggish/abcdefghij2.npy", np.zeros((9, 3))
     ),
-    r"res152/abcdefghij2\.npy: row 2 holds NaN": lambda d: np.save(
-        d / "res152/abcdefghij2.npy", np.full((80, 4), np.nan)
+    r"res152/abcdefghij2\.npy: row 7 holds NaN": lambda d: np.save(
+        d / "res152/abcdefghij2.npy", np.where(np.arange(80) == 7, np.nan, np.ones((4, 80))).T
     ),
 }
 

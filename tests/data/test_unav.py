@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -131,6 +132,14 @@ def test_it_is_trained_and_evaluated_by_the_command_line(tmp_path: Path, name: s
     assert "note: clips of several lengths were counted as long as the longest" in capsys.readouterr().out
     assert main(["attention", "--checkpoint", run, "--output", str(tmp_path / "attention")]) == 2
     assert "attention names one class a segment" in capsys.readouterr().err
+    for clip, length in enumerate(LENGTHS):
+        put(tmp_path / "data", f"clip{clip}_vggish", np.zeros((length, 5)))
+    assert main(["evaluate", "--checkpoint", run, "--quiet"]) == 2
+    assert re.search(
+        r"data has 6 channels of pictures, 5 of sound, 3 classes \(multi-label\); .*best.ckpt takes .* 4 of sound, "
+        r".*: give it such clips, or train a network on these$",
+        capsys.readouterr().err,
+    )
 
 
 @pytest.mark.parametrize(
@@ -160,7 +169,10 @@ def test_data_check_counts_every_event_of_a_segment(tmp_path: Path, capsys: pyte
     write_unav(tmp_path)
     assert main(["data", "check", str(tmp_path), "--reader", "unav"]) == 0
     # Clips 0, 3 and 6 are singing all along, 12 segments; 2 alone has it for two more.
-    assert "   0 singing                          4     14" in capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert "   0 singing                          4     14" in lines
+    # Not what pads clips of fewer than six segments.
+    assert "background       0.0 % of segments; 0 clips without any event" in lines
 
 
 def change(directory: Path, clip: str, **changed: object) -> None:
@@ -195,7 +207,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     r"clip2_rgb\.npy holds float64 \[3\]; expected numbers \[t, C\]": lambda d: put(d, "clip2_rgb", np.zeros(3)),
     r"clip2_rgb\.npy is no file of an array: .*Python objects": lambda d: put(d, "clip2_rgb", np.array([{}])),
     r"clip2_vggish\.npy has 5 channels, the first clip's file 4": lambda d: put(d, "clip2_vggish", np.zeros((6, 5))),
-    r"clip2_flow\.npy: row 2 holds NaN": lambda d: put(d, "clip2_flow", np.full((6, 3), np.nan)),
+    r"clip2_flow\.npy: row 4 holds NaN": lambda d: put(d, "clip2_flow", np.diag([1, 1, 1, 1, np.nan, 1])[:, 3:]),
 }
 
 

@@ -55,8 +55,8 @@ def read_features(path: Path) -> np.ndarray:
     return found
 
 
-def finite_features(path: Path, row: int) -> np.ndarray:
-    """The same of a clip; an InputError where it holds NaN or infinity."""
+def finite_features(path: Path) -> np.ndarray:
+    """The same; an InputError that names the row where they hold NaN or infinity."""
     found = read_features(path)
-    check_finite(found[None], np.array([row]), lambda row: path)
+    check_finite(found, np.arange(len(found)), lambda row: path)
     return found

@@ -92,7 +92,7 @@ class LlpReader(Reader):
 
     def array(self, row: int, kind: str) -> np.ndarray:
         path = self.path(row, kind)
-        found = finite_features(path, row).astype(np.float32)
+        found = finite_features(path).astype(np.float32)
         if found.shape != self.shapes[kind]:
             raise InputError(f"{path} holds {list(found.shape)}, the first clip's file {list(self.shapes[kind])}")
         return found

@@ -72,7 +72,7 @@ class UnavReader(Reader):
             values[:, -1] = ~values.any(-1)
             return values
         kinds = KINDS[:2] if name == "visual" else KINDS[2:]
-        found = np.concatenate([finite_features(self.path(row, kind), row)[:length] for kind in kinds], 1)
+        found = np.concatenate([finite_features(self.path(row, kind))[:length] for kind in kinds], 1)
         values[:length] = found.reshape(length, *values.shape[1:])
         return values
 
