@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from snn_cace.config import Experiment
 
+SCORES = {"segment_f1_micro": "picked by segment F1 (micro),", "segment_accuracy": "segment accuracy"}
+"""What is printed of a finished run, where its data has it."""
+
 
 def train(experiment: Experiment, output: str, resume: bool = False, quiet: bool = False) -> None:
     """Train one experiment into a run directory.
@@ -18,10 +21,12 @@ def train(experiment: Experiment, output: str, resume: bool = False, quiet: bool
     metrics = run(experiment, output, resume, quiet)
     if not metrics:
         return
-    print(
-        f"best epoch {metrics['best_epoch']} by the {metrics['selected_on']} split; segment accuracy "
-        f"val {metrics['val']['segment_accuracy']:.2f} %, test {metrics['test']['segment_accuracy']:.2f} %"
-    )
+    scores = [
+        f"{words} val {metrics['val'][name]:.2f} %, test {metrics['test'][name]:.2f} %"
+        for name, words in SCORES.items()
+        if name in metrics["val"]
+    ]
+    print(f"best epoch {metrics['best_epoch']} by the {metrics['selected_on']} split; {'; '.join(scores)}")
     for warning in metrics["warnings"]:
         print(f"unhealthy layer {warning}")
     if metrics["protocol"] == "paper":
