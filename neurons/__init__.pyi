@@ -14,8 +14,8 @@ from .config import NORMS as NORMS
 from .config import READOUTS as READOUTS
 from .config import BlockConfig as BlockConfig
 from .controls import ControlLayer as ControlLayer
-from .controls import LearnedStep as LearnedStep
 from .controls import LinearMemory as LinearMemory
+from .controls import Rounding as Rounding
 from .controls import bits_for as bits_for
 from .controls import value_levels as value_levels
 from .dropout import Dropout as Dropout

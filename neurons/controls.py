@@ -7,7 +7,7 @@ With current x_t of segment t, and S simulation steps:
 | --- | --- |
 | `rectified` | y_t = max(x_t, 0): no membrane, no steps |
 | `leaky` | the rectified mean over steps of the membrane that the node would have without threshold and reset |
-| `quantised` | `leaky` where the membrane carries, else `rectified`, in as few bits as tell the node's values apart |
+| `quantised` | `leaky` where the membrane carries, else `rectified`, rounded to n / S, as a rate is, in as few bits |
 
 A membrane that each step charges by v <- d v + g x (`lif`: d = 1 - 1 / tau, g = 1 / tau) is after s steps of a constant
 current d^s v + g c_s x with c_s = 1 + d + ... + d^(s - 1). So over a segment
@@ -15,7 +15,7 @@ current d^s v + g c_s x with c_s = 1 + d + ... + d^(s - 1). So over a segment
     m_t = a v_(t-1) + b x_t,  a = mean of d^s, b = mean of g c_s, over s = 1 ... S
     v_t = p v_(t-1) + q x_t,  p = d^S, q = g c_S.
 
-Rounding is trained in place with a learned step size (LSQ: Esser et al., ICLR 2020, arXiv:1902.08153).
+Rounding is trained in place, with gradients straight through it (LSQ: Esser et al., ICLR 2020, arXiv:1902.08153).
 """
 
 from __future__ import annotations
@@ -45,29 +45,32 @@ def value_levels(config: BlockConfig) -> int:
     return config.steps * config.neuron.largest_value
 
 
-class LearnedStep(Padded):
-    """Values rounded to `bits` bits of a learned step size s > 0, `[..., C]` to the same shape:
+class Rounding(Padded):
+    """Values rounded to `bits` bits of a step size s > 0, `[..., C]` to the same shape:
 
         y = s round(clip(x / s, bottom, top))
 
-    Gradients (LSQ): dy/dx = 1 within the range, 0 outside; dy/ds = round(x / s) - x / s within, the bound outside. The
-    gradient of s is scaled by 1 / sqrt(C top). The first batch in training decides: s starts at 2 mean|x| / sqrt(top),
-    and the range is 0 ... 2^bits - 1 where no value is negative, else -2^(bits - 1) ... 2^(bits - 1) - 1.
+    Gradients: dy/dx = 1 within the range, 0 outside. Where no `size` is given, s is learned (LSQ): dy/ds = round(x / s)
+    - x / s within, the bound outside, scaled by 1 / sqrt(C top). The first batch in training decides: s starts at
+    2 mean|x| / sqrt(top), and the range is 0 ... 2^bits - 1 where no value is negative, else -2^(bits - 1) ...
+    2^(bits - 1) - 1. Of a given size it is the first.
 
-    >>> rounding = LearnedStep(2, 1)
-    >>> _ = rounding.size.data.fill_(0.5)
-    >>> rounding.eval()(torch.tensor([[-1.0], [0.6], [0.8], [9.0]])).flatten().tolist()
+    >>> Rounding(2, 1, size=0.5)(torch.tensor([[-1.0], [0.6], [0.8], [9.0]])).flatten().tolist()
     [0.0, 0.5, 1.0, 1.5]
     """
 
+    size: torch.Tensor
     started: torch.Tensor
     negative: torch.Tensor
 
-    def __init__(self, bits: int, channels: int) -> None:
+    def __init__(self, bits: int, channels: int, size: float | None = None) -> None:
         super().__init__()
         self.bits, self.channels = bits, channels
-        self.size = nn.Parameter(torch.ones(()))
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+        if size is None:
+            self.size = nn.Parameter(torch.ones(()))
+        else:
+            self.register_buffer("size", torch.tensor(size))
+        self.register_buffer("started", torch.tensor(size is not None))
         self.register_buffer("negative", torch.zeros((), dtype=torch.bool))
         self.range: tuple[int, int] | None = None
 
@@ -168,8 +171,9 @@ def over_segments(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
 class ControlLayer(Streamed):
     """What stands in the place of a spiking layer: currents `[B, T, ..., N]` to values of the same shape.
 
-    monitors: each is called with 1 where a value is above zero, `[B, T, ..., N]`, with the gradient that a spike would
-    have, and 1, the number of simulation steps: what is zero costs nothing where zeros are skipped.
+    monitors: each is called with 1 where a value is above zero, `[B, T, ..., N]`, and 1, the number of simulation
+    steps: what is zero costs nothing where zeros are skipped. Its gradient is a spike's whose threshold is where the
+    value leaves zero: at 0, or at half a step, and then in units of that step.
 
     Raises:
         ValueError: an unknown kind, or `leaky` for a node without a leaky membrane.
@@ -183,7 +187,9 @@ class ControlLayer(Streamed):
         self.kind = kind
         remembers = kind == "leaky" or (kind == "quantised" and has_memory(config))
         self.memory = LinearMemory(config, direction) if remembers else None
-        self.rounding = LearnedStep(bits_for(value_levels(config)), neurons) if kind == "quantised" else None
+        self.rounding = None
+        if kind == "quantised":
+            self.rounding = Rounding(bits_for(value_levels(config)), neurons, size=1 / config.steps)
         self.feedback = nn.Linear(neurons, neurons, bias=False) if direction == "recurrent" else None
         self.monitors: list[Callable[[torch.Tensor, int], None]] = []
         self.config = config
@@ -194,11 +200,12 @@ class ControlLayer(Streamed):
     def values(self, current: torch.Tensor) -> torch.Tensor:
         """The nonlinearity itself."""
         driven = current if self.memory is None else self.memory(current)
-        values = torch.relu(driven)
+        values, above = torch.relu(driven), driven
         if self.rounding is not None:
             values = self.rounding(values)
+            above = driven / self.rounding.step_size(driven).detach() - 0.5
         if self.monitors:
-            spikes = make_surrogate(self.config.surrogate, **self.config.surrogate_settings)(driven)
+            spikes = make_surrogate(self.config.surrogate, **self.config.surrogate_settings)(above)
             active = spikes + ((values > 0).to(spikes) - spikes).detach()
             for monitor in self.monitors:
                 monitor(active, 1)
@@ -239,5 +246,5 @@ def control_coding(config: BlockConfig, inputs: int, kind: Kind) -> nn.Module | 
     parts.append(nn.Sigmoid() if squashes else nn.ReLU())
     if kind == "quantised":
         levels = config.coding_levels if config.coding == "integer" else config.steps
-        parts.append(LearnedStep(bits_for(levels), inputs))
+        parts.append(Rounding(bits_for(levels), inputs))
     return nn.Sequential(*parts)

@@ -76,11 +76,14 @@ def padded(network: nn.Module, lengths: torch.Tensor | None, segments: int | Non
     """Within it, `network` runs batches whose clips have so many segments, `[B]`, padded to as many as `segments`, or
     as the longest has. Without lengths none is padded.
     """
-    if lengths is not None and segments is None:
+    if lengths is None:
+        yield  # going through all modules takes a hundredth of a small network's training step
+        return
+    if segments is None:
         segments = int(lengths.max())
     modules = [module for module in network.modules() if isinstance(module, Padded)]
     for module in modules:
-        module.lengths, module.segments = lengths, segments or 0
+        module.lengths, module.segments = lengths, segments
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_map
 
-from neurons import LearnedStep, SpikingLayer
+from neurons import Rounding, SpikingLayer
 from neurons.coding import Coding
 from neurons.readout import Readout
 from snn_cace.counting.foreign import neuron_of, output_of, spikes_of
@@ -189,7 +189,7 @@ class SpikeTracker(TorchDispatchMode):
             self.spikes[storage_of(fired)] = fired, name
             if fired is not output_of(out):
                 self.follow_factor(False, fired, self.graded[storage_of(output_of(out))][1], output_of(out))
-        if isinstance(module, LearnedStep) and isinstance(out, torch.Tensor):
+        if isinstance(module, Rounding) and isinstance(out, torch.Tensor):
             size = float(module.size.detach())
             self.set_rate(out, Rate([torch.round(out / size)], [size], name, bits=module.bits))
         if isinstance(module, Readout) and isinstance(out, torch.Tensor) and self.is_spikes(args[0]):

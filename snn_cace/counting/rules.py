@@ -33,7 +33,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurons import LearnedStep, LinearMemory, SpikeLinear, SpikingLayer
+from neurons import LinearMemory, Rounding, SpikeLinear, SpikingLayer
 from neurons.coding import Integer, Latency, Poisson
 from neurons.layer import RecurrentLayer
 from neurons.readout import Readout
@@ -488,7 +488,7 @@ def integer(module: Integer, call: Call) -> Cost:
     return Cost(coded + thresholds, Operations(value_writes=float(call.output.count_nonzero())))
 
 
-def learned_step(module: LearnedStep, call: Call) -> Cost:
+def rounding_step(module: Rounding, call: Call) -> Cost:
     """`[...]` to the same: a division by a constant step size (a MAC), a clip and a rounding per value."""
     count = call.first.numel()
     return call.spent(macs=count, comparisons=3 * count, value_writes=count * module.bits / WORD_BITS)
@@ -525,7 +525,7 @@ MODULE_RULES: dict[type[nn.Module], Rule] = {
     Poisson: poisson,
     Latency: latency,
     Integer: integer,
-    LearnedStep: learned_step,
+    Rounding: rounding_step,
     LinearMemory: linear_memory,
     LossViews: for_the_loss,
 }

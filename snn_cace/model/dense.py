@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn import Linear
 
-from neurons import BlockConfig, LearnedStep, bits_for, value_levels
+from neurons import BlockConfig, Rounding, bits_for, value_levels
 from neurons.norm import make_norm
 from snn_cace.config import Slot
 
@@ -31,7 +31,7 @@ class DenseParts:
         return make_norm(self.norm, channels, 1.0)
 
     def make_rounding(self, channels: int) -> nn.Module:
-        return nn.Identity() if self.bits is None else LearnedStep(self.bits, channels)
+        return nn.Identity() if self.bits is None else Rounding(self.bits, channels)
 
 
 ORIGINAL = DenseParts()

@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from neurons import ControlLayer, LearnedStep, RateObserver, SpikingLayer, count_over_processes, sum_over_processes
+from neurons import ControlLayer, RateObserver, Rounding, SpikingLayer, count_over_processes, sum_over_processes
 from neurons.coding import Coding
 from snn_cace.config import Experiment, SlotsConfig
 from snn_cace.contracts import FeatureShape
@@ -102,7 +102,7 @@ def expected_of_control(
     """
     layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, ControlLayer)}
     rounded = {name: layer if layer.rounding is None else layer.rounding for name, layer in layers.items()}
-    largest = {n: part.size.detach() if isinstance(part, LearnedStep) else 1.0 for n, part in rounded.items()}
+    largest = {n: part.size.detach() if isinstance(part, Rounding) else 1.0 for n, part in rounded.items()}
     ones = [torch.ones_like(x) for x in clip]
 
     def spent(silent: str | None) -> tuple[float, dict[str, int]]:

@@ -8,7 +8,7 @@ from small import small_model
 from torch import nn
 from torch.nn import Linear
 
-from neurons import BlockConfig, LearnedStep, SpikingLinear, SpikingMLP
+from neurons import BlockConfig, Rounding, SpikingLinear, SpikingMLP
 from snn_cace.contracts import FeatureShape
 from snn_cace.counting.energy import energies_mj, read_prices
 from snn_cace.counting.models import MODELS
@@ -141,7 +141,7 @@ def test_rounded_values_are_few_bits_behind_a_gate_and_a_factor_too():
         def __init__(self) -> None:
             super().__init__()
             self.rounding, self.linear, self.gate = (
-                LearnedStep(2, INPUTS),
+                Rounding(2, INPUTS),
                 Linear(INPUTS, OUTPUTS),
                 Linear(INPUTS, INPUTS),
             )

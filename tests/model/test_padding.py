@@ -8,7 +8,7 @@ import pytest
 import torch
 from small import CLASSES, PEERS, peer_experiment
 
-from neurons import LIF, BlockConfig, LearnedStep, SpikingCrossAttention, SpikingLinear, SpikingMLP, padded
+from neurons import LIF, BlockConfig, Rounding, SpikingCrossAttention, SpikingLinear, SpikingMLP, padded
 from neurons.config import KINDS
 from neurons.norm import ChannelBatchNorm
 from snn_cace.config import Experiment, as_dict, from_dict, put_over
@@ -181,7 +181,7 @@ def test_blocks_by_themselves(kind: str):
 def test_rounding_starts_from_the_clips_own_values():
     values = torch.ones(4, 6, 2)
     values[torch.arange(6) >= LENGTHS[:, None]] = -50
-    rounding = LearnedStep(2, 2)
+    rounding = Rounding(2, 2)
     with padded(rounding, LENGTHS):
         rounding(values)
     assert rounding.range == (0, 3) and float(rounding.size) == pytest.approx(2 / 3**0.5)
