@@ -7,7 +7,7 @@ With current x_t of segment t, and S simulation steps:
 | --- | --- |
 | `rectified` | y_t = max(x_t, 0): no membrane, no steps |
 | `leaky` | the rectified mean over steps of the membrane that the node would have without threshold and reset |
-| `quantised` | `leaky` where the membrane carries, else `rectified`, rounded to n / S, as a rate is, in as few bits |
+| `quantised` | `leaky` where the membrane carries, else `rectified`, rounded to n / S in as few bits as a rate needs |
 
 A membrane that each step charges by v <- d v + g x (`lif`: d = 1 - 1 / tau, g = 1 / tau) is after s steps of a constant
 current d^s v + g c_s x with c_s = 1 + d + ... + d^(s - 1). So over a segment
@@ -53,7 +53,7 @@ class Rounding(Padded):
     Gradients: dy/dx = 1 within the range, 0 outside. Where no `size` is given, s is learned (LSQ): dy/ds = round(x / s)
     - x / s within, the bound outside, scaled by 1 / sqrt(C top). The first batch in training decides: s starts at
     2 mean|x| / sqrt(top), and the range is 0 ... 2^bits - 1 where no value is negative, else -2^(bits - 1) ...
-    2^(bits - 1) - 1. Of a given size it is the first.
+    2^(bits - 1) - 1. Where a `size` is given, it is 0 ... 2^bits - 1.
 
     >>> Rounding(2, 1, size=0.5)(torch.tensor([[-1.0], [0.6], [0.8], [9.0]])).flatten().tolist()
     [0.0, 0.5, 1.0, 1.5]
@@ -172,8 +172,8 @@ class ControlLayer(Streamed):
     """What stands in the place of a spiking layer: currents `[B, T, ..., N]` to values of the same shape.
 
     monitors: each is called with 1 where a value is above zero, `[B, T, ..., N]`, and 1, the number of simulation
-    steps: what is zero costs nothing where zeros are skipped. Its gradient is a spike's whose threshold is where the
-    value leaves zero: at 0, or at half a step, and then in units of that step.
+    steps: what is zero costs nothing where zeros are skipped. The gradient is that of a spike with the threshold where
+    the value leaves zero: at 0; of `quantised` at half a step of the rounding, in units of that step.
 
     Raises:
         ValueError: an unknown kind, or `leaky` for a node without a leaky membrane.
@@ -200,11 +200,11 @@ class ControlLayer(Streamed):
     def values(self, current: torch.Tensor) -> torch.Tensor:
         """The nonlinearity itself."""
         driven = current if self.memory is None else self.memory(current)
-        values, above = torch.relu(driven), driven
+        values = torch.relu(driven)
         if self.rounding is not None:
             values = self.rounding(values)
-            above = driven / self.rounding.step_size(driven).detach() - 0.5
         if self.monitors:
+            above = driven if self.rounding is None else driven / self.rounding.size - 0.5
             spikes = make_surrogate(self.config.surrogate, **self.config.surrogate_settings)(above)
             active = spikes + ((values > 0).to(spikes) - spikes).detach()
             for monitor in self.monitors:

@@ -74,7 +74,7 @@ class Padded(nn.Module):
 @contextmanager
 def padded(network: nn.Module, lengths: torch.Tensor | None, segments: int | None = None) -> Iterator[None]:
     """Within it, `network` runs batches whose clips have so many segments, `[B]`, padded to as many as `segments`, or
-    as the longest has. Without lengths none is padded.
+    as the longest has. Without lengths nothing changes: outside of another `padded`, none is padded.
     """
     if lengths is None:
         yield  # going through all modules takes a hundredth of a small network's training step

@@ -29,6 +29,7 @@ from snn_cace.report.conclusions import (
     model_words,
     notes,
     sentences,
+    variant_named,
 )
 from snn_cace.report.interactive import page_data
 from snn_cace.report.tables import summary_table
@@ -36,6 +37,15 @@ from snn_cace.report.tables import summary_table
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
 """What no table of results/ or README shows."""
+LEARNED = (
+    "avdigits-braincog", "avdigits-front", "avdigits-spiking", "avdigits-tuned", "avdigits-wide", "avdigits-wide-front",
+    "games", "games-events", "leaderboard-avdigits", "leaderboard-games", "leaderboard-games-events", "peers-spiking",
+)  # fmt: skip
+"""Comparisons whose quantised controls learned the size of their step, and were not trained again since."""
+OLDER = (
+    "learned the size of their step, as they did up to revision 6371fe3. Since then the step is 1 / S "
+    "([controls](../docs/explanations/controls.md#older-controls))."
+)
 INDEXED = {"compute": "arithmetic", "memory": "with traffic", "memory/segment": "a weight read once a segment"}
 """Energy models of the networks' table, in words."""
 FIGURES = ("attribution", "accuracy-energy", "verdicts")
@@ -114,7 +124,7 @@ def page(result: Result, name: str) -> str:
         f"# {name}",
         f"{lead(result)} {at_equal_accuracy(result)}".strip(),
         *(f"![{figure}]({name}-{figure}.svg)" for figure in pictures[:1]),
-        f"Made by `{command(result, name)}`.",
+        f"Made by `{command(result, name)}`." + (f" Its quantised controls {OLDER}" if name in LEARNED else ""),
         "\n".join(markdown_table(summary_table(result))),
         "## What may be concluded",
         "\n".join(f"- {line}" for line in [*cautions(result), *sentences(result), *limits(result)]),
@@ -142,7 +152,7 @@ class Spikes:
 
 
 def all_spikes(results: dict[str, Result]) -> list[Spikes]:
-    """Every spiking network over enough seeds, once: runs that stand in two comparisons have the same numbers."""
+    """Every spiking network over enough seeds, once: of the same runs, those of the comparison with fewest chains."""
     found: dict[tuple[float, ...], Spikes] = {}
     for stem, result in sorted(results.items(), key=lambda item: len(item[1]["attribution"])):
         if fewest_seeds(result) >= ENOUGH_SEEDS:
@@ -155,7 +165,9 @@ def all_spikes(results: dict[str, Result]) -> list[Spikes]:
                     {model: percent for model, (percent, _, _) in energy.items()},
                     {model: (low, high) for model, (_, low, high) in energy.items()},
                 )
-                found.setdefault((one.accuracy["difference"], *one.percent.values()), one)
+                variant = variant_named(result, one.network)
+                assert variant is not None
+                found.setdefault((variant["test_segment_accuracy"]["mean"], variant["best"]["compute"]["mean"]), one)
     return [*found.values()]
 
 
@@ -166,6 +178,10 @@ def accuracy_digest(found: Sequence[Spikes]) -> str:
         f"Of {len(found)} spiking networks, {shown.count(False)} are shown less accurate than their last control, and "
         f"{shown.count(True) or 'none'} more. The median difference is {median(points):+.1f} points."
     )
+
+
+def older_controls(found: Sequence[Spikes]) -> str:
+    return f"Of {sum(one.stem in LEARNED for one in found)} networks the last control is an older one."
 
 
 SMALL = 0.5
@@ -227,6 +243,9 @@ def index(results: dict[str, Result]) -> str:
         "same test clips, and many are variants of one. Accuracy is corrected for the tests of its own comparison; the "
         "intervals of energy are not corrected for several models. In the leaderboard and in avdigits-tuned each "
         "network has the settings that its own search picked: there a difference is of spikes and search together.",
+        f"**Older controls.** {older_controls(found)} The quantised controls of {', '.join(LEARNED)} {OLDER} In the "
+        "other comparisons the quantised controls were trained again, and the networks beside them were not: they drew "
+        "masks of dropout in another way.",
         "## Each network",
         'Points are of test accuracy; "from" and "to" are their 95 % interval. "Shown": the interval leaves out '
         "zero, and the corrected p is below 0.05. The comparisons' pages have the intervals of energy.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snn_cace.config import Experiment
 
-SCORES = {"segment_f1_micro": "picked by segment F1 (micro),", "segment_accuracy": "segment accuracy"}
+SCORES = {"segment_f1_micro": "segment F1 (micro), which picked it:", "segment_accuracy": "segment accuracy"}
 """What is printed of a finished run, where its data has it."""
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import Linear
 
-from neurons import LookBack
+from neurons import Dropout, LookBack
 from snn_cace.config import ModelConfig
 from snn_cace.contracts import ClipOutput, FeatureShape
 from snn_cace.model.attention import GuidanceAttention
@@ -46,7 +46,7 @@ class WeakCmbsNet(Network):
         self.reference = config.reference
         d, visual_dim, audio_dim = config.d_model, config.visual_dim, shape.audio_channels
         self.visual_projection = visual_projection(config, shape.visual_channels)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.guidance = GuidanceAttention(config, audio_dim)
         relations = relation_blocks(config, visual_dim, audio_dim)
         self.visual_relation, self.audio_relation, self.visual_cross, self.audio_cross = relations

@@ -408,8 +408,8 @@ def notes(result: Result) -> list[str]:
         "test over seeds and sign flips over clips and recordings, Holm-corrected over all tests here. All of it is "
         "conditional on this data set and, where variants were tuned, on one search.",
         "Controls: made from each spiking variant, with its settings, seeds and tuning. rectified: a rectifier for the "
-        "node; leaky: with the node's linear memory; quantised: with "
-        "the fewest bits that tell the levels of its rate apart (3 bits, 8 values, where S = 4 gives 5), trained so. "
+        "node; leaky: with the node's linear memory; quantised: rounded to multiples of 1 / S, in the fewest bits that "
+        "tell the levels of its rate apart (3 bits, 8 values, where S = 4 gives 5), trained so. "
         "Links, and zeros elsewhere in energy, add up to the whole difference; what spikes do is the last link. Its "
         "energy is that of the modules that spike or read spikes. Zeros elsewhere are those of the other modules, "
         "which are the same in both networks, and in which training leaves other zeros.",

@@ -133,6 +133,11 @@ def test_a_quantised_control_multiplies_few_bits_and_skips_its_zeros():
         assert (output.bits, output.total.narrow_macs * CLIPS) == (3, pytest.approx(kept * OUTPUTS))
         assert output.total.weight_reads_per_segment == output.total.weight_reads  # one row a segment
         assert output.total.macs == 0
+        layer, rounding = (
+            next(module.total for module in count.counted[name] if module.name == f"hidden.{part}")
+            for part in ("layer", "layer.rounding")
+        )
+        assert (layer.macs, layer.acs, rounding.macs * CLIPS) == (0, 0, hidden.numel())  # a division a value, no more
     assert not count.readers
 
 

@@ -117,7 +117,7 @@ def test_it_is_trained_and_evaluated_by_the_command_line(tmp_path: Path, name: s
     run, words = str(tmp_path / "run"), ["--config", f"configs/unav/{name}.yaml", "--data", str(tmp_path / "data")]
     assert main(["train", *words, "--output", run, "--training.epochs", "1", "--quiet", *SMALL]) == 0
     assert re.search(
-        r"picked by segment F1 \(micro\), val [\d.]+ %, test .*; segment accuracy", capsys.readouterr().out
+        r"segment F1 \(micro\), which picked it: val [\d.]+ %, test .*; segment accuracy", capsys.readouterr().out
     )
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {"segment_f1_micro", "mean_average_precision_0.5", "event", "av"} <= metrics["test"].keys()
