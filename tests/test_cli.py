@@ -275,7 +275,8 @@ def test_data_of_another_shape_than_the_checkpoint_is_refused(tmp_path: Path, ru
     line = fails(
         capsys, "predict", "--checkpoint", str(run), "--data", str(tmp_path / "wide"), "--output", str(tmp_path)
     )
-    assert "visual_channels=9" in line and "visual_channels=8" in line
+    assert "wide has 9 channels of pictures, " in line and "best.ckpt takes 8 channels of pictures, " in line
+    assert line.endswith(": give it such clips, or train a network on these")
 
 
 def test_evaluate_says_what_metrics_json_says_and_more(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
