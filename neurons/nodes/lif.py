@@ -11,6 +11,7 @@ hard one selects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -150,7 +151,7 @@ class PLIF(LIF):
     def new_leak(self) -> torch.Tensor | None:
         import torch
 
-        return -torch.tensor(self.tau - 1.0).log()
+        return torch.tensor(-math.log(self.tau - 1.0))  # as SpikingJelly rounds it
 
     def leak_of(self, module: Any) -> torch.Tensor | None:
         return module.w

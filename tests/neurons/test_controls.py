@@ -117,9 +117,9 @@ def test_leaky_is_a_layer_that_cannot_reach_its_threshold(node: str, direction: 
     layer = make_layer(config, direction, 4).double()
     membranes = layer.membrane_potentials(current.expand(steps, -1, -1, -1))
     memory = LinearMemory(config, direction).double()
-    assert torch.allclose(memory(current), membranes.mean(0), atol=1e-7)  # a learned leak starts in float32
+    assert torch.allclose(memory(current), membranes.mean(0), atol=1e-12)
     control = ControlLayer(config, direction, 4, "leaky").double()
-    assert torch.allclose(control(current), membranes.mean(0).relu(), atol=1e-7)
+    assert torch.allclose(control(current), membranes.mean(0).relu(), atol=1e-12)
 
 
 def test_a_learned_leak_has_the_gradient_of_finite_differences():
