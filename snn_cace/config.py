@@ -566,7 +566,8 @@ def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> d
     """The YAML file at `path`, nested, put over the one that its `base` names, and so on.
 
     Raises:
-        InputError: no such file, not a YAML mapping, a key that is there twice, or a file that is its own base.
+        InputError: no such file, not a YAML mapping, a key that is there twice, a base with an unknown key or a value
+            of the wrong type, or a file that is its own base.
     """
     if not path.is_file():
         raise InputError(f"no config file {path}" + (f", the base of {above[-1]}" if above else ""))
@@ -581,6 +582,9 @@ def with_base(path: Path, config_class: type, above: tuple[Path, ...] = ()) -> d
         content = nested(content, config_class, str(path))
     except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not YAML: {one_line(error)}") from None
+    if above and config_class is not dict:  # or the file that has it as base would be named for its faults
+        with config_errors(str(path), typed_parser(config_class)) as parser:
+            parser.parse_object(without_retired(content), defaults=False)
     if base is None:
         return content
     if not isinstance(base, str):
@@ -677,8 +681,7 @@ def from_dict(values: dict[str, Any], config_class: type, where: str) -> Any:
     Raises:
         InputError: an unknown key or a value of the wrong type, naming `where`.
     """
-    parser = typed_parser(config_class)
-    with config_errors(where, parser):
+    with config_errors(where, typed_parser(config_class)) as parser:
         values = nested(without_retired(values), config_class, where)
         refuse_infinite(values, "")
         # jsonargparse makes its own numbers of lists'.
@@ -710,10 +713,10 @@ def without_retired(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def config_errors(where: str, parser: ArgumentParser) -> Iterator[None]:
-    """What jsonargparse says of bad options of a parser, as an InputError of one line."""
+def config_errors(where: str, parser: ArgumentParser) -> Iterator[ArgumentParser]:
+    """The parser, and what jsonargparse says of bad options of it as an InputError of one line."""
     try:
-        yield
+        yield parser
     except (ArgumentError, TypeError, ValueError) as error:
         raise InputError(f"{where}: {in_plain_words(error, parser)}") from None
 
@@ -727,6 +730,8 @@ def in_plain_words(error: Exception, parser: ArgumentParser) -> str:
         lambda found: f"must be {found[2].replace('v', '')}, not {found[1]}",
         text,
     )
+    text = re.sub(r"Not of type \w+: invalid literal for int.*: (\S+)", r"must be a whole number, not \1", text)
+    text = re.sub(r"Not of type \w+: could not convert string to float: (\S+)", r"must be a number, not \1", text)
     unknown = (
         re.search(r"unrecognized arguments: --([^\s=]+)", text)
         or re.search(r"()Option '(.+)' is not accepted", text)

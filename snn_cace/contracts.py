@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -21,13 +21,14 @@ classes is heard, the second seen.
 @dataclass(frozen=True)
 class FeatureShape:
     """What a data set hands to the network: channels of pictures and sound, the number of event classes, and what a
-    segment has of them.
+    segment has of them. class_names: of the events, where they are known; they change nothing in a network.
     """
 
     visual_channels: int
     audio_channels: int
     classes: int
     labels: LabelKind = "single"
+    class_names: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return (

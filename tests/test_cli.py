@@ -279,6 +279,25 @@ def test_data_of_another_shape_than_the_checkpoint_is_refused(tmp_path: Path, ru
     assert line.endswith(": give it such clips, or train a network on these")
 
 
+def test_data_whose_classes_have_other_names_is_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
+    """In another order they are other classes; of a checkpoint or data without names nobody knows."""
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    content["hyper_parameters"]["shape"]["class_names"] = ("cow", "dog", "cat")
+    torch.save(content, tmp_path / "named.ckpt")
+    write_ave(tmp_path / "named")
+    words = ["predict", "--data", str(tmp_path / "named")]
+    for number, (names, checkpoint) in enumerate(
+        [("cow dog cat", tmp_path / "named.ckpt"), (None, tmp_path / "named.ckpt"), ("cow cat dog", run)]
+    ):
+        (tmp_path / "named" / "classes.txt").unlink(missing_ok=True)
+        if names is not None:
+            (tmp_path / "named" / "classes.txt").write_text(names.replace(" ", "\n"))
+        output = tmp_path / f"out-{number}"
+        assert main([*words, "--checkpoint", str(checkpoint), "--output", str(output), "--quiet"]) == 0
+    line = fails(capsys, *words, "--checkpoint", str(tmp_path / "named.ckpt"), "--output", str(tmp_path / "out"))
+    assert "class 1 of" in line and "named is 'cat', of" in line and "named.ckpt it is 'dog': give it such" in line
+
+
 def test_evaluate_says_what_metrics_json_says_and_more(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture):
     assert main(["evaluate", "--checkpoint", str(run), "--split", "val", "--output", str(tmp_path), "--quiet"]) == 0
     found = json.loads((tmp_path / "evaluation.json").read_text())

@@ -98,11 +98,13 @@ def test_a_file_with_a_base_holds_only_what_differs(tmp_path: Path):
         ("a: " + "[" * 100_000, "is not YAML"),
         ("model: {1: 2}", "Key must be a string, got: 1"),
         ("base: y.yaml\nmodel: 3", "model"),
+        ("base: z.yaml\ntraining.epochs: 3", r"z\.yaml: unknown key training\.epoch; did you mean training\.epochs\?"),
     ],
 )
 def test_what_is_wrong_with_a_base_is_one_line(tmp_path: Path, content: str, message: str):
     (tmp_path / "x.yaml").write_text(content)
     (tmp_path / "y.yaml").write_text("name: y")
+    (tmp_path / "z.yaml").write_text("training: {epoch: 3}")
     with pytest.raises(InputError, match=message):
         read_config(tmp_path / "x.yaml", Experiment)
 

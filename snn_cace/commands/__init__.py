@@ -220,7 +220,7 @@ def fitting_data(trained: Trained, experiment: Experiment) -> ClipData:
     """The clips that `experiment` names, which the trained network can read.
 
     Raises:
-        InputError: another network than the checkpoint's was asked for, or clips of another shape.
+        InputError: another network than the checkpoint's was asked for, or clips of another shape or other classes.
     """
     from snn_cace.data.batches import ClipData
     from snn_cace.runtime import feature_dtype
@@ -228,17 +228,23 @@ def fitting_data(trained: Trained, experiment: Experiment) -> ClipData:
     if as_dict(experiment.model) != as_dict(trained.experiment.model):
         raise InputError(f"the network of {trained.path} runs as it is; leave out --model overrides")
     data = ClipData(experiment.data, feature_dtype(experiment.training.precision))
-    if data.shape != trained.network.shape:
-        raise other_shape(data, trained)
+    refuse_misfit(data, trained)
     return data
 
 
-def other_shape(data: ClipData, trained: Trained) -> InputError:
-    """What is said of clips that a network was not made for."""
-    return InputError(
-        f"{data.directory} has {data.shape}; {trained.path} takes {trained.network.shape}: give it such clips, or "
-        "train a network on these"
-    )
+def refuse_misfit(data: ClipData, trained: Trained) -> None:
+    """Raise InputError of clips that a network was not made for: of another shape, or of classes with other names.
+    Classes that were never named fit all others.
+    """
+    here, there = data.shape, trained.network.shape
+    mend = "give it such clips, or train a network on these"
+    if here != there:
+        raise InputError(f"{data.directory} has {here}; {trained.path} takes {there}: {mend}")
+    for index, (name, trained_as) in enumerate(zip(here.class_names, there.class_names, strict=False)):
+        if name != trained_as and f"class {index}" not in (name, trained_as):
+            raise InputError(
+                f"class {index} of {data.directory} is {name!r}, of {trained.path} it is {trained_as!r}: {mend}"
+            )
 
 
 @contextmanager

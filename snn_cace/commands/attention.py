@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from snn_cace.commands import Split, extra_packages, fitting_data, other_shape, writing
+from snn_cace.commands import Split, extra_packages, fitting_data, refuse_misfit, writing
 from snn_cace.config import Experiment, PositiveInt
 from snn_cace.errors import InputError
 
@@ -55,8 +55,7 @@ def attention(
     records, networks = {}, []
     with writing(output, "attention.json") as path:
         for one in [trained, *(load_checkpoint(other) for other in beside)]:
-            if one.network.shape != data.shape:
-                raise other_shape(data, one)
+            refuse_misfit(data, one)
             name = f"{one.experiment.name}, seed {one.experiment.training.seed}"
             name += f" of {one.path}" if name in records else ""
             record = record_attention(one.network, dataset, chosen, map, pictures)

@@ -228,10 +228,11 @@ class ClipData(L.LightningDataModule):
         if supervision is not None and config.drop_last and clips < config.batch_size:
             raise InputError(f"data.drop_last: {clips} training clips are no full batch of {config.batch_size}")
 
-    @property
+    @cached_property
     def shape(self) -> FeatureShape:
-        layout = self.layout
-        return FeatureShape(layout.visual_channels, layout.audio_channels, layout.classes, self.reader.label_kind)
+        layout, names = self.layout, tuple(self.reader.class_names()[:-1])
+        channels = layout.visual_channels, layout.audio_channels
+        return FeatureShape(*channels, layout.classes, self.reader.label_kind, names)
 
     @cached_property
     def place(self) -> str:

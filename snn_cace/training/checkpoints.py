@@ -32,6 +32,7 @@ class RunFiles:
         self.metrics = self.directory / "metrics.json"
         self.history = self.directory / "history.json"
         self.predictions = self.directory / "test_predictions.npz"
+        self.tensorboard = self.directory / "tensorboard"
         self.checkpoints = self.directory / "checkpoints"
         self.best, self.last = self.checkpoints / "best.ckpt", self.checkpoints / "last.ckpt"
 

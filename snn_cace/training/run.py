@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -96,25 +97,54 @@ def train(
         L.seed_everything(training.seed, verbose=False)
         module = EventLocaliser(experiment, data.shape)  # first: what is wrong with it leaves no directory behind
         module.to(feature_dtype(training.precision))
+        untouched = is_unused(files.directory)
         if is_first():
             prepare_directory(experiment, files, resume)
             if not files.provenance.is_file():
                 write_json(files.provenance, origin(data.reader, device.type))
         checkpoint = files.last if resume and files.last.is_file() else None
         if checkpoint is not None:
-            read_tensors(checkpoint)  # Lightning does not ask whether it is damaged
+            refuse_other_parameters(checkpoint, module)
         if not quiet:
             print(describe_run(module, data))
         epochs = min(training.epochs, until or training.epochs)
         with lightning_quiet():
             trainer = make_trainer(training, files, environment, quiet, epochs, f"val/{module.metrics.picked_by}")
         started = time.perf_counter()
-        with lightning_quiet(), interruptible(trainer):
+        with lightning_quiet(), interruptible(trainer), taken_back(files, untouched and is_first()):
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         unfinished = epochs < training.epochs and not trainer.should_stop
         if unfinished or not trainer.is_global_zero:
             return {}
         return finish(experiment, data, files, time.perf_counter() - started, quiet, test)
+
+
+def refuse_other_parameters(checkpoint: Path, module: EventLocaliser) -> None:
+    """Raise InputError of a checkpoint that is damaged, for which Lightning does not ask, or whose optimiser trained
+    other parameters, as that of another version of this package may.
+    """
+    groups = read_tensors(checkpoint)["optimizer_states"][0]["param_groups"]
+    trained, here = sum(len(group["params"]) for group in groups), sum(1 for _ in module.parameters())
+    if trained != here:
+        raise InputError(
+            f"{checkpoint} trained {trained} parameters where this version has {here}; start afresh in another --output"
+        )
+
+
+@contextmanager
+def taken_back(files: RunFiles, fresh: bool) -> Iterator[None]:
+    """Where bad input ends a fresh run before its first checkpoint, its directory is left as it was, so that the same
+    command runs once the input is mended.
+    """
+    try:
+        yield
+    except InputError:
+        if fresh and not files.last.is_file():
+            for path in (files.config, files.provenance, files.history):
+                path.unlink(missing_ok=True)
+            for directory in (files.checkpoints, files.tensorboard):
+                shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def clips_of(experiment: Experiment, device: torch.device) -> ClipData:
@@ -217,7 +247,7 @@ def make_trainer(
         gradient_clip_val=training.gradient_clip or None,
         callbacks=callbacks,
         plugins=[WholeCheckpoints(), environment],
-        logger=TensorBoardLogger(files.directory, name="tensorboard", version=""),
+        logger=TensorBoardLogger(files.directory, name=files.tensorboard.name, version=""),
         num_sanity_val_steps=0,
         enable_progress_bar=not quiet,
         enable_model_summary=False,

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from spy import spied, spying
 from snn_cace.config import Experiment, as_yaml, read_config
 from snn_cace.errors import InputError
 from snn_cace.training.callbacks import StopOnBadLoss, epoch_progress
-from snn_cace.training.checkpoints import RunFiles, load_checkpoint
+from snn_cace.training.checkpoints import RunFiles, load_checkpoint, write_tensors
 from snn_cace.training.module import EventLocaliser
 from snn_cace.training.run import train
 
@@ -228,8 +229,35 @@ def test_a_loss_that_is_no_number_ends_with_one_line_and_stores_nothing(
     experiment.training.gradient_clip = 0
     with pytest.raises(InputError, match=r"the loss is nan in epoch \d, batch \d; lower training\.learning_rate"):
         train(experiment, tmp_path / "run", quiet=True)
-    assert not (tmp_path / "run" / "history.json").exists()
-    assert not list((tmp_path / "run").rglob("*.ckpt"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_features_met_in_training_leave_the_directory_for_the_same_command(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=1)
+    with h5py.File(ave / "audio_feature.h5", "r+") as file:
+        right = file["avadataset"][0]
+        file["avadataset"][0] = np.nan
+    for there in (False, True):
+        if there:
+            (tmp_path / "run").mkdir()
+        with pytest.raises(InputError, match="row 0 holds NaN or infinity"):
+            train(experiment, tmp_path / "run", quiet=True)
+        assert (tmp_path / "run").exists() is there
+    assert not list((tmp_path / "run").iterdir())
+    with h5py.File(ave / "audio_feature.h5", "r+") as file:
+        file["avadataset"][0] = right
+    assert train(experiment, tmp_path / "run", quiet=True)["best_epoch"] == 0
+
+
+def test_a_checkpoint_whose_optimiser_had_other_parameters_does_not_resume(tmp_path: Path, ave: Path):
+    experiment = small_experiment(ave, epochs=2)
+    train(experiment, tmp_path / "run", quiet=True, until=1)
+    last = RunFiles(tmp_path / "run").last
+    content = torch.load(last, weights_only=True)
+    content["optimizer_states"][0]["param_groups"][0]["params"].append(10_000)
+    write_tensors(last, content)
+    with pytest.raises(InputError, match=r"last\.ckpt trained \d+ parameters where this version has \d+; start afresh"):
+        train(experiment, tmp_path / "run", resume=True, quiet=True)
 
 
 @pytest.mark.slow
