@@ -26,6 +26,8 @@ POWER_CLIPS = 32
 DRAWN_CLIPS = 2
 """Clips over which attention is drawn, of a run."""
 LATENCY_REPEATS = 30
+OWN_CORE = 0.9
+"""With less of one core than this while latency is measured, other programs run too."""
 BATCH_SIZE = 64
 """At least so many clips at a time: nothing here depends on it."""
 
@@ -76,6 +78,9 @@ def measure_latency_and_power(variants: Sequence[Sequence[Path]]) -> None:
         latency[str(directory)] = partial(forward_pass, network, visual[:1], audio[:1])
         power[str(directory)] = partial(forward_pass, network, visual, audio), len(visual)
     rows = side_by_side(latency, device, LATENCY_REPEATS)
+    cores = min(row["cores"] for row in rows.values())
+    if device.type == "cpu" and cores < OWN_CORE:
+        print(f"  note: other programs took {1 - cores:.0%} of a core meanwhile, so these latencies are too long")
     counter = energy_counter(device)
     for runs in variants:
         first = str(runs[0])

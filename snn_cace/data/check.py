@@ -68,6 +68,7 @@ def check_arrays(found: Reader, summary: Summary) -> None:
         return
     names = check_names(found, summary)
     summary.lines += describe_classes(labels, names, found.layout.lengths)
+    summary.lines += describe_late_events(found)
     if isinstance(found, AveReader):
         with summary.told():
             check_annotations(found.directory, labels, names, summary)
@@ -125,6 +126,18 @@ def describe_classes(labels: np.ndarray, names: list[str], lengths: np.ndarray |
         present = labels[..., index]
         lines.append(f"  {index:2d} {name:28.28s} {int(present.any(1).sum()):5d} {int(present.sum()):6d}")
     return lines
+
+
+def describe_late_events(found: Reader) -> list[str]:
+    """How many events begin where their clip has ended, so that no segment has them; nothing where none does."""
+    late = []
+    for row in range(found.layout.clips):
+        timeline = found.timeline(row)
+        if timeline is not None:
+            late += [row] * int((timeline.events[:, 0] >= timeline.borders[-1]).sum())
+    if not late:
+        return []
+    return [f"late events      {len(late)} begin after their clip's end, first in row {late[0]}; no segment has them"]
 
 
 def check_annotations(directory: Path, labels: np.ndarray, names: list[str], summary: Summary) -> None:

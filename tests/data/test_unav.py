@@ -167,6 +167,19 @@ def test_data_check_counts_every_event_of_a_segment(tmp_path: Path, capsys: pyte
     assert "   0 singing                          4     14" in lines
     # Not what pads clips of fewer than six segments.
     assert "background       0.0 % of segments; 0 clips without any event" in lines
+    assert not any(line.startswith("late events") for line in lines)
+
+
+def test_data_check_counts_events_that_begin_after_their_clip(tmp_path: Path, capsys: pytest.CaptureFixture):
+    write_unav(tmp_path)
+    database = json.loads((tmp_path / "unav100_annotations.json").read_text())["database"]
+    clip = list(database)[2]
+    described = database[clip]
+    late = [described["annotations"][0] | {"segment": [described["duration"] + start, 1e3]} for start in (0.0, 1.0)]
+    change(tmp_path, clip, annotations=[*described["annotations"], *late])
+    assert main(["data", "check", str(tmp_path), "--reader", "unav"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "late events      2 begin after their clip's end, first in row 2; no segment has them" in lines
 
 
 def change(directory: Path, clip: str, **changed: object) -> None:
