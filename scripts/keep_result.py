@@ -38,8 +38,8 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
 """What no table of results/ or README shows."""
 LEARNED = (
-    "avdigits-braincog", "avdigits-spiking", "avdigits-tuned", "avdigits-wide", "avdigits-wide-front",
-    "games", "games-events", "leaderboard-avdigits", "leaderboard-games", "leaderboard-games-events", "peers-spiking",
+    "avdigits-spiking", "avdigits-tuned",
+    "games-events", "leaderboard-avdigits", "leaderboard-games", "leaderboard-games-events", "peers-spiking",
 )  # fmt: skip
 """Comparisons whose quantised controls learned the size of their step, and were not trained again since."""
 OLDER = (

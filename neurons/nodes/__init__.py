@@ -68,10 +68,12 @@ def try_step(name: str, node: Node) -> None:
     """Run one step of the `node` that a config names so, on a small tensor; random numbers stay as they are.
 
     Raises:
-        ValueError: it fails, or returns something else than `Node.step` says.
+        ValueError: it has no state `v`, it fails, or it returns something else than `Node.step` says.
     """
     import torch
 
+    if node.states[:1] != ("v",):
+        raise ValueError(f"{name} has states {node.states}; call the first, the membrane, 'v'")
     current, *states = torch.zeros(1 + len(node.states), 1, 2)
     with torch.random.fork_rng([]), torch.no_grad():
         try:

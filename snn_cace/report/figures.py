@@ -120,7 +120,7 @@ def attribution(result: Result) -> Figure | None:
         assert first is not None
         labels = [first["name"], *(f"{link['part']}\n({link['to']})" for link in steps)]
         points = [(link["accuracy"]["difference"], link["accuracy"]["ci95"]) for link in steps]
-        waterfall(accuracy, first["test_segment_accuracy"]["mean"], points, labels)
+        waterfall(accuracy, first["test_segment_accuracy"]["mean"], points, labels, written="+.2f")
         accuracy.set_ylabel("test segment accuracy, %")
         spends = energy_steps(chain)
         labels = [first["name"], *(f"{step['part']}\n({step['to']})" for step in spends)]
@@ -137,9 +137,10 @@ def waterfall(
     labels: list[str],
     scale: float = 1,
     from_zero: bool = False,
+    written: str = "+.3g",
 ) -> None:
     """A bar from `start` to the sum of the steps so far, with each step's interval; the last stands out. All
-    are drawn `scale` times as large.
+    are drawn `scale` times as large. written: the steps' number format.
     """
     start = scale * start
     reached, lowest, highest = start, start, start
@@ -155,7 +156,7 @@ def waterfall(
             ends += [reached + scale * bound for bound in interval]
             axes.plot([place, place], ends[2:], color=INK, linewidth=1.2)
         axes.annotate(
-            f"{step:+.3g}", (place, max(ends)), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=9
+            f"{step:{written}}", (place, max(ends)), xytext=(0, 3), textcoords="offset points", ha="center", fontsize=9
         )
         reached += step
         lowest, highest = min([lowest, *ends]), max([highest, *ends])

@@ -75,6 +75,9 @@ class OneNumber(NoName):
     def step(self, current, state, fire, leak=None):
         return fire(current), (current.mean(),)
 
+class NoMembrane(OneNumber):
+    states = ("voltage",)
+
 @dataclass(kw_only=True)
 class NoDefault(NoName):
     name = "no-default"
@@ -87,6 +90,7 @@ FAULTS = {
     "list in states all that step unpacks",
     "NoTuple": ": step must return spikes, (v, u), each a tensor of the current's shape",
     "OneNumber": ": step must return spikes, (v,), each a tensor of the current's shape",
+    "NoMembrane": " has states ('voltage',); call the first, the membrane, 'v'",
     "NoDefault": "missing 1 required keyword-only argument: 'keep'; see node_parameters",
 }
 
