@@ -37,15 +37,6 @@ from snn_cace.report.tables import summary_table
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 BULKY = ("modules", "raster", "layers", "anytime", "config", "confusion", "class_accuracy")
 """What no table of results/ or README shows."""
-LEARNED = (
-    "avdigits-spiking", "avdigits-tuned",
-    "games-events", "leaderboard-avdigits", "leaderboard-games", "leaderboard-games-events", "peers-spiking",
-)  # fmt: skip
-"""Comparisons whose quantised controls learned the size of their step, and were not trained again since."""
-OLDER = (
-    "learned the size of their step, as they did up to revision 6371fe3. Since then the step is 1 / S "
-    "([controls](../docs/explanations/controls.md#older-controls))."
-)
 INDEXED = {"compute": "arithmetic", "memory": "with traffic", "memory/segment": "a weight read once a segment"}
 """Energy models of the networks' table, in words."""
 FIGURES = ("attribution", "accuracy-energy", "verdicts")
@@ -124,7 +115,7 @@ def page(result: Result, name: str) -> str:
         f"# {name}",
         f"{lead(result)} {at_equal_accuracy(result)}".strip(),
         *(f"![{figure}]({name}-{figure}.svg)" for figure in pictures[:1]),
-        f"Made by `{command(result, name)}`." + (f" Its quantised controls {OLDER}" if name in LEARNED else ""),
+        f"Made by `{command(result, name)}`.",
         "\n".join(markdown_table(summary_table(result))),
         "## What may be concluded",
         "\n".join(f"- {line}" for line in [*cautions(result), *sentences(result), *limits(result)]),
@@ -178,10 +169,6 @@ def accuracy_digest(found: Sequence[Spikes]) -> str:
         f"Of {len(found)} spiking networks, {shown.count(False)} are shown less accurate than their last control, and "
         f"{shown.count(True) or 'none'} more. The median difference is {median(points):+.1f} points."
     )
-
-
-def older_controls(found: Sequence[Spikes]) -> str:
-    return f"Of {sum(one.stem in LEARNED for one in found)} networks the last control is an older one."
 
 
 SMALL = 0.5
@@ -243,9 +230,9 @@ def index(results: dict[str, Result]) -> str:
         "same test clips, and many are variants of one. Accuracy is corrected for the tests of its own comparison; the "
         "intervals of energy are not corrected for several models. In the leaderboard and in avdigits-tuned each "
         "network has the settings that its own search picked: there a difference is of spikes and search together.",
-        f"**Older controls.** {older_controls(found)} The quantised controls of {', '.join(LEARNED)} {OLDER} In the "
-        "other comparisons the quantised controls were trained again, and the networks beside them were not: they drew "
-        "masks of dropout in another way.",
+        "Quantised controls were trained again when the [size of their "
+        "step](../docs/explanations/controls.md#the-size-of-a-controls-step) was changed. The networks beside them, but "
+        "for the demo's, are older: they drew masks of dropout in another way.",
         "## Each network",
         'Points are of test accuracy; "from" and "to" are their 95 % interval. "Shown": the interval leaves out '
         "zero, and the corrected p is below 0.05. The comparisons' pages have the intervals of energy.",

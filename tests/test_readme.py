@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from keep_result import SMALL, accuracy_digest, all_spikes, energy_digest, index, older_controls, small_savings
+from keep_result import SMALL, accuracy_digest, all_spikes, energy_digest, index, small_savings
 from keep_result import page as page_of
 from leaderboard import SETS, best_two, ranked
 
@@ -128,17 +128,6 @@ def test_what_is_said_of_zeros_elsewhere_and_of_the_originals_faults_is_in_their
     assert sorted(re.findall(r"\| ([\d.]+) \|$", page, re.MULTILINE)) == reached
 
 
-def test_what_controls_md_says_of_games_is_in_their_json():
-    result = read_result(ROOT / "results" / "games.json")
-    (best,) = rivalries(result["variants"], "compute")
-    link = result["attribution"][0]["links"][-1]
-    before, after = (variant_named(result, link[end]) for end in ("from", "to"))
-    assert before is not None and after is not None
-    more = 100 * (before["best"]["compute"]["mean"] / after["best"]["compute"]["mean"] - 1)
-    words = words_of("docs/explanations/controls.md")
-    assert f"{-best.percent:.1f} % less by arithmetic" in words and f"only {more:.1f} % more than the SNN" in words
-
-
 def test_the_table_of_peers_is_in_their_json():
     result, parts = read_result(ROOT / "results" / "peers-spiking.json"), ("shape and norm", "memory", "bits", "spikes")
     accuracy = {v["name"]: f"{v['test_segment_accuracy']['mean']:.2f}" for v in result["variants"]}
@@ -173,34 +162,28 @@ def test_what_is_said_of_the_price_of_few_bits_is_in_the_json():
         assert f"results/{stem}.md) | {less:.2f} |" in page
 
 
-def test_one_spiking_network_saves_by_arithmetic_and_with_reuse_at_once():
-    """As docs/explanations/controls.md says of every comparison of five seeds."""
-    for file in (ROOT / "results").glob("*.json"):
-        result = read_result(file)
-        few = len(result["variants"][0]["seeds"]) < ENOUGH_SEEDS
-        if few or "memory/segment" not in result.get("reusing_models", []):
-            continue
-        by_model = [rivalries(result["variants"], model) for model in ("compute", "memory/segment")]
-        saving = [{one.spiking for one in found if one.is_equal and one.percent < 0} for found in by_model]
-        assert saving[0] & saving[1] == ({"wide-lean"} if file.stem == "avdigits-wide-front" else set()), file.name
-    result = read_result(ROOT / "results" / "avdigits-wide-front.json")
-    first, second = (
-        next(one for one in rivalries(result["variants"], model) if one.spiking == "wide-lean")
-        for model in ("compute", "memory/segment")
-    )
-    reached = [variant_named(result, name) for name in ("wide-lean", "snn-guided-wide-quantised")]
-    lean, best = (one["test_segment_accuracy"]["mean"] for one in reached if one is not None)
-    more = [
-        one.percent
-        for model in [*result["energy_models"], *result["reusing_models"]]
-        for one in rivalries(result["variants"], model)
-        if one.spiking == "wide-lean" and one.interval and one.interval[0] > 0
-    ]
-    assert len(more) == 3 and (
-        f"both by arithmetic ({-first.percent:.1f} %) and with a weight read once a segment ({-second.percent:.1f} %). "
-        f"It reaches {lean:.0f} % accuracy where controls reach {best:.0f}, and by three of seven models and reuses it "
-        f"takes {min(more):.0f} to {max(more):.0f} % more" in words_of()
-    )
+def test_no_spiking_network_saves_at_equal_accuracy():
+    """As README and docs/explanations/controls.md say of every comparison of five seeds, by each model and reuse."""
+    by_name = {file.stem: read_result(file) for file in (ROOT / "results").glob("*.json")}
+    for stem, result in by_name.items():
+        if len(result["variants"][0]["seeds"]) >= ENOUGH_SEEDS:
+            for model in [*result["energy_models"], *result.get("reusing_models", [])]:
+                found = rivalries(result["variants"], model)
+                beside = [one for one in found if one.rival is not None]
+                assert all(one.percent > 0 or not one.is_equal for one in beside), (stem, model)
+                alone = {one.spiking for one in found if one.rival is None}
+                assert alone <= {"wide-s1-mixed"}, (stem, model)
+    for stem, name, model, words in (
+        ("avdigits-wide-front", "wide-s1", "memory/segment", "takes {:.1f} % less, at {:.1f} points"),
+        ("avdigits-front", "snn-guided-s1", "memory/segment", "takes {:.1f} % less, at {:.1f} points"),
+        ("games", "snn-guided", "compute", "{:.1f} % less by arithmetic than its control, at {:.1f} points"),
+    ):
+        one = next(one for one in rivalries(by_name[stem]["variants"], model) if one.spiking == name)
+        assert words.format(-one.percent, one.points) in words_of("docs/explanations/controls.md")
+    wide = next(o for o in rivalries(by_name["avdigits-wide-front"]["variants"], "memory/segment") if o.percent < 0)
+    said = f"one takes {-wide.percent:.1f} % less with a weight read once a segment, at {wide.points:.1f} points"
+    assert said in words_of()
+    assert len(by_name["avdigits-front"]["attribution"]) == 5
 
 
 def test_what_is_said_of_one_simulation_step_is_in_its_json():
@@ -217,35 +200,27 @@ def test_what_is_said_of_one_simulation_step_is_in_its_json():
         (beyond, "{:.1f} points more accurate than the control ({:.1f} to {:.1f})"),
     ):
         assert words.format(test["difference"], *test["ci95"]) in page
+    assert f"({beyond['difference']:.1f} points)" in words_of()
     said = f"measured {straight['difference']:+.1f} points ({straight['ci95'][0]:.1f} to {straight['ci95'][1]:+.1f}"
     assert f"{said}; not shown)" in page
 
 
-def test_what_is_said_of_older_controls_is_in_their_json():
-    page = (ROOT / "docs/explanations/controls.md").read_text(encoding="utf-8").partition("## Older controls")[2]
-    for stem, name in (
-        ("avdigits", "snn-quantised"),
-        ("avdigits-guided", "snn-guided-quantised"),
-        ("avdigits-wide-s1", "wide-s1-quantised"),
+def test_what_controls_reach_with_a_step_of_one_over_s_is_in_their_json():
+    page = words_of("docs/explanations/controls.md").partition("## The size of a control's step")[2]
+    for stem, name, steps in (
+        ("avdigits-wide-s1", "wide-s1-quantised", 1),
+        ("avdigits-spiking", "snn-s1-quantised", 1),
+        ("avdigits-guided", "snn-guided-quantised", 4),
+        ("avdigits", "snn-quantised", 4),
+        ("avdigits-braincog", "snn-braincog-quantised", 15),
+        ("avdigits-spiking", "snn-s16-quantised", 16),
     ):
         control = variant_named(read_result(ROOT / "results" / f"{stem}.json"), name)
         assert control is not None
         reached = control["test_segment_accuracy"]["mean"]
-        assert re.search(rf"results/{stem}\.md\) \| [\d.]+ \| {reached:.2f} \|", page)
-    found = all_spikes({file.stem: read_result(file) for file in (ROOT / "results").glob("*.json")})
-    assert older_controls(found).removesuffix(".") in words_of()
-
-
-def test_what_controls_md_says_of_the_search_is_in_its_json():
-    result = read_result(ROOT / "results" / "avdigits-front.json")
-    for model in [*result["energy_models"], *result["reusing_models"]]:
-        found = rivalries(result["variants"], model)
-        assert all(one.percent > 0 or not one.is_equal for one in found)
-    one_step = next(one for one in rivalries(result["variants"], "memory/segment") if one.spiking == "snn-guided-s1")
-    assert f"it takes {-one_step.percent:.1f} % less, at {one_step.points:.1f} points" in words_of(
-        "docs/explanations/controls.md"
-    )
-    assert len(result["attribution"]) == 5
+        assert re.search(rf"results/{stem}\.md\) \| {steps} \| [\d.]+ \| {reached:.2f} \|", page)
+    (chain,) = read_result(ROOT / "results" / "avdigits-braincog.json")["attribution"]
+    assert f"where it measures {chain['links'][-1]['accuracy']['difference']:.1f} now" in page
 
 
 def test_what_the_readme_says_of_time_is_measured():
