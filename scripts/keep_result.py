@@ -230,9 +230,9 @@ def index(results: dict[str, Result]) -> str:
         "same test clips, and many are variants of one. Accuracy is corrected for the tests of its own comparison; the "
         "intervals of energy are not corrected for several models. In the leaderboard and in avdigits-tuned each "
         "network has the settings that its own search picked: there a difference is of spikes and search together.",
-        "Quantised controls were trained again when the [size of their "
-        "step](../docs/explanations/controls.md#the-size-of-a-controls-step) was changed. The networks beside them, but "
-        "for the demo's, are older: they drew masks of dropout in another way.",
+        "Quantised controls were trained again when the [size of their step]"
+        "(../docs/explanations/controls.md#the-size-of-a-controls-step) was changed. The networks beside them, but for "
+        "the demo's, are older: they drew masks of dropout in another way.",
         "## Each network",
         'Points are of test accuracy; "from" and "to" are their 95 % interval. "Shown": the interval leaves out '
         "zero, and the corrected p is below 0.05. The comparisons' pages have the intervals of energy.",
