@@ -4,8 +4,8 @@ of norm and neurons together, or another source of masks, could spare.
 
 .venv/bin/python benchmarks/products.py
 
-AV-Digits as its configs train it (batch 64), and AVE's size (batch 8, random clips), one ANN and one SNN each; on as
-many threads as PyTorch has. Milliseconds, medians, in turns.
+AV-Digits by the batch that its configs train with (16) and by a larger one, and AVE's size (batch 8, random clips), one
+ANN and one SNN each; on as many threads as PyTorch has. Milliseconds, medians, in turns.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         write_synthetic(directory, clips=16)
         changes = {"data.directory": directory, "training.device": "cpu"}
-        for name, batch in (("avdigits/ann", 64), ("avdigits/snn", 64), ("ave/ann", 8), ("ave/snn", 8)):
+        digits = [(f"avdigits/{kind}", batch) for batch in (16, 64) for kind in ("ann", "snn")]
+        for name, batch in (*digits, ("ave/ann", 8), ("ave/snn", 8)):
             settings = changes if name.startswith("ave/") else {"training.device": "cpu"}
             step = step_of(read_config(CONFIGS / f"{name}.yaml", Experiment, settings), batch, CPU)
             step()
