@@ -189,6 +189,25 @@ def test_no_spiking_network_saves_at_equal_accuracy():
     assert len(by_name["avdigits-front"]["attribution"]) == 5
 
 
+def test_what_is_said_of_all_that_spikes_touch_is_in_the_json():
+    """By arithmetic, of the last control's energy: in the searches and on videos of games, and over all results."""
+    touched: dict[str, list[float]] = {}
+    for file in (ROOT / "results").glob("*.json"):
+        result = read_result(file)
+        for found in result["attribution"]:
+            last, spiking = (variant_named(result, name) for name in (found["links"][-1]["from"], found["variant"]))
+            assert last is not None and spiking is not None
+            blocks, own = (one["counts"]["zero_skipping"]["spiking_blocks"] for one in (last, spiking))
+            if len(last["seeds"]) >= ENOUGH_SEEDS and blocks["slots"] == own["slots"]:
+                touched.setdefault(file.stem, []).append(100 * blocks["share"]["compute"])
+    here = [share for stem in ("avdigits-front", "avdigits-wide-front", "games") for share in touched[stem]]
+    whole = [share for shares in touched.values() for share in shares]
+    assert (
+        f"touch only {min(here):.0f} to {max(here):.0f} % of the control's energy here ({min(whole):.0f} to "
+        f"{max(whole):.0f} % over all results)" in words_of("docs/explanations/controls.md")
+    )
+
+
 def test_what_is_said_of_one_simulation_step_is_in_its_json():
     result = read_result(ROOT / "results" / "avdigits-wide-s1.json")
     assert all(variant["seeds"] == [*range(5, 15)] for variant in result["variants"])
