@@ -98,6 +98,8 @@ def test_a_file_with_a_base_holds_only_what_differs(tmp_path: Path):
         ("a: " + "[" * 100_000, "is not YAML"),
         ("model: {1: 2}", "Key must be a string, got: 1"),
         ("base: y.yaml\nmodel: 3", "model"),
+        ("base: y.yaml\ntraining.epochs: many", "training.epochs: must be a whole number, not 'many'"),
+        ("base: y.yaml\ntraining.learning_rate: low", "training.learning_rate: must be a number, not 'low'"),
         ("base: z.yaml\ntraining.epochs: 3", r"z\.yaml: unknown key training\.epoch; did you mean training\.epochs\?"),
     ],
 )
